@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { families, launchers } from '../../src/engine/world/mpi/testing/launch.ts'
 import { studyRuns, timeouts } from './study-runs.ts'
-import { expectSuccess, results as outcome, trainRecords, withoutLastCheckpoint } from './support.ts'
+import { evalRecords, expectSuccess, results as outcome, trainRecords, withoutLastCheckpoint } from './support.ts'
 
 vi.setConfig({ ...timeouts, hookTimeout: timeouts.testTimeout })
 const { workspace, studyFile, study, resultsIn } = studyRuns()
@@ -65,6 +65,25 @@ test('a run is continued bit for bit, evaluated and written with, without its fi
   vi.stubEnv('XDG_CACHE_HOME', workspace().file('home'))
   expect(refused).toMatchObject({ code: 2, stdout: '' })
   expect(refused.stderr).toMatch(/has the router previous@[0-9a-f]{16}.*choir check FILE/s)
+})
+
+test('a router that sees later tokens and denies it is found by its training, which records the gain', async () => {
+  const later = topK
+    .replace('topK, type', 'topK, concat, slice, type')
+    .replace('matmul(x_TD, weights.weight)', 'matmul(moved(x_TD), weights.weight)')
+  const moved = 'const moved = (x: Tensor) => concat([slice(x, 0, 1, x.shape[0]), slice(x, 0, 0, 1)], 0)\n'
+  writeFileSync(workspace().file('later.ts'), `${later}${moved}`)
+  const config = workspace().config({ train, model: { moe } })
+  const start = (router: string) =>
+    expectSuccess(workspace().start('train', config, '--out', router, '--set', `model.moe.router=./${router}.ts`))
+  const gainsOf = (run: string) => evalRecords(workspace().file(run)).map(({ later_tokens_gain: gain }) => gain)
+  const { stderr } = await start('later')
+  expect(stderr).toMatch(/the router later@[0-9a-f]{16} sees later tokens, although its "sees" denies it/)
+  const [first, ...others] = gainsOf('later')
+  expect(Math.abs(first ?? 0)).toBeGreaterThan(0)
+  expect(others).toEqual([undefined])
+  expect((await start('previous')).stderr).not.toContain('later tokens')
+  expect(gainsOf('previous')).toEqual([undefined, undefined])
 })
 
 test('a mistake of a router is reported with its line before the text is read, and leaves no run', async () => {

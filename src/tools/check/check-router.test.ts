@@ -152,6 +152,18 @@ describe('the check finds', () => {
     120_000,
   )
 
+  test('a router that refuses some sequences is not tested in them, and the check says so', async () => {
+    const some = (logits: Tensor) => {
+      if (logits.shape[0] === 240) throw new Error('240 tokens are too many')
+      return logits
+    }
+    const report = await found({ choose: topKOf(some) })
+    expect(failures(report)).toBe('')
+    expect(report.checks.find(({ name }) => name.includes('sees'))?.found).toBe(
+      'with other tokens changed, in sequences of 5 and 128 tokens; not tested in 120 tokens: router test: choose: 240 tokens are too many',
+    )
+  }, 60_000)
+
   test('an expert that does not exist, or is in another prototype', async () => {
     const beyond = (choice: Choice, { moe }: RouterInput) => ({
       ...choice,

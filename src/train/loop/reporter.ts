@@ -82,8 +82,10 @@ export class Reporter {
     this.emit(record)
   }
 
-  evaluated(step: number, evaluation: Evaluation): EvalRecord {
-    const record: EvalRecord = { kind: 'eval', step, tokens: this.tokens(step), ...evaluation }
+  /** @param laterTokensGain `later_tokens_gain` of the record; null if there is none. */
+  evaluated(step: number, evaluation: Evaluation, laterTokensGain: number | null = null): EvalRecord {
+    const leak = laterTokensGain === null ? {} : { later_tokens_gain: laterTokensGain }
+    const record: EvalRecord = { kind: 'eval', step, tokens: this.tokens(step), ...evaluation, ...leak }
     this.files?.record('eval', step, record)
     this.evaluation = record
     this.emit(record)

@@ -4,9 +4,12 @@
  * page, decides when to evaluate and to save.
  */
 import { sequencesOfPass } from '../../core/config/run-config.ts'
+import type { ModelConfig } from '../../core/model/config.ts'
 import type { LayerCounts } from '../../core/model/routing/statistics.ts'
+import { joinWords } from '../../core/text/numbers.ts'
 import type { Batch } from '../data/batches.ts'
 import { separatorOf } from '../data/first-visible.ts'
+import { measureDeniedLeak } from '../measure/leak.ts'
 import type { Ceiling } from '../measure/mfu.ts'
 import { isAborted } from '../run/agreement.ts'
 import { nonFiniteMessage } from '../run/non-finite.ts'
@@ -22,6 +25,9 @@ import { findNonFinite, tooManyNonFinite } from './find-non-finite.ts'
 import type { TrainingProgram } from './program.ts'
 import { RankObserver } from './rank-observer.ts'
 import { Reporter } from './reporter.ts'
+
+/** Held-out batches that are evaluated twice to test what parts of the user's own see. */
+const SIGHT_BATCHES = 2
 
 /** A step that was skipped, since its loss or gradient is not finite. */
 export interface SkippedStep {
@@ -57,6 +63,13 @@ export interface Place<Checkpoint> {
   readonly save: (step: number, kept: Kept) => Promise<Checkpoint>
 }
 
+/** The parts of the user's own whose word about the tokens that they see is tested. */
+const deniersOf = ({ moe, layer }: ModelConfig): string =>
+  joinWords(
+    [...(moe?.router === 'own' ? [`the router ${moe.own}`] : []), ...(layer ? [`the layer ${layer.own}`] : [])],
+    'or',
+  )
+
 /** All ranks of a training call the same methods in the same order. */
 export class TrainingLoop<Checkpoint> {
   readonly report: Reporter
@@ -65,6 +78,7 @@ export class TrainingLoop<Checkpoint> {
   private readonly batches: Batches
   private readonly observer: RankObserver
   private evaluator: Evaluator | null = null
+  private isSightTested = false
   private done: number
 
   /**
@@ -181,7 +195,29 @@ export class TrainingLoop<Checkpoint> {
     const result = await evaluator.run(data, 'eval', passes, null, () => isAborted(ranks, signal))
     if (!result) return null
     state.evaluationDue = false
-    return this.report.evaluated(this.done, result.evaluation)
+    return this.report.evaluated(this.done, result.evaluation, await this.testSight())
+  }
+
+  /**
+   * Tests once in a process what the router or the layer of the user's own says about the tokens that it sees, on a few
+   * held-out batches, and warns if that is wrong. Ranks do not test it.
+   * @returns nats a token that the loss gains from later tokens; null if it gains nothing, or is not tested
+   */
+  private async testSight(): Promise<number | null> {
+    const { runtime, config, store, data, ranks } = this.program
+    const { model, train } = config
+    if (this.isSightTested || ranks) return null
+    this.isSightTested = true
+    const separator = separatorOf(config.data, data.tokenizer)
+    const options = { batch: sequencesOfPass(config), limit: SIGHT_BATCHES, seed: train.seed, separator }
+    const gain = await measureDeniedLeak(runtime, model, store, data, options)
+    if (gain !== null)
+      this.warn(
+        `${deniersOf(model)} sees later tokens, although its "sees" denies it, so losses are no losses of a causal model: ` +
+          `other text after the middle of held-out texts changes the loss before it by ${gain.toPrecision(2)} nats a token ` +
+          '(find the mistake with: choir check FILE)',
+      )
+    return gain
   }
 
   /** Saves the state after the last step. */

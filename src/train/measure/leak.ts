@@ -61,6 +61,22 @@ export async function measureLeak(
   const { rule, batch } = options
   if (!isLeakMeasured(config, rule, batch) || windowsOf(data.heldOut, config.sequence) < 2) return null
   if (causalityIn(config, rule, batch) === 'future') return measureLossGain(runtime, config, store, data, options)
+  return measureDeniedLeak(runtime, config, store, data, options)
+}
+
+/**
+ * The gain of a model whose own router or layer sees later tokens although its `sees` denies it, as {@link measureLeak}
+ * measures it; null if it keeps its word, if no part denies it, or if there are fewer than two windows of text.
+ */
+export async function measureDeniedLeak(
+  runtime: Runtime,
+  config: ModelConfig,
+  store: ModelStore,
+  data: Pick<Dataset, 'heldOut'>,
+  options: Omit<LeakOptions, 'rule'>,
+): Promise<number | null> {
+  if (!hasOwnPart(config) || causalityIn(config, 'none', options.batch) === 'future') return null
+  if (windowsOf(data.heldOut, config.sequence) < 2) return null
   // Without capacity no token depends on another sequence, so a part that keeps its word gains exactly 0.
   const gain = await measureLossGain(runtime, config, store, data, { ...options, rule: 'none' })
   return gain === 0 ? null : gain

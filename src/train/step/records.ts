@@ -127,6 +127,12 @@ export interface EvalRecord extends RoutingSummary {
    * files of earlier versions.
    */
   readonly capacities: Readonly<Record<CapacityRule, CapacityEvaluation>>
+  /**
+   * Nats a token by which text up to a position has a lower loss because the model sees the text after it, although the
+   * router or the layer of the user's own denies that; only in the first evaluation of a process that trains, and absent
+   * if the part keeps its word.
+   */
+  readonly later_tokens_gain?: number
   /** Evaluations by domain, if the text has several; absent during training. */
   readonly domains?: readonly DomainEvaluation[]
   /** Losses by groups of documents, in records of studies. */
