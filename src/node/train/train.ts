@@ -13,13 +13,14 @@ import { engineOf } from '../../engine/contract/engine.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { TrainSummary } from '../../train/loop/events.ts'
 import { memoryWarning } from '../../train/loop/memory.ts'
-import { compileTraining, traceOwnParts } from '../../train/loop/program.ts'
+import { compileTraining } from '../../train/loop/program.ts'
 import { runToEnd } from '../../train/loop/run-to-end.ts'
 import { TrainingLoop } from '../../train/loop/training-loop.ts'
 import { measureBandwidth } from '../../train/measure/bandwidth.ts'
 import { fromFirst, refuseDifferences, together } from '../../train/run/agreement.ts'
 import { trainingNotices } from '../../train/run/notices.ts'
 import { checkOptimizer } from '../../train/step/optimizer/own-rule.ts'
+import { traceOwnParts } from '../../train/step/own-parts.ts'
 import { checkRates } from '../../train/step/own-schedule.ts'
 import { decayStart } from '../../train/step/schedule.ts'
 import { createStore, layoutOf } from '../../train/step/trainer.ts'
@@ -78,7 +79,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     // Memory, also before the data: opening the data takes longer than finding that the model does not fit.
     const store = await together(ranks, () => {
       const created = createStore(runtime, config, layoutOf(config, ranks))
-      traceOwnParts({ runtime, config, store: created })
+      traceOwnParts(runtime, config, created)
       return created
     })
     const scarce = memoryWarning(runtime, store)

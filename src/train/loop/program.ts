@@ -1,14 +1,11 @@
 /** The parts that a training computes with, from its runtime to its compiled program. */
-import { type RunConfig, sequencesOfPass } from '../../core/config/run-config.ts'
-import { withKernels } from '../../core/graph/tensor.ts'
+import type { RunConfig } from '../../core/config/run-config.ts'
 import { sha256 } from '../../core/sha256.ts'
 import type { Ranks } from '../../engine/contract/ranks.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { separatorOf } from '../data/first-visible.ts'
-import { hasOwnPart } from '../measure/leak.ts'
 import { RunState } from '../run/run-state.ts'
-import { tracePass } from '../step/pass.ts'
 import type { ParameterStore } from '../step/store.ts'
 import { Trainer } from '../step/trainer.ts'
 
@@ -27,17 +24,6 @@ export interface TrainingProgram extends TrainingSetting {
   readonly trainer: Trainer
   /** The state that checkpoints keep; restore it, or initialize the parameters, before the first step. */
   readonly state: RunState
-}
-
-/**
- * Traces a pass if the model has parts of the user's own, so that their mistakes are found before the text is read.
- * @throws UsageError naming the part, and what is wrong
- */
-export function traceOwnParts({ runtime, config, store }: Pick<TrainingSetting, 'runtime' | 'config' | 'store'>): void {
-  const { model } = config
-  if (!hasOwnPart(model) && model.moe?.balance.form !== 'own') return
-  const pass = { batch: sequencesOfPass(config), sequence: model.sequence, training: true, capacity: 'train' as const }
-  withKernels(runtime.kernels, () => tracePass(model, store, pass))
 }
 
 /**
