@@ -13,6 +13,7 @@ import { views } from '../contract.ts'
 import { predictionSchema } from '../predictions/predictions.ts'
 import { claimSchema } from './claim.ts'
 import { type MatchSpecification, matchSchema } from './match.ts'
+import { besideFile } from './part-files.ts'
 import { problemsOf } from './problems.ts'
 import { searchSchema } from './search.ts'
 import { flatten, isBelow, overlay } from './settings.ts'
@@ -150,7 +151,10 @@ export const specificationSchema = z.strictObject({
 export type Specification = z.output<typeof specificationSchema>
 export type SpecificationInput = z.input<typeof specificationSchema>
 
-/** @throws UsageError when the file cannot be read or is no specification; every problem is listed */
+/**
+ * The specification of a file; files of the user's own parts are looked for beside it first.
+ * @throws UsageError when the file cannot be read or is no specification; every problem is listed
+ */
 export async function readSpecification(file: string): Promise<Specification> {
   let text: string
   try {
@@ -160,7 +164,7 @@ export async function readSpecification(file: string): Promise<Specification> {
   }
   const content = readYaml(text, file, 'cannot read study')
   const parsed = specificationSchema.safeParse(content)
-  if (parsed.success) return parsed.data
+  if (parsed.success) return besideFile(parsed.data, file)
   const problems = problemsOf(specificationSchema, parsed.error.issues, content)
   throw new UsageError(`invalid study ${file}:\n  ${problems.join('\n  ')}`)
 }

@@ -9,6 +9,7 @@ import { renderMarkdown } from '../../report/markdown.ts'
 import { analyse, type StudyReport } from '../analysis/analyse.ts'
 import { lawFileOf } from '../analysis/map/study-law.ts'
 import type { StudyResults } from '../contract.ts'
+import { keepParts } from '../grid/part-files.ts'
 import type { Specification } from '../grid/specification.ts'
 import type { FigurePdf } from '../paper/figure-pdf.ts'
 import { writePaper } from '../paper/write-paper.ts'
@@ -60,7 +61,7 @@ export async function writeReport(
   if (law) await replaceFile(file('law.json'), lawText(law))
   // If the study was read from this study.yaml, do not overwrite it.
   if (source === undefined || resolve(source) !== resolve(file('study.yaml')))
-    await replaceFile(file('study.yaml'), stringify(specification))
+    await replaceFile(file('study.yaml'), stringify(await keepParts(specification, directory)))
   const paper = draw && (await writePaper(report, { directory, results: file(RESULTS_FILE), draw }))
   const files = {
     html: file('report.html'),
