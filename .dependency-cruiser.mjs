@@ -31,7 +31,6 @@ const portable = {
   'train/loop': {
     below: [
       'core/text',
-      'core/graph',
       'core/model',
       'core/config',
       'engine/contract',
