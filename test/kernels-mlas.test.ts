@@ -1,4 +1,8 @@
-/** The conformance suite of kernels with the primitives of ONNX Runtime, which machines without oneDNN use. */
+/**
+ * The conformance suite of kernels with the primitives of ONNX Runtime, which machines without oneDNN use.
+ *
+ * @slow
+ */
 import { describe, expect, test } from 'vitest'
 import { createRuntime } from '../src/engine/cpu/cpu-runtime.ts'
 import { checkKernels } from './support/kernel-suite.ts'

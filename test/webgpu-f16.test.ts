@@ -1,6 +1,8 @@
 /**
  * Compares training in f16 on a WebGPU device with float32 on the CPU: gradients agree within the rounding of f16, and
  * a short training ends within the spread of seeds. A training that is continued has the same bits.
+ *
+ * @slow
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type RunConfig, runSchema } from '../src/core/config/run-config.ts'

@@ -1,4 +1,8 @@
-/** Compares every op and its gradient on a WebGPU device with the CPU. */
+/**
+ * Compares every op and its gradient on a WebGPU device with the CPU.
+ *
+ * @slow
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { gradient } from '../src/core/graph/gradient.ts'
 import { sizeOf } from '../src/core/graph/shape.ts'

@@ -1,4 +1,8 @@
-/** Checks an exported ONNX model in Chromium: onnxruntime-web gives the logits of Choir, in steps with the cache. */
+/**
+ * Checks an exported ONNX model in Chromium: onnxruntime-web gives the logits of Choir, in steps with the cache.
+ *
+ * @slow
+ */
 import { copyFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'

@@ -1,3 +1,4 @@
+/** @slow */
 import { spawnSync } from 'node:child_process'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { checkpointsOf, expectSuccess, results, trainRecords, Workspace } from './support.ts'

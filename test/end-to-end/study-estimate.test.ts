@@ -1,4 +1,8 @@
-/** `choir study --dry-run` and `--budget` as a user runs them, with real trainings of a few steps. */
+/**
+ * `choir study --dry-run` and `--budget` as a user runs them, with real trainings of a few steps.
+ *
+ * @slow
+ */
 import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { expect, test, vi } from 'vitest'
 import { undocumented } from '../../src/faces/cli/testing/documented-events.ts'

@@ -1,4 +1,8 @@
-/** `choir/web` without a worker, in Chromium: losses on a GPU, the storage of the browser, and a missing GPU. */
+/**
+ * `choir/web` without a worker, in Chromium: losses on a GPU, the storage of the browser, and a missing GPU.
+ *
+ * @slow
+ */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'

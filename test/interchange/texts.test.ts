@@ -1,6 +1,8 @@
 /**
  * Imported models begin and end texts as their own files say. The ids that a model reads are written by hand, and the
  * witness continues them greedily.
+ *
+ * @slow
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

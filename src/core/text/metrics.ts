@@ -86,6 +86,11 @@ const fields: Readonly<Record<string, Metric>> = {
     'model FLOPs utilisation: the operations that the model needs, over those that this machine could do in the time',
     'higher',
   ),
+  later_tokens_gain: metric(
+    'Gain from later tokens',
+    'nats a token',
+    "how much lower the loss of the first half of held-out texts is with their own second half, if a router or a layer of one's own sees it",
+  ),
   evaluated_tokens: metric('Evaluated tokens', 'tokens', 'the number of tokens of the evaluation'),
 }
 
@@ -124,6 +129,9 @@ const rules: Readonly<Record<string, string>> = {
   eval_capacity: 'capacity of evaluation',
 }
 
+/** Fields that only evaluations have: that they are held-out needs no word. */
+const evaluatedOnly: readonly string[] = ['bits_per_byte', 'evaluated_tokens', 'later_tokens_gain']
+
 /** Prefixes of the records of a training; TensorBoard has statistics of routers below `routing`. */
 const trained = ['train', 'routing']
 
@@ -137,7 +145,8 @@ export function metricOf(tag: string): Metric | null {
   if (trained.includes(kind) && rest.length === 1) return field === 'loss' ? { ...found, name: 'Training loss' } : found
   const rule = rest.length === 2 ? own(rules, rest[0] as string) : ''
   if (kind !== 'eval' || rule === null) return null
-  const name = field === 'loss' ? 'Held-out loss' : field === 'bits_per_byte' ? found.name : `${found.name}, held-out`
+  const plain = evaluatedOnly.includes(field) ? found.name : `${found.name}, held-out`
+  const name = field === 'loss' ? 'Held-out loss' : plain
   return { ...found, name: rule === '' ? name : `${name}, ${rule}` }
 }
 

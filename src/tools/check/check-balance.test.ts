@@ -1,3 +1,4 @@
+/** @slow */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { add, cast, divide, multiply, square } from '../../core/graph/ops/elementwise.ts'
 import { mean, sum } from '../../core/graph/ops/reduction.ts'

@@ -1,3 +1,4 @@
+/** @slow */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { add, cast, divide, multiply } from '../../core/graph/ops/elementwise.ts'
 import { matmul } from '../../core/graph/ops/matmul.ts'

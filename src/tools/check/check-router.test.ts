@@ -1,3 +1,4 @@
+/** @slow */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { add, cast, multiply, negate } from '../../core/graph/ops/elementwise.ts'
 import { softmax } from '../../core/graph/ops/fused.ts'

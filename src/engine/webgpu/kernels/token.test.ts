@@ -1,3 +1,4 @@
+/** @slow */
 import { describe, expect, test } from 'vitest'
 import type { ChoiceAttributes } from '../../../core/graph/kernels/token.ts'
 import type { Kernel, Signature } from '../contract.ts'

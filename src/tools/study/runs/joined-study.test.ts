@@ -1,4 +1,8 @@
-/** Two starts of a study on one folder, in this process. `sharing/many-processes.test.ts` tests real processes. */
+/**
+ * Two starts of a study on one folder, in this process. `sharing/many-processes.test.ts` tests real processes.
+ *
+ * @slow
+ */
 import { readdirSync, readFileSync } from 'node:fs'
 import { mkdir, utimes, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'

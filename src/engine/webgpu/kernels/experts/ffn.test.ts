@@ -1,4 +1,8 @@
-/** The feed-forward networks of experts and their gradients, against plain loops. */
+/**
+ * The feed-forward networks of experts and their gradients, against plain loops.
+ *
+ * @slow
+ */
 import { describe, test } from 'vitest'
 import {
   type Exact,

@@ -1,4 +1,8 @@
-/** The rows of each expert times its matrix, against plain loops. */
+/**
+ * The rows of each expert times its matrix, against plain loops.
+ *
+ * @slow
+ */
 import { describe, expect, test } from 'vitest'
 import { operandOf } from '../../contract.ts'
 import {

@@ -1,4 +1,8 @@
-/** Matrix products against plain loops: every layout, sizes that are no multiples of tiles, batches, parts of sums. */
+/**
+ * Matrix products against plain loops: every layout, sizes that are no multiples of tiles, batches, parts of sums.
+ *
+ * @slow
+ */
 import { describe, expect, test } from 'vitest'
 import * as declared from '../../../../core/graph/kernels/products.ts'
 import type { AttributeValue } from '../../../../core/graph/tensor.ts'
