@@ -81,7 +81,7 @@ test('a layer that sees its token writes text, and what no format holds is refus
   expect(await refused('plan', config, '--cluster', 'h100-8', ...kind)).toMatch(/layer of your own cannot be planned/)
   expect(await refused('worth', config, '--cluster', 'h100-8', ...kind)).toMatch(/layer of your own cannot be planned/)
   expect(await refused('inspect', config, ...kind, '--set', 'model.layer.settings.wider=-1')).toMatch(
-    /^choir: invalid model\.layer\.settings: \{"wider":-1\} \(layer mine: parameters: wider must be positive\)/,
+    /^choir: invalid model\.layer\.settings: \{"wider":-1\} \(layer mine: parameters: line 6 of mine\.ts: wider must be positive\)/,
   )
   const inspected = await expectSuccess(workspace().start('inspect', config, ...kind, '--json'))
   expect(inspected.stdout).toContain('layers.0.own.down')
