@@ -83,7 +83,7 @@ async function recordInto(folder: NewFolder, trained: TrainedModel, options: Rec
   const { capacity = 'none', onMessage = () => {} } = options
   const compiled = await compileTracer(trained, capacity, { entropy: true })
   try {
-    const data = await openEvaluationText(trained, options.source, onMessage)
+    const data = await openEvaluationText(trained, options.source, options)
     try {
       options.signal?.throwIfAborted()
       for (const message of runNotices(trained.runtime, trained.config, [{ activity: 'evaluation', rule: capacity }]))

@@ -47,7 +47,7 @@ export async function evaluateModel(
   const { runtime, config, tokenizer, store, step } = trained
   const onMessage = options.onMessage ?? (() => {})
   const { capacity = 'none', signal } = options
-  const data = await openEvaluationText(trained, options.source, onMessage)
+  const data = await openEvaluationText(trained, options.source, options)
   try {
     const evaluated = { ...config, model: configForCapacity(config.model, capacity) }
     for (const message of runNotices(runtime, evaluated, [{ activity: 'evaluation', rule: capacity }]))

@@ -10,12 +10,13 @@ import type { TrainedModel } from './trained-model.ts'
 /**
  * Opens the text; the caller must close it.
  * @param source Other text, all of which is held out; undefined for the held-out text of the run.
- * @throws UsageError if the model was trained elsewhere and no text is named, or the text cannot be used
+ * @throws UsageError if the model was trained elsewhere and no text is named, or the text cannot be used; the
+ * reason of `signal` when it is aborted
  */
 export async function openEvaluationText(
   { directory, config, tokenizer, trainedOn }: TrainedModel,
   source: string | readonly string[] | undefined,
-  onMessage: OnMessage,
+  { onMessage = () => {}, signal }: { readonly onMessage?: OnMessage; readonly signal?: AbortSignal },
 ): Promise<Dataset> {
   if (source === undefined && trainedOn === importedData)
     throw new UsageError(
@@ -30,6 +31,7 @@ export async function openEvaluationText(
       onProgress: (message) => onMessage({ kind: 'prepare', message }),
       onNotice: (message) => onMessage({ kind: 'notice', message }),
       holdOutAll: source !== undefined,
+      ...(signal && { signal }),
     },
   )
   if (source === undefined && data.hash !== trainedOn) {
