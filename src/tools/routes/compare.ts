@@ -5,14 +5,13 @@
 import { UsageError } from '../../core/errors.ts'
 import { dealDocuments } from '../../train/data/document-groups.ts'
 import { bootstrapTexts } from '../study/bootstrap.ts'
-import type { Interval } from '../study/statistics.ts'
 import type { RecordedRouter, Route, RoutedToken, RoutesHeader } from './format.ts'
 import { type RoutesRecord, readRoutes } from './read-routes.ts'
 
 export interface RouterAgreement extends Pick<RecordedRouter, 'layer' | 'module'> {
   /** Share of the tokens for which both records have the same experts, in any order, with its 95 % interval. */
   readonly same: number
-  readonly interval: Interval | null
+  readonly interval: readonly [low: number, high: number] | null
   /** Share of the choices of the first record that the second one has too. */
   readonly common: number
   /** Largest difference of the gates of common choices. */

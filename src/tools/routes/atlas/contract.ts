@@ -1,5 +1,4 @@
 /** The contents of `atlas.json`: what every expert of a record takes. docs/routes.md describes the fields. */
-import type { Interval } from '../../study/statistics.ts'
 import type { RecordedRouter, RoutesHeader } from '../format.ts'
 
 /** Version of the file. It increases when a field is renamed, removed or changes its meaning; fields may be added. */
@@ -43,7 +42,7 @@ export interface Lift {
   readonly tokens: number
   readonly lift: number
   /** 95 % interval over documents; null for too few of them. */
-  readonly interval: Interval | null
+  readonly interval: readonly [low: number, high: number] | null
 }
 
 export interface ExpertAtlas {
@@ -51,7 +50,7 @@ export interface ExpertAtlas {
   /** Number of tokens that chose the expert, and their share of all tokens with its interval. */
   readonly tokens: number
   readonly share: number
-  readonly interval: Interval | null
+  readonly interval: readonly [low: number, high: number] | null
   /** The share over the mean of all experts of the router. */
   readonly load: number
   readonly drop_rate: number
