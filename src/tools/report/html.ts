@@ -1,6 +1,6 @@
 /**
  * Renders a report as one self-contained HTML file without scripts, fonts or requests. Its content security policy
- * forbids them too, so a name written by a user is harmless even if an escape were missed.
+ * (`html-head.ts`) forbids them too, so a name written by a user is harmless even if an escape were missed.
  *
  * The file has every figure twice, drawn for a column and for a telephone. The style shows one of the two, so text has
  * the same size on every screen.
@@ -10,9 +10,10 @@ import type { Block, Figure, Table } from './blocks.ts'
 import { figureNumbers } from './figure-numbers.ts'
 import { widths } from './figures/body.ts'
 import { inlineSvg } from './figures/drawing.ts'
+import { headOf } from './html-head.ts'
 import { pageStyle } from './html-style.ts'
 import { scrollFrame, tableElement } from './html-table.ts'
-import { type Child, element, type Markup, styleElement } from './markup.ts'
+import { type Child, element, type Markup } from './markup.ts'
 import type { Report, Section } from './report.ts'
 import { uniqueNames } from './unique-names.ts'
 import { foldedVerdicts } from './verdicts.ts'
@@ -38,20 +39,7 @@ export function renderHtml(report: Report): string {
   const summary = parts.filter(({ section }) => section.id === 'summary')
   const others = parts.filter((part) => !summary.includes(part))
   const write = (part: Part) => sectionOf(part, report.command)
-  const head = element(
-    'head',
-    {},
-    element('meta', { charset: 'utf-8' }),
-    element('meta', { name: 'viewport', content: 'width=device-width, initial-scale=1' }),
-    element('meta', {
-      'http-equiv': 'Content-Security-Policy',
-      content: "default-src 'none'; style-src 'unsafe-inline'",
-    }),
-    element('meta', { name: 'color-scheme', content: 'light dark' }),
-    element('meta', { name: 'generator', content: 'choir' }),
-    element('title', {}, report.title),
-    styleElement(pageStyle),
-  )
+  const head = headOf(report.title, pageStyle)
   const body = element(
     'body',
     {},

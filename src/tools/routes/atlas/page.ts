@@ -3,8 +3,9 @@
  * page that a link leads to is shown (`:target` in CSS), so every expert has an address, and the keyboard works.
  */
 import { fixed, grouped, percent, plural } from '../../../core/text/numbers.ts'
+import { headOf } from '../../report/html-head.ts'
 import { pageStyle } from '../../report/html-style.ts'
-import { type Child, element, type Markup, styleElement } from '../../report/markup.ts'
+import { type Child, element, type Markup } from '../../report/markup.ts'
 import type { Atlas, ExpertAtlas, RouterAtlas } from './contract.ts'
 import { expertPanel, idOf, routerName } from './page-expert.ts'
 import { atlasStyle, COLOURS } from './page-style.ts'
@@ -20,21 +21,7 @@ export function atlasPage(atlas: Atlas): string {
     `Intervals are of ${percent(atlas.confidence, 0)}, over ${plural(atlas.groups, 'group')} of documents: how much a ` +
       'number would differ for other documents of the same domains.',
   ]
-  const head = element(
-    'head',
-    {},
-    element('meta', { charset: 'utf-8' }),
-    element('meta', { name: 'viewport', content: 'width=device-width, initial-scale=1' }),
-    element('meta', {
-      'http-equiv': 'Content-Security-Policy',
-      content: "default-src 'none'; style-src 'unsafe-inline'",
-    }),
-    element('meta', { name: 'color-scheme', content: 'light dark' }),
-    element('meta', { name: 'generator', content: 'choir' }),
-    element('title', {}, title),
-    styleElement(pageStyle),
-    styleElement(atlasStyle),
-  )
+  const head = headOf(title, pageStyle, atlasStyle)
   const body = element(
     'body',
     {},
