@@ -12,7 +12,10 @@ import { lines, studyRuns, timeouts, twoArms } from './study-runs.ts'
 vi.setConfig(timeouts)
 const { workspace, studyFile, study, resultsIn } = studyRuns()
 
-/** Kills a study after its first run. @returns The number of runs that it has stored. */
+/**
+ * Kills a study after its first run. @returns The number of runs in its results file. The result of one more for each
+ * job may be in `cells/` alone, if the study was killed before it wrote the file again.
+ */
 async function killed(file: string, out: string, jobs: number): Promise<number> {
   const running = workspace().start('study', file, '--out', workspace().file(out), '--jobs', String(jobs), '--json')
   const record = (await running.line(({ kind }) => kind === 'end')).record as RunRecord
@@ -41,7 +44,9 @@ test('a study that is killed and restarted has the results of an uninterrupted o
   expect(done).toBeGreaterThan(0)
   const again = await study(file, 'killed', '--json')
   expect(again.code).toBe(0)
-  expect(lines(again).find(({ kind }) => kind === 'study')?.finished).toBe(done)
+  const found = lines(again).find(({ kind }) => kind === 'study')?.finished
+  expect(found).toBeGreaterThanOrEqual(done)
+  expect(found).toBeLessThanOrEqual(done + 2)
   expect(losses('killed')).toEqual(losses('undisturbed'))
 })
 
@@ -75,7 +80,9 @@ test('a study with a dense arm that is killed in a sweep of learning rates goes 
   expect(done).toBeLessThan(6)
   const again = await study(tuned, 'tuned', '--json')
   expect(again).toMatchObject({ code: 0, stderr: '' })
-  expect(lines(again).find(({ kind }) => kind === 'study')?.finished_trials).toBe(done)
+  const found = lines(again).find(({ kind }) => kind === 'study')?.finished_trials
+  expect(found).toBeGreaterThanOrEqual(done)
+  expect(found).toBeLessThanOrEqual(done + 1)
   const phases = lines(again).flatMap(({ kind, phase }) => (kind === 'phase' ? [phase] : []))
   expect(phases[0]).toBe('tuning')
   // Half a run of 24 steps prefers a higher rate than the base has, which whole runs then confirm or not.

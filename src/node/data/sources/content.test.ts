@@ -26,10 +26,14 @@ const documentsOf = (word: string): string =>
   Array.from({ length: 340 }, (_, i) => JSON.stringify({ text: `${i} ${word.repeat(2000)}` })).join('\n')
 const [first, second] = [documentsOf('whale'), documentsOf('ships')]
 
-/** Replaces the contents of a file and restores its modification time. */
+/**
+ * Replaces the contents of a file and restores its modification time. The old bytes are overwritten where they are:
+ * a file that is emptied first would look like its end to a read that another thread has begun.
+ */
 function rewrite(path: string, content: string | Uint8Array): void {
   const { atime, mtime } = statSync(path)
-  writeFileSync(path, content)
+  writeFileSync(path, content, { flag: 'r+' })
+  truncateSync(path, Buffer.byteLength(content))
   utimesSync(path, atime, mtime)
 }
 
