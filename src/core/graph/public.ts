@@ -17,6 +17,7 @@ export * from './ops/shape.ts'
 export * from './ops/sinkhorn.ts'
 export { defineOp, emit, emitMany } from './own-op.ts'
 export type { Program } from './program.ts'
+export { stopGradient } from './stop-gradient.ts'
 export {
   type AttributeValue,
   type Built,

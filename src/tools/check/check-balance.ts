@@ -3,7 +3,7 @@ import type { MoeConfig } from '../../core/model/moe-config.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { Check, PluginCheck } from './check.ts'
 import type { Runtimes } from './check-router.ts'
-import { checkDifferences, withoutGradient } from './differences.ts'
+import { checkDifferences, traceHeld, withoutGradient } from './differences.ts'
 import { inputsOf, type Layered, layerOf, layerProgram, type Shape, trace } from './layer.ts'
 import { compileProgram, numbers, type TracedProgram } from './program.ts'
 import { checkRepeated, timeRatio } from './side-by-side.ts'
@@ -80,11 +80,13 @@ async function checkGradients(own: string, runtime: Runtime): Promise<Check> {
   const name = 'its gradient agrees with finite differences, and reaches the router'
   const shape = { sequences: 2, sequence: 3 }
   const config = balancedLayer(own)
-  const { x_TD, parameters, choices, balance } = lossesOf(config, shape, 'float64')
+  const { traced, inputs } = await traceHeld(runtime, inputsOf(config, shape, 1), () =>
+    lossesOf(config, shape, 'float64'),
+  )
+  const { x_TD, parameters, choices, balance } = traced
   const ofRouter = parameters.used
     .filter(({ spec }) => spec.name.includes('.router'))
     .map(({ spec, tensor }) => ({ name: spec.name, tensor }))
-  const inputs = inputsOf(config, shape, 1)
   const unreached = await withoutGradient(runtime, { objective: balance, of: ofRouter, inputs })
   if (unreached.length > 0)
     return { name, passed: false, found: 'no gradient of the loss reaches the router: a count has none' }

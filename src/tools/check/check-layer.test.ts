@@ -4,6 +4,7 @@ import { add, cast, divide, multiply } from '../../core/graph/ops/elementwise.ts
 import { matmul } from '../../core/graph/ops/matmul.ts'
 import { mean } from '../../core/graph/ops/reduction.ts'
 import { concat, reshape, slice, zeros } from '../../core/graph/ops/shape.ts'
+import { stopGradient } from '../../core/graph/stop-gradient.ts'
 import { constant, type Tensor } from '../../core/graph/tensor.ts'
 import { type LayerInput, type OwnLayer, ownLayers } from '../../core/model/own-layer.ts'
 import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
@@ -52,6 +53,16 @@ test('a layer that sees the token before passes if it says so', async () => {
   const apply = (given: LayerInput) => add(product(given), before(given.x_TD, given.sequence))
   expect(failures(await found({ sees: 'past', apply }))).toBe('')
   expect(failures(await found({ apply }))).toMatch(/sees \("token"\): token \d+ follows from other tokens/)
+}, 60_000)
+
+test('a layer with stopped gradients passes, also where one stopped value depends on another', async () => {
+  const apply = (given: LayerInput) => {
+    const y = product(given)
+    const steps = multiply(cast(cast(multiply(y, 1e7), 'int32'), y.dtype), 1e-7)
+    const once = add(y, stopGradient(steps))
+    return multiply(once, stopGradient(add(once, 1)))
+  }
+  expect(failures(await found({ apply }))).toBe('')
 }, 60_000)
 
 describe('the check finds', () => {

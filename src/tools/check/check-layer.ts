@@ -14,7 +14,7 @@ import { ownLayer } from '../../core/model/transformer.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { Check, PluginCheck } from './check.ts'
 import type { Runtimes } from './check-router.ts'
-import { checkDifferences, withoutGradient } from './differences.ts'
+import { checkDifferences, traceHeld, withoutGradient } from './differences.ts'
 import { inputsOf, type Shape, weighted } from './layer.ts'
 import { compileProgram, numbers, type TracedProgram } from './program.ts'
 import { checkRepeated, timeRatio } from './side-by-side.ts'
@@ -94,12 +94,13 @@ async function checkGradients(own: string, runtime: Runtime): Promise<Check> {
   const shape = { sequences: 2, sequence: 4 }
   // Every element takes two passes, so the matrices are small.
   const config = layerOf(own, WIDTH / 2, WIDTH)
-  const traced = trace(config, shape, true, 'float64')
+  const { traced, inputs } = await traceHeld(runtime, inputsOf(config, shape, 1), () =>
+    trace(config, shape, true, 'float64'),
+  )
   const { x_TD, parameters } = traced
   const prefix = `${ownLayerName(0)}.`
   const ofLayer = parameters.used.map(({ spec, tensor }) => ({ name: spec.name, tensor }))
   const objective = objectiveOf(traced, weighted)
-  const inputs = inputsOf(config, shape, 1)
   const unused = parameterSpecs(config).filter(
     ({ name }) =>
       name.startsWith(prefix) && name !== `${prefix}norm` && !ofLayer.some((parameter) => parameter.name === name),

@@ -9,7 +9,7 @@ import type { Router } from '../../core/model/routing/contract.ts'
 import { routerOf } from '../../core/model/routing/routers.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { Check, PluginCheck } from './check.ts'
-import { checkDifferences, withoutGradient } from './differences.ts'
+import { checkDifferences, traceHeld, withoutGradient } from './differences.ts'
 import { EXPERTS, inputsOf, layerOf, layerProgram, type Shape, trace, weighted } from './layer.ts'
 import { compileProgram, numbers, type TracedProgram } from './program.ts'
 import { checkRepeated, timeRatio } from './side-by-side.ts'
@@ -109,13 +109,15 @@ async function checkGradients(own: string, runtime: Runtime): Promise<Check> {
   const name = 'gradients agree with finite differences'
   const shape = { sequences: 2, sequence: 3 }
   const config = layerOf(own, largestK(own))
-  const { x_TD, y_TX, report, parameters } = trace(config, shape, true, 'float64')
+  const { traced, inputs } = await traceHeld(runtime, inputsOf(config, shape, 1), () =>
+    trace(config, shape, true, 'float64'),
+  )
+  const { x_TD, y_TX, report, parameters } = traced
   const { losses, choice } = report
   const output = weighted(y_TX)
   const ofRouter = parameters.used
     .filter(({ spec }) => spec.name.includes('.router'))
     .map(({ spec, tensor }) => ({ name: spec.name, tensor }))
-  const inputs = inputsOf(config, shape, 1)
   const unreached = await withoutGradient(runtime, { objective: output, of: ofRouter, inputs })
   if (ofRouter.length > 0 && unreached.length === ofRouter.length)
     return { name, passed: false, found: 'no gradient of the output reaches the router: do its gates have one?' }

@@ -1,5 +1,6 @@
 /** Gradients of a traced graph beside finite differences. */
 import { gradient } from '../../core/graph/gradient.ts'
+import { withStopped } from '../../core/graph/stop-gradient.ts'
 import type { Tensor } from '../../core/graph/tensor.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { Check } from './check.ts'
@@ -17,6 +18,28 @@ export interface Differentiated {
   /** Choices: an element for which they change within a step is left out, since no gradient exists there. */
   readonly choices?: Tensor
   readonly inputs: Readonly<Record<string, Float64Array>>
+}
+
+/**
+ * Traces a graph in which each value of `stopGradient` is an input, and adds these values to `inputs`: differences hold
+ * them fixed, as gradients do.
+ */
+export async function traceHeld<Traced>(
+  runtime: Runtime,
+  inputs: Differentiated['inputs'],
+  trace: () => Traced,
+): Promise<{ readonly traced: Traced; readonly inputs: Differentiated['inputs'] }> {
+  const { result, stopped } = withStopped(trace)
+  const held = { ...inputs }
+  for (const { name, value } of stopped) {
+    const program = await compileProgram(runtime, { value })
+    try {
+      held[name] = Float64Array.from(numbers((await program.run(held)).value))
+    } finally {
+      program.release()
+    }
+  }
+  return { traced: result, inputs: held }
 }
 
 /** Compares every element of the gradients with central finite differences in float64. */
