@@ -55,7 +55,7 @@ export interface LayerOutput {
   readonly y_TD: Tensor
   /**
    * A scalar that is added to the objective of training, but not to the reported loss of the text: the layer itself
-   * multiplies it by a coefficient.
+   * multiplies it by a coefficient. The sum over layers is reported as `layer_loss`.
    */
   readonly loss?: Tensor
 }

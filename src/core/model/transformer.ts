@@ -152,6 +152,8 @@ export interface Losses {
   readonly loss_T: Tensor
   /** Whether each target is the most probable token [T], int32: 1 or 0; 0 for a target that is not counted. */
   readonly greedy_T: Tensor
+  /** The sum of the losses that layers of the user's own have; null if they have none. */
+  readonly layerLoss: Tensor | null
   /** The minimised objective: cross-entropy plus the weighted losses of every router, and the losses of own layers. */
   readonly objective: Tensor
   readonly reports: readonly RoutingReport[]
@@ -179,7 +181,8 @@ export function losses(
     if (zLoss > 0) objective = add(objective, multiply(router.z, zLoss))
   }
   for (const each of layerLosses) objective = add(objective, each)
-  return { loss, loss_T, greedy_T, objective, reports, stream }
+  const layerLoss = layerLosses.length > 0 ? layerLosses.reduce((sum, each) => add(sum, each)) : null
+  return { loss, loss_T, greedy_T, layerLoss, objective, reports, stream }
 }
 
 /** Logits [V] at one position of the pass; `position` is int32 [1]. */

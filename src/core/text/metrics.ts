@@ -72,6 +72,11 @@ const fields: Readonly<Record<string, Metric>> = {
     null,
     'the squared log-sum-exp of router logits, mean over routers, before its coefficient',
   ),
+  layer_loss: metric(
+    'Loss of own layers',
+    null,
+    "the sum of the losses of layers of one's own, as the objective has it, mean over passes",
+  ),
   learning_rate: metric(
     'Learning rate',
     null,

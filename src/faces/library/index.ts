@@ -95,7 +95,7 @@ export type {
   OwnOptimizer,
   ParameterRole,
 } from '../../train/step/optimizer/own.ts'
-export type { OwnSchedule, ScheduleInput } from '../../train/step/own-schedule.ts'
+export type { OwnSchedule, ScheduleInput } from '../../train/step/optimizer/own-schedule.ts'
 export type {
   CapacityEvaluation,
   DocumentLosses,

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { constant, multiply, type Tensor } from './graph.ts'
+import { constant, mean, multiply, type Tensor } from './graph.ts'
 import {
   configFrom,
   defineConfig,
@@ -291,10 +291,24 @@ test('train takes a layer of its own for a dense model, whose configuration need
   const layer: OwnLayer = {
     name: 'scaled',
     parameters: ({ width }) => ({ scale: { shape: [width], init: 'ones' } }),
-    apply: ({ x_TD, weights }) => multiply(x_TD, weights.scale as Tensor),
+    apply: ({ x_TD, weights }) => {
+      const scale = weights.scale as Tensor
+      return { y_TD: multiply(x_TD, scale), loss: multiply(mean(scale), 0.25) }
+    },
   }
   const directory = join(folder, 'own-layer')
-  await train(config, { directory, layer })
+  const losses: (number | undefined)[] = []
+  const onEvent = (event: TrainEvent) => {
+    if (event.kind === 'train' || event.kind === 'eval') losses.push(event.layer_loss)
+  }
+  await train(config, { directory, layer, onEvent })
+  // Scales are 1 at first, so each layer has a loss of 0.25; the objective, and so the loss, falls with the scales.
+  const { layers } = config.model
+  expect(losses).toHaveLength(3)
+  expect(losses[0]).toBeCloseTo(0.25 * layers, 6)
+  expect(losses[1]).toBeLessThan(losses[0] as number)
+  expect(losses[2]).toBeGreaterThan(0)
+  expect(losses[2]).toBeLessThan(losses[1] as number)
   const run = await Run.load(directory)
   expect(run.config.model.layer).toMatchObject({ own: expect.stringMatching(/^scaled@[0-9a-f]{16}$/), every: 1 })
   await run.close()

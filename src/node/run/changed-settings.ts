@@ -5,7 +5,7 @@ import { UsageError } from '../../core/errors.ts'
 import { quoted } from '../../core/text/shell.ts'
 import { hasSameTensors } from '../../train/run/other-shapes.ts'
 import { refusedChanges } from '../../train/run/resume-settings.ts'
-import { balanceSchedule, decayStart } from '../../train/step/schedule.ts'
+import { balanceSchedule, decayStart } from '../../train/step/optimizer/schedule.ts'
 import { loadRunConfig } from './load-config.ts'
 
 /**

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { ownSchedules, type ScheduleInput } from '../../train/step/own-schedule.ts'
+import { ownSchedules, type ScheduleInput } from '../../train/step/optimizer/own-schedule.ts'
 import { checkSchedule } from './check-schedule.ts'
 
 let count = 0

@@ -2,7 +2,7 @@
 import { runSchema } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
 import { grouped } from '../../core/text/numbers.ts'
-import { checkRates } from '../../train/step/own-schedule.ts'
+import { checkRates } from '../../train/step/optimizer/own-schedule.ts'
 import type { Check, PluginCheck } from './check.ts'
 
 /** Trainings whose rates are computed: steps, and steps of warm-up. */

@@ -47,7 +47,7 @@ export class Reporter {
   }
 
   step(step: number, outcome: StepOutcome, stepMs: number): TrainRecord {
-    const { loss, layers, learningRate, gradNorm, skipped } = outcome
+    const { loss, layerLoss, layers, learningRate, gradNorm, skipped } = outcome
     const seconds = stepMs / 1000
     const flops = this.usefulFlops(outcome)
     this.ceiling.recordRate((flops - this.tokens(1) * this.model.maskedFlopsPerToken) / seconds)
@@ -56,6 +56,7 @@ export class Reporter {
       step,
       tokens: this.tokens(step),
       loss,
+      ...(layerLoss !== null && { layer_loss: layerLoss }),
       ...summarize(layers),
       learning_rate: learningRate,
       grad_norm: gradNorm,

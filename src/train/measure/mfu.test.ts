@@ -94,6 +94,7 @@ async function reporting(rates: readonly number[]) {
     const outcome = {
       loss: 1,
       passLosses: [1],
+      layerLoss: null,
       layers: [],
       gradNorm: 1,
       learningRate: 1,

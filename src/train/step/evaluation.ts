@@ -20,7 +20,8 @@ import type { TokenStream } from '../data/streams/token-stream.ts'
 import { byRule, configForCapacity } from './capacity-rules.ts'
 import { DocumentSums } from './document-sums.ts'
 import type { ModelStore } from './model-store.ts'
-import { addStatistics, CompiledPass, type Retrace, type TracedPass, tokenLossesName, tracePass } from './pass.ts'
+import { CompiledPass, type Retrace, type TracedPass, tokenLossesName, tracePass } from './pass.ts'
+import { addStatistics } from './pass-statistics.ts'
 import type { CapacityEvaluation, EvalRecord } from './records.ts'
 
 export type Evaluation = Omit<EvalRecord, 'kind' | 'step' | 'tokens'>
@@ -155,6 +156,7 @@ export class Evaluator {
     const all = await this.ofAllRanks(own)
     const empty = (pass: CompiledPass): Sum => ({
       nats: 0,
+      layerLoss: 0,
       layers: pass.emptyCounts(),
       groups: new Float64Array(groupCount),
     })
@@ -165,7 +167,9 @@ export class Evaluator {
       for (const [pass, sum] of sums) {
         const ofRank = all[i % ranks] as readonly Float64Array[]
         const statistics = ofRank[Math.floor(i / ranks)] as Float64Array
-        sum.nats += addStatistics(sum.layers, statistics.subarray(at)) * counted
+        const { loss, layerLoss } = addStatistics(sum.layers, statistics.subarray(at))
+        sum.nats += loss * counted
+        sum.layerLoss += layerLoss * counted
         at += pass.statisticsSize
         for (let g = 0; g < groupCount; g++) sum.groups[g] = (sum.groups[g] as number) + (statistics[at + g] as number)
         at += groupCount
@@ -179,6 +183,7 @@ export class Evaluator {
     }
     const evaluation: Evaluation = {
       ...under(capacity),
+      ...(passes[capacity].hasLayerLoss && { layer_loss: sumOf[capacity].layerLoss / tokens }),
       evaluated_tokens: tokens,
       capacity,
       capacities: byRule((rule): CapacityEvaluation => {
@@ -228,6 +233,8 @@ export class Evaluator {
 /** Totals over the batches so far. */
 interface Sum {
   nats: number
+  /** Sum of the losses of the user's own layers, each times the tokens of its batch. */
+  layerLoss: number
   readonly layers: readonly LayerCounts[]
   /** Nats of each group of documents. */
   readonly groups: Float64Array

@@ -23,7 +23,8 @@ import type { PortMemory, Runtime } from '../../engine/contract/runtime.ts'
 import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
 import { lossScale } from './loss-scale.ts'
 import { inputNameOf } from './model-store.ts'
-import { addStatistics, CompiledPass, type ExpertLoads, type Retrace, tracePass } from './pass.ts'
+import { CompiledPass, type ExpertLoads, type Retrace, tracePass } from './pass.ts'
+import { addStatistics } from './pass-statistics.ts'
 import { GradientSum } from './ranks/gradient-sum.ts'
 import { shardsOfRank } from './ranks/gradient-tree.ts'
 import type { AllToAllStages } from './ranks/ledger.ts'
@@ -53,6 +54,8 @@ export interface GradientResult {
   readonly loss: number
   /** Losses of all passes; the passes of the first rank come first. */
   readonly passLosses: readonly number[]
+  /** Mean over the passes of the sum of the losses of the user's own layers; null if they have none. */
+  readonly layerLoss: number | null
   readonly layers: readonly LayerCounts[]
   /** Assignments that the experts of each rank computed; null if every rank has all experts. */
   readonly keptByRank: readonly number[] | null
@@ -193,7 +196,7 @@ export class GradientProgram {
   /** The state of the last {@link run}, of whose passes all but the last are done. */
   enqueued(): EnqueuedGradient {
     const layers = this.lastPass.emptyCounts()
-    const known = this.earlierStatistics.map((statistics) => addStatistics(layers, statistics))
+    const known = this.earlierStatistics.map((statistics) => addStatistics(layers, statistics).loss)
     const counts = this.lastPass.countArrays
     return {
       closed: !known.every(Number.isFinite),
@@ -255,12 +258,17 @@ export class GradientProgram {
 
   private combine(passes: readonly Float64Array[]): GradientResult {
     const layers = this.write.pass.emptyCounts()
-    const passLosses = passes.map((statistics) => addStatistics(layers, statistics))
-    let loss = 0
-    for (const each of passLosses) loss += each / passes.length
+    const losses = passes.map((statistics) => addStatistics(layers, statistics))
+    const passLosses = losses.map(({ loss }) => loss)
+    let [loss, ownLoss] = [0, 0]
+    for (const each of losses) {
+      loss += each.loss / passes.length
+      ownLoss += each.layerLoss / passes.length
+    }
+    const layerLoss = this.write.pass.hasLayerLoss ? ownLoss : null
     const empty = () => this.write.pass.emptyCounts()
     const { arrivalMs } = this
-    return { loss, passLosses, layers, keptByRank: keptByRank(passes, empty, this.layout), arrivalMs }
+    return { loss, passLosses, layerLoss, layers, keptByRank: keptByRank(passes, empty, this.layout), arrivalMs }
   }
 
   /** The all-to-alls of each pass of a step, in order. */

@@ -22,14 +22,11 @@ import type {
 import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
 import { firstVisible } from '../data/first-visible.ts'
 import { inputNameOf, type ModelStore, type TracedParameters } from './model-store.ts'
+import { emptyCounts, outputsOf, statisticsOf, statisticsPrefix, statisticsSize } from './pass-statistics.ts'
 import { drawDistinct, moduleLabels, randomFor } from './random.ts'
 import { GrowingProgram, type Growth, type Trace } from './ranks/growing-program.ts'
 import { type AllToAllStages, allToAllStages } from './ranks/ledger.ts'
 import { sourcesKept } from './ranks/placement.ts'
-
-/** Name prefix of the statistics of a routed module. */
-const statisticsPrefix = ({ layer, module }: { readonly layer: number; readonly module: RoutedModule }): string =>
-  module === 'ffn' ? `layers.${layer}` : `layers.${layer}.${module}`
 
 /** How to find the documents of a window, for attention that does not cross them. */
 interface Documents {
@@ -182,7 +179,7 @@ export class CompiledPass {
 
   /** Cross-entropy of the last run, nats per token. */
   get loss(): number {
-    return this.scalar('loss')
+    return this.lossArray[0] as number
   }
 
   /**
@@ -222,45 +219,24 @@ export class CompiledPass {
       }
   }
 
-  /** Zero counts to which {@link addStatistics} adds. */
+  /** Zero counts to which `addStatistics` adds. */
   emptyCounts(): LayerCounts[] {
-    const { moe } = this.config
-    return this.losses.reports.map(({ layer, module, capacity, count_N, losses }) => ({
-      layer,
-      module,
-      capacity,
-      tokens: new Float64Array(count_N.shape[0] as number),
-      kept: new Float64Array(count_N.shape[0] as number),
-      largestEntropy: moe && losses ? Math.log(moe.experts / moe.prototypes) : null,
-      balance: 0,
-      z: 0,
-      entropy: 0,
-      gate: 0,
-      unserved: 0,
-      passes: 0,
-    }))
+    return emptyCounts(this.config, this.losses)
   }
 
-  /** Loss and counts of the last run, as numbers that any rank can add with {@link addStatistics}. */
+  /** Losses and counts of the last run, as numbers that any rank can add with `addStatistics`. */
   statistics(): Float64Array {
-    const values = this.losses.reports.flatMap((report) => {
-      const name = statisticsPrefix(report)
-      const scalars = passScalars.map((kind) => this.scalar(`${name}.${kind}`))
-      return [...this.vector(`${name}.count`), ...this.vector(`${name}.kept`), ...scalars]
-    })
-    return Float64Array.from([this.loss, ...values])
+    return statisticsOf(this.losses, this.buffers)
   }
 
   /** Length of {@link statistics}. */
   get statisticsSize(): number {
-    return this.losses.reports.reduce(
-      (size, { count_N }) => size + 2 * (count_N.shape[0] as number) + passScalars.length,
-      1,
-    )
+    return statisticsSize(this.losses)
   }
 
-  private vector(name: string): ArrayLike<number> & Iterable<number> {
-    return (this.buffers[name] as Float32Array | undefined) ?? []
+  /** Whether layers of the user's own have losses. */
+  get hasLayerLoss(): boolean {
+    return this.losses.layerLoss !== null
   }
 
   profile(): readonly NodeTime[] {
@@ -278,49 +254,10 @@ export class CompiledPass {
   release(): void {
     this.program.release()
   }
-
-  private scalar(name: string): number {
-    return Number((this.buffers[name] as Float32Array | undefined)?.[0] ?? 0)
-  }
 }
 
 /** Traces a pass and its additional outputs. */
 export type Retrace = (rooms: Rooms) => {
   readonly traced: TracedPass
   readonly extra: Readonly<Record<string, Tensor>>
-}
-
-/** The loss and the statistics of each routed module, by name. */
-function outputsOf({ loss, reports }: Losses): Record<string, Tensor> {
-  const outputs: Record<string, Tensor> = { loss }
-  for (const report of reports) {
-    const { count_N, kept_N, unserved, gate, losses: router } = report
-    const name = statisticsPrefix(report)
-    outputs[`${name}.count`] = count_N
-    outputs[`${name}.kept`] = kept_N
-    outputs[`${name}.gate`] = gate
-    if (unserved) outputs[`${name}.unserved`] = unserved
-    if (!router) continue
-    outputs[`${name}.balance`] = router.balance
-    outputs[`${name}.z`] = router.z
-    outputs[`${name}.entropy`] = router.entropy
-  }
-  return outputs
-}
-
-/** Scalars of a routed module in {@link CompiledPass.statistics}, in order; 0 where the router has no such scalar. */
-const passScalars = ['balance', 'z', 'entropy', 'gate', 'unserved'] as const satisfies readonly (keyof LayerCounts)[]
-
-/** Adds the {@link CompiledPass.statistics} of a pass to counts of the same modules; returns the loss. */
-export function addStatistics(layers: readonly LayerCounts[], statistics: Float64Array): number {
-  const values = statistics.values()
-  const next = () => values.next().value as number
-  const loss = next()
-  for (const counts of layers) {
-    for (const of of [counts.tokens, counts.kept])
-      for (let e = 0; e < of.length; e++) of[e] = (of[e] as number) + next()
-    for (const kind of passScalars) counts[kind] += next()
-    counts.passes++
-  }
-  return loss
 }

@@ -14,6 +14,8 @@ export interface TrainRecord extends RoutingSummary {
   readonly tokens: number
   /** Cross-entropy alone, nats per token. */
   readonly loss: number
+  /** The sum of the losses of layers of the user's own, as the objective has it; absent if they have none. */
+  readonly layer_loss?: number
   readonly learning_rate: number
   /** Global gradient norm before clipping. */
   readonly grad_norm: number
@@ -116,6 +118,8 @@ export interface EvalRecord extends RoutingSummary {
   /** Tokens trained on so far. */
   readonly tokens: number
   readonly loss: number
+  /** The sum of the losses of layers of the user's own under this capacity rule; absent if they have none. */
+  readonly layer_loss?: number
   /** Loss in bits over the UTF-8 bytes of the evaluated text. */
   readonly bits_per_byte: number
   /** Tokens evaluated. */

@@ -28,12 +28,12 @@ import type { Optimizer, UpdateSettings } from './optimizer/contract.ts'
 import { gradientGate, totalOverRanks } from './optimizer/norm.ts'
 import { ownStateFloats, ruleOf } from './optimizer/own-rule.ts'
 import { ownUpdate } from './optimizer/own-update.ts'
+import { balanceSchedule, learningRate } from './optimizer/schedule.ts'
 import type { CompiledPass, ExpertLoads } from './pass.ts'
 import { exchangeScratch } from './ranks/gradient-sum.ts'
 import type { AllToAllStages } from './ranks/ledger.ts'
 import { alone, type Layout, ownedSpecs } from './ranks/placement.ts'
 import type { OwnStep } from './ranks/times.ts'
-import { balanceSchedule, learningRate } from './schedule.ts'
 import { ParameterStore } from './store.ts'
 import { type RecordedSteps, Timeline } from './timeline.ts'
 import { isRouter, type Updated, updatedOf } from './updated.ts'
@@ -42,6 +42,8 @@ export interface StepOutcome {
   readonly loss: number
   /** Losses of all passes; the passes of the first rank come first. */
   readonly passLosses: readonly number[]
+  /** Mean over the passes of the sum of the losses of the user's own layers; null if they have none. */
+  readonly layerLoss: number | null
   readonly layers: readonly LayerCounts[]
   /** Gradient norm before clipping. */
   readonly gradNorm: number
@@ -239,7 +241,7 @@ export class Trainer {
       if (!isFrozen) await this.balance(loads, gate)
     }
     await runtime.synchronize()
-    const { loss, passLosses, layers, keptByRank, arrivalMs } = early ?? (await gradient.result(timeline))
+    const { loss, passLosses, layerLoss, layers, keptByRank, arrivalMs } = early ?? (await gradient.result(timeline))
     const skipped = !gate.isOpen
     if (!skipped) {
       this.updates++
@@ -252,6 +254,7 @@ export class Trainer {
     return {
       loss,
       passLosses,
+      layerLoss,
       layers,
       gradNorm: gate.norm,
       learningRate: rate,

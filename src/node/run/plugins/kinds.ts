@@ -9,7 +9,7 @@ import { ownRouters } from '../../../core/model/routing/own.ts'
 import { ownBalances } from '../../../core/model/routing/own-balance.ts'
 import type { Plugin, Plugins } from '../../../core/plugins.ts'
 import { ownOptimizers } from '../../../train/step/optimizer/own.ts'
-import { ownSchedules } from '../../../train/step/own-schedule.ts'
+import { ownSchedules } from '../../../train/step/optimizer/own-schedule.ts'
 import { isPluginPath } from './plugin-file.ts'
 
 /** A kind of plugins, and its place in a configuration: a section with a field that says `own`, and a field `own`. */

@@ -5,8 +5,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { constant } from '../../../core/graph/tensor.ts'
 import { ownRouters } from '../../../core/model/routing/own.ts'
 import { sha256 } from '../../../core/sha256.ts'
-import { checkRates } from '../../../train/step/own-schedule.ts'
-import { learningRate } from '../../../train/step/schedule.ts'
+import { checkRates } from '../../../train/step/optimizer/own-schedule.ts'
+import { learningRate } from '../../../train/step/optimizer/schedule.ts'
 import { loadConfig } from '../load-config.ts'
 import { withoutReplaced } from './kinds.ts'
 import { expectPlugins, loadPlugin, unkeptPlugins, unkeptWarning, usePlugin } from './plugins.ts'
@@ -286,7 +286,7 @@ test('a plugin may be an instance of a class, whose hash is that of its methods'
   // Another process loads it by its hash.
   vi.resetModules()
   const other = await import('../load-config.ts')
-  const { learningRate: rateThere } = await import('../../../train/step/schedule.ts')
+  const { learningRate: rateThere } = await import('../../../train/step/optimizer/schedule.ts')
   const again = await other.loadConfig('tiny', ['train.schedule.kind=own', `train.schedule.own=${train.schedule.own}`])
   expect(rateThere(again.train.schedule, 1, 10)).toBe(0.5)
   class Constant {

@@ -6,7 +6,7 @@
 import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
 import { describeModel } from '../../../core/model/describe.ts'
 import { isLeakMeasured } from '../../../train/measure/leak.ts'
-import { decayStart } from '../../../train/step/schedule.ts'
+import { decayStart } from '../../../train/step/optimizer/schedule.ts'
 import type { Cell } from '../contract.ts'
 import { firstStepOf, isShort, stepsOf } from '../grid/cells.ts'
 import { corpusOf } from '../runs/corpora.ts'

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { loadConfig } from '../../../node/run/load-config.ts'
-import { learningRate } from '../../../train/step/schedule.ts'
+import { learningRate } from '../../../train/step/optimizer/schedule.ts'
 import type { Cell } from '../contract.ts'
 import { keyOf } from '../results/keys.ts'
 import { branchProblem, chainOf } from './branches.ts'

@@ -13,7 +13,7 @@
  * much as 1 + decay · (sum of the shorter shares) whole runs.
  */
 import type { RunConfig } from '../../../core/config/run-config.ts'
-import { balanceSchedule } from '../../../train/step/schedule.ts'
+import { balanceSchedule } from '../../../train/step/optimizer/schedule.ts'
 import type { Cell, Rate } from '../contract.ts'
 import { cellOf, withSteps } from './cells.ts'
 

@@ -4,7 +4,7 @@
  */
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { describeModel } from '../../../core/model/describe.ts'
-import { decayStart } from '../../../train/step/schedule.ts'
+import { decayStart } from '../../../train/step/optimizer/schedule.ts'
 import type { Cell, Rate } from '../contract.ts'
 import { keyOf } from '../results/keys.ts'
 

@@ -1,7 +1,7 @@
 /** Learning-rate schedules of a user's own. */
-import type { TrainConfig } from '../../core/config/run-config.ts'
-import { UsageError } from '../../core/errors.ts'
-import { Plugins } from '../../core/plugins.ts'
+import type { TrainConfig } from '../../../core/config/run-config.ts'
+import { UsageError } from '../../../core/errors.ts'
+import { Plugins } from '../../../core/plugins.ts'
 
 /** What a schedule knows at a step: the step, from 1 to `steps`, and the settings `train.schedule`. */
 export interface ScheduleInput extends Pick<TrainConfig['schedule'], 'learningRate' | 'warmup' | 'final' | 'decay'> {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { runSchema } from '../../core/config/run-config.ts'
+import { runSchema } from '../../../core/config/run-config.ts'
 import { balanceSchedule, decayStart, learningRate } from './schedule.ts'
 
 const base = { learningRate: 0.4, warmup: 4, final: 0.1, decay: 0.2 }

@@ -2,7 +2,7 @@
  * The learning rate, and the coefficient of the balancing loss, as pure functions of the configuration and the step, so
  * a resumed run needs no schedule state.
  */
-import type { RunConfig, TrainConfig } from '../../core/config/run-config.ts'
+import type { RunConfig, TrainConfig } from '../../../core/config/run-config.ts'
 import { ownSchedules } from './own-schedule.ts'
 
 /** The fields that determine the learning rate. */
@@ -18,7 +18,7 @@ type Rates = Pick<TrainConfig['schedule'], 'kind' | 'learningRate' | 'warmup' | 
  * `wsd` (warm-up, stable, decay) stays at the peak until {@link decayStart}, and then falls as 1 − √progress to
  * `final` × peak at the last step (Hägele et al. 2024, arXiv 2405.18392, the cooldown "1-sqrt").
  * A schedule of the user's own (`own-schedule.ts`) has neither warm-up nor decay besides its own.
- * Experts and routers may have factors of it (`optimizer/tensor-update.ts`).
+ * Experts and routers may have factors of it (`tensor-update.ts`).
  */
 export function learningRate(schedule: Rates, step: number, steps: number): number {
   const { kind, learningRate: peak, warmup, final, own = null } = schedule

@@ -20,9 +20,9 @@ const empty = (layers: number) => (): LayerCounts[] =>
     passes: 0,
   }))
 
-/** Statistics of a pass: its loss, then counts before drops and after, and five scalars, of each layer. */
+/** Statistics of a pass: its two losses, then counts before drops and after, and five scalars, of each layer. */
 const pass = (...kept: number[][]): Float64Array =>
-  Float64Array.from([9, ...kept.flatMap((layer) => [...layer.map((count) => count + 7), ...layer, 9, 9, 9, 9, 9])])
+  Float64Array.from([9, 9, ...kept.flatMap((layer) => [...layer.map((count) => count + 7), ...layer, 9, 9, 9, 9, 9])])
 
 test('rows go to the rank of their expert, in the group of the rank that sends them', () => {
   // Four ranks in groups of two, a pass each, four experts in two layers.

@@ -24,6 +24,7 @@ const themes: Readonly<Record<string, readonly string[]>> = {
     'train/gate_entropy',
     'train/aux_loss',
     'train/z_loss',
+    'train/layer_loss',
   ],
   speed: ['train/tokens_per_second', 'train/step_ms', 'train/mfu'],
   optimizer: ['train/learning_rate', 'train/grad_norm'],
