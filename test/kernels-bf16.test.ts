@@ -1,4 +1,8 @@
-/** Compares kernels with bf16 math with float64: they agree within the rounding error of bfloat16 factors. */
+/**
+ * Compares kernels with bf16 math with float64: they agree within the rounding error of bfloat16 factors.
+ *
+ * @slow
+ */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { StagedModel } from '../src/core/graph/stages/contract.ts'
 import { type Tensor, withKernels } from '../src/core/graph/tensor.ts'

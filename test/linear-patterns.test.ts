@@ -2,6 +2,8 @@
  * Regular expressions are used on text of strangers: names, messages, manuals. So each must take time in proportion to
  * the text. A repetition that may begin at every place of a run of characters, or two repetitions that share a run,
  * take time in proportion to the square of its length.
+ *
+ * @slow
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -2,6 +2,8 @@
  * GGUF files, used as they are. The files are written by the export, whose numbers and metadata are compared with Hugging
  * Face's parser and with plain loops by the rules of llama.cpp (`gguf.test.ts`); here they give the log-probabilities of
  * the folder of transformers that is exported from the same run, and of the run.
+ *
+ * @slow
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'

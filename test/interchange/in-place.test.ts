@@ -1,6 +1,8 @@
 /**
  * Models in folders of transformers, used as they are: nothing is imported, and no file of the folder is touched. From a
  * size on, rounded weights are kept in a folder of their own beside the files.
+ *
+ * @slow
  */
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'

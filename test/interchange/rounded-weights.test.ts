@@ -1,6 +1,8 @@
 /**
  * Copies of rounded weights beside the files of a model: they are used while they are current, and nothing that happens
  * to them harms the model or the folder.
+ *
+ * @slow
  */
 import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'

@@ -1,4 +1,8 @@
-/** The examples of layers and routers, beside their formulas in plain loops of float64. */
+/**
+ * The examples of layers and routers, beside their formulas in plain loops of float64.
+ *
+ * @slow
+ */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -1,3 +1,4 @@
+/** @slow */
 import { describe, expect, test } from 'vitest'
 import type { Device } from '../device.ts'
 import { rounded } from '../testing/exact.ts'

@@ -1,4 +1,8 @@
-/** Mistakes in studies as people make them, and the messages about them. */
+/**
+ * Mistakes in studies as people make them, and the messages about them.
+ *
+ * @slow
+ */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'

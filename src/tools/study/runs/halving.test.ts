@@ -1,4 +1,8 @@
-/** Searches with jobs that train nothing: which configurations go on, also after failures and stops, and the report. */
+/**
+ * Searches with jobs that train nothing: which configurations go on, also after failures and stops, and the report.
+ *
+ * @slow
+ */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
 import type { Block } from '../../report/blocks.ts'

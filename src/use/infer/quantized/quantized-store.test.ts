@@ -1,4 +1,8 @@
-/** Compares generation with quantized weights with the loop-by-loop witness, which has the rounded weights in float64. */
+/**
+ * Compares generation with quantized weights with the loop-by-loop witness, which has the rounded weights in float64.
+ *
+ * @slow
+ */
 import { afterAll, describe, expect, test } from 'vitest'
 import { type CaseOverrides, randomCase } from '../../../../test/witness/generate.ts'
 import { witnessForward } from '../../../../test/witness/model.ts'

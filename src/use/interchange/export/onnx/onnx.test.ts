@@ -1,6 +1,8 @@
 /**
  * Compares exported ONNX models with Choir's own generation: the same random model, run in ONNX Runtime in steps with
  * its cache, gives the same logits.
+ *
+ * @slow
  */
 import { statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
