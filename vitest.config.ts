@@ -1,13 +1,14 @@
 /**
  * How tests run. A test file gets a process of its own: native libraries cannot be unloaded from a
- * thread, and a crash of one then fails one file, by name, instead of all.
+ * thread, and a crash of one then fails one file, by name, instead of all. Only files that compute without a runtime
+ * share processes, since half of their time would be the start of a process and its imports.
  *
  * Files whose first comment has `@slow` are left out with `--mode main` (`npm test`), and run alone with `--mode slow`.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { configDefaults, defineConfig } from 'vitest/config'
+import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Files that start programs or compile for a GPU are long. They come first, and no worker has one left at the end. */
@@ -19,21 +20,47 @@ class LongFirst extends BaseSequencer {
   }
 }
 
-const folders = ['src', 'web', 'test', 'bench']
+/** All test files, as paths with slashes. */
+const files: readonly string[] = ['src', 'web', 'test', 'bench']
+  .flatMap((folder) => readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((path) => join(folder, path)))
+  .filter((path) => path.endsWith('.test.ts'))
+  .map((path) => path.replaceAll(sep, '/'))
 
-/** Test files that carry `@slow`, as paths with slashes. */
-const slowFiles = (): string[] =>
-  folders
-    .flatMap((folder) => readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((path) => join(folder, path)))
-    .filter((path) => path.endsWith('.test.ts') && /^\/\*\*(?:(?!\*\/).)*@slow\b/s.test(readFileSync(path, 'utf8')))
-    .map((path) => path.replaceAll(sep, '/'))
+/** Whether the first comment of a file has `@slow`. */
+const isSlow = (path: string): boolean => /^\/\*\*(?:(?!\*\/).)*@slow\b/s.test(readFileSync(path, 'utf8'))
+
+/** Tests in these folders compute without a runtime, a worker or a program, but for some files. */
+const pure = [
+  'src/core',
+  'src/faces/cli/display',
+  'src/tools/plan',
+  'src/tools/report',
+  'src/tools/study/analysis',
+  'web/src',
+]
+const impure = [
+  'src/core/graph/options.test.ts',
+  'src/core/graph/own-op.test.ts',
+  'src/core/graph/stop-gradient.test.ts',
+  'src/core/model/own-layer.test.ts',
+  'web/src/curves/drawing/painter.test.ts',
+  'web/src/curves/series/series-loader.test.ts',
+]
+const isPure = (path: string): boolean => pure.some((folder) => path.startsWith(`${folder}/`)) && !impure.includes(path)
+
+/** The files of a mode that have processes of their own, and the files that share processes. */
+function projectsOf(mode: string) {
+  const chosen = files.filter((path) => mode === 'test' || isSlow(path) === (mode === 'slow'))
+  const own = { name: 'own', include: chosen.filter((path) => !isPure(path)) }
+  const shared = { name: 'shared', include: chosen.filter(isPure), isolate: false }
+  return [own, shared].map((test) => ({ extends: true as const, test }))
+}
 
 const preloaded = fileURLToPath(new URL('test/support/compile-late.cjs', import.meta.url))
 
 export default defineConfig(({ mode }) => ({
   test: {
-    include: mode === 'slow' ? slowFiles() : folders.map((folder) => `${folder}/**/*.test.ts`),
-    exclude: [...configDefaults.exclude, ...(mode === 'main' ? slowFiles() : [])],
+    projects: projectsOf(mode),
     reporters: ['default', './test/support/time-by-file.ts'],
     globalSetup: ['test/support/built.ts'],
     setupFiles: ['test/support/setup.ts'],

@@ -5,7 +5,8 @@
 import { afterAll, afterEach } from 'vitest'
 
 const warnings: Error[] = []
-process.on('warning', (warning) => warnings.push(warning))
+const record = (warning: Error) => warnings.push(warning)
+process.on('warning', record)
 
 const failOnWarnings = async (): Promise<void> => {
   // Node emits warnings in the next turn of the event loop.
@@ -15,7 +16,11 @@ const failOnWarnings = async (): Promise<void> => {
 }
 afterEach(failOnWarnings)
 // Warnings may also come after the last test of the file, when its resources are released.
-afterAll(failOnWarnings)
+afterAll(async () => {
+  await failOnWarnings()
+  // Some files share a process.
+  process.off('warning', record)
+})
 
 const seed = process.env.CHOIR_TEST_SEED
 if (seed !== undefined) (await import('fast-check')).configureGlobal({ seed: Number(seed) })
