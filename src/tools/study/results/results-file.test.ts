@@ -138,6 +138,5 @@ test.each(names)('docs/results/%s can be reported from its study.yaml and result
   const { grid, ledger } = await studyOf(specification, fake.options({ directory }))
   const found = runsOf(grid, ledger).filter(({ key, config }) => ledger.find(key, config)?.status === 'finished')
   const [, done] = /^- (\d+) of \d+ runs done/m.exec(readFileSync(join(directory, 'report.md'), 'utf8')) ?? []
-  // The report of m6t-standard includes runs at best rates that no run has confirmed, as reports did at that time.
-  expect(found).toHaveLength(name === 'm6t-standard' ? 208 : Number(done))
+  expect(found).toHaveLength(Number(done))
 })
