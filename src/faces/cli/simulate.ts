@@ -2,8 +2,8 @@
 import { UsageError } from '../../core/errors.ts'
 import { worldOf } from '../../engine/world/mpi/world.ts'
 import { loadPlannedRun } from '../../tools/plan/inputs/load-plan.ts'
+import { simulationEventText, simulationText } from './display/plan/simulation.ts'
 import { print } from './display/print.ts'
-import { simulationEventText, simulationText } from './display/simulation.ts'
 import { colorsFor, Interrupted, type Io, interruptible } from './io.ts'
 import { writeJson } from './json.ts'
 

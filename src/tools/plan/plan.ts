@@ -1,5 +1,6 @@
 /** A plan: the best layouts of a run on a cluster, or the reasons why it does not fit. */
 import type { ModelConfig } from '../../core/model/config.ts'
+import { type Failures, failuresOf } from './cost/failures.ts'
 import { type Prediction, Predictor } from './cost/predict.ts'
 import type { Cluster } from './inputs/cluster.ts'
 import { measuredLoads } from './inputs/measured-loads.ts'
@@ -10,7 +11,7 @@ import { lackingBytes, paretoFront, rank } from './search/search.ts'
 import { slowSettings } from './search/slow-settings.ts'
 import { loadsWithCv, type ModelLoads } from './work/load.ts'
 import type { ModelTraffic } from './work/mixture.ts'
-import type { ParameterCounts } from './work/parameter-counts.ts'
+import { countParameters, type ParameterCounts } from './work/parameter-counts.ts'
 
 export interface Plan {
   readonly run: PlannedRun
@@ -71,6 +72,13 @@ export interface Budget {
   readonly seconds: number
   readonly deviceHours: number
   readonly price: number | undefined
+  /**
+   * Largest energy that devices and servers take, also while failures cost time, in kilowatt-hours; undefined if the
+   * power is unknown.
+   */
+  readonly kilowattHours: number | undefined
+  /** Failures and checkpoints, whose time the fields above do not contain; null if the device was measured itself. */
+  readonly failures: Failures | null
 }
 
 const SHOWN = { best: 5, rejected: 4 }
@@ -187,16 +195,22 @@ async function loadsOf({ model, plan: { load } }: PlannedRun): Promise<{ loads: 
 const shapeNote = ({ layers, moe }: ModelConfig): string =>
   `; distribution applied to ${moe?.experts ?? 0} experts in ${layers} layers`
 
-export function budgetOf({ model, train, plan: { tokens } }: PlannedRun, cluster: Cluster, best: Prediction): Budget {
-  const budget = tokens ?? train.steps * train.batch * model.sequence
+export function budgetOf(run: PlannedRun, cluster: Cluster, best: Prediction): Budget {
+  const { model, train, plan } = run
+  const budget = plan.tokens ?? train.steps * train.batch * model.sequence
   const seconds = budget / best.tokensPerSecond
   const deviceHours = (seconds / 3600) * cluster.devices
-  const { pricePerDeviceHour } = cluster
+  const { pricePerDeviceHour, device } = cluster
+  const factor = best.interval?.time ?? null
+  const failures = factor === null ? null : failuresOf(run, cluster, countParameters(model, plan.latent))
   return {
-    factor: best.interval?.time ?? null,
+    factor,
     tokens: budget,
     seconds,
     deviceHours,
     price: pricePerDeviceHour === undefined ? undefined : pricePerDeviceHour * deviceHours,
+    kilowattHours:
+      device.power === undefined ? undefined : ((device.power / 1000) * deviceHours) / (failures?.goodput ?? 1),
+    failures,
   }
 }

@@ -5,11 +5,12 @@ import { writeOutput } from '../../node/system/output-file.ts'
 import type { BarFigure, Block, ScatterFigure, Table } from '../report/blocks.ts'
 import { renderHtml } from '../report/html.ts'
 import type { Report, Section } from '../report/report.ts'
+import { LIKELY_FAILURES } from './cost/failures.ts'
 import { type BytesByKind, memoryKinds, total } from './cost/memory.ts'
 import type { Prediction } from './cost/predict.ts'
 import { timeKinds } from './cost/time.ts'
 import { demandWords, fitWords, rangeOf } from './inputs/intervals.ts'
-import type { Plan } from './plan.ts'
+import type { Budget, Plan } from './plan.ts'
 import { layoutName } from './search/layout.ts'
 import type { WhatIf } from './search/what-if.ts'
 
@@ -79,6 +80,7 @@ function summary(plan: Plan): Section {
       ...(budget
         ? [
             `The whole training: ${count(budget.tokens)} tokens in ${duration(budget.seconds)}${range(budget.seconds, budget.factor, duration)}, ${hours(budget.deviceHours)} device-hours${range(budget.deviceHours, budget.factor, hours)}${price}.`,
+            ...withFailures(budget),
           ]
         : []),
       `Experts: the slowest rank computes ${first.imbalance.toFixed(2)} times the mean, ${percent(first.dropped)} of assignments (of a token to an expert) are dropped because the expert is full, ${percent(first.padding)} of expert rows are empty padding.`,
@@ -89,6 +91,14 @@ function summary(plan: Plan): Section {
     ],
   }
 }
+
+/** A sentence on the time with failures; none if a failure is unlikely. */
+const withFailures = ({ seconds, failures }: Budget): string[] =>
+  failures && seconds / failures.everySeconds >= LIKELY_FAILURES
+    ? [
+        `With failures: ${duration(seconds / failures.goodput)}, goodput ${percent(failures.goodput)}, with a failure every ${duration(failures.everySeconds)} and a checkpoint every ${duration(failures.checkpointEvery)}.`,
+      ]
+    : []
 
 /** The fastest layouts that fit, and the first of the layouts that do not fit. */
 const layoutsToShow = ({ best, rejected }: Plan): { prediction: Prediction; note: string }[] => [

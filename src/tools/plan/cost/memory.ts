@@ -189,6 +189,16 @@ export function stateBytes(run: PlannedRun, layout: Layout, { dense, experts }: 
   return { weights: bytes('weights'), gradients: bytes('gradients'), optimizer: bytes('optimizer') }
 }
 
+/** Bytes of a checkpoint: the weights that the optimizer updates, and its state. */
+export function checkpointBytesOf(run: PlannedRun, { layers, embedding, head, total }: ParameterCounts): number {
+  const { dense, experts } = addCounts([...layers, embedding, head])
+  const state = optimizerBytes(run)((dense.factored + experts.factored) / total)
+  return total * (state + (hasMaster(run) ? 0 : storedBytes(run.plan.precision)))
+}
+
+/** Whether the optimizer has float32 originals of the weights. */
+const hasMaster = ({ plan }: PlannedRun): boolean => plan.master && storedBytes(plan.precision) === 2
+
 /** Bytes of an exchanged gradient, per parameter. */
 export const gradientBytes = ({ plan }: PlannedRun): number =>
   plan.gradients === 'float32' ? 4 : storedBytes(plan.precision)
@@ -208,8 +218,7 @@ const momentBytes = { float32: 4, bfloat16: 2, int8: 1 }
  * Bytes of optimizer state per parameter; `factored` is the mean number of values in the factored moment per parameter.
  */
 function optimizerBytes(run: PlannedRun): (factored: number) => number {
-  const { plan } = run
-  const master = plan.master && storedBytes(plan.precision) === 2 ? 4 : 0
+  const master = hasMaster(run) ? 4 : 0
   const moment = momentBytes[momentPrecision(run)]
   switch (optimizerKind(run)) {
     case 'adamw':

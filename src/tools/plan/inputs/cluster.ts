@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { constantSources } from './constants.ts'
 import { fitted } from './fitted.ts'
-import { bytes, bytesPerSecond, flopsPerSecond, seconds } from './quantities.ts'
+import { bytes, bytesPerSecond, flopsPerSecond, seconds, watts } from './quantities.ts'
 
 const positive = z.int().positive()
 const share = z.number().positive().max(1)
@@ -44,6 +44,8 @@ const deviceSchema = z
     /** Host memory available to each device for offloading; unlimited if not given. */
     hostMemory: bytes.optional(),
     bandwidth: bytesPerSecond,
+    /** Largest power of a device with its share of the server; energy is not predicted without it. */
+    power: watts.optional(),
     /** Rate of matrix products by the precision of their factors. A precision without a rate is not supported. */
     peak: z.strictObject({
       float32: flopsPerSecond,
@@ -110,6 +112,17 @@ export const clusterSchema = z
     }),
     /** Share of the links' bandwidth that all-to-alls of experts reach, divided by the share of other collectives. */
     dispatchEfficiency: share.default(fitted.dispatch),
+    /** Bandwidth at which a node writes its part of a checkpoint. */
+    storage: bytesPerSecond.prefault('1 GB/s'),
+    /** Failures that end a training. */
+    failures: z
+      .strictObject({
+        /** Mean device-hours between failures; default: the middle of published trainings (`cost/failures.ts`). */
+        deviceHours: z.number().positive().optional(),
+        /** Time from a failure to the first step after it. */
+        restart: seconds.prefault('10 min'),
+      })
+      .prefault({}),
     /** Price of one device for an hour, in any currency. */
     pricePerDeviceHour: z.number().nonnegative().optional(),
   })

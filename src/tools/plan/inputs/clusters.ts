@@ -1,5 +1,7 @@
 /**
- * Clusters by name: `v100-480` is 480 V100s. Peaks, memory and bandwidths come from the vendors' data sheets.
+ * Clusters by name: `v100-480` is 480 V100s. Peaks, memory and bandwidths come from the vendors' data sheets. Power is
+ * the largest power of the vendor's server over its devices: DGX-1 3.5 kW, DGX A100 6.5 kW, DGX H100 and H200 10.2 kW,
+ * DGX B200 14.3 kW, 8 devices each; GB200 NVL72 120 kW, 72 devices.
  * Efficiencies are fitted: see docs/planner.md.
  */
 import type { ClusterInput } from './cluster.ts'
@@ -16,6 +18,7 @@ const v100 = {
   devicesPerNode: 8,
   device: {
     name: 'V100-SXM2-32GB',
+    power: '440 W',
     memory: '32 GiB',
     bandwidth: '900 GB/s',
     peak: { float32: '15.7 TFLOP/s', float16: '125 TFLOP/s' },
@@ -33,6 +36,7 @@ const a100 = {
   devicesPerNode: 8,
   device: {
     name: 'A100-SXM4-80GB',
+    power: '812 W',
     memory: '80 GiB',
     bandwidth: '2000 GB/s',
     peak: { float32: '19.5 TFLOP/s', tf32: '156 TFLOP/s', float16: '312 TFLOP/s', bfloat16: '312 TFLOP/s' },
@@ -50,6 +54,7 @@ const h100 = {
   devicesPerNode: 8,
   device: {
     name: 'H100-SXM5-80GB',
+    power: '1275 W',
     memory: '80 GiB',
     bandwidth: '3350 GB/s',
     peak: {
@@ -85,6 +90,7 @@ const b200 = {
   devicesPerNode: 8,
   device: {
     name: 'B200-SXM-180GB',
+    power: '1790 W',
     memory: '180 GB',
     bandwidth: '7700 GB/s',
     peak: {
@@ -109,6 +115,7 @@ const gb200 = {
   device: {
     ...b200.device,
     name: 'GB200-186GB',
+    power: '1667 W',
     memory: '186 GB',
     bandwidth: '8000 GB/s',
     peak: {

@@ -19,7 +19,8 @@ const units = {
     ...withPrefixes('bit/s', decimal, 1 / 8),
   ]),
   flopsPerSecond: Object.fromEntries([...withPrefixes('FLOP/s', decimal), ...withPrefixes('FLOPS', decimal)]),
-  seconds: { s: 1, ms: 1e-3, us: 1e-6, µs: 1e-6, ns: 1e-9 },
+  seconds: { s: 1, ms: 1e-3, us: 1e-6, µs: 1e-6, ns: 1e-9, min: 60, h: 3600 },
+  watts: Object.fromEntries(withPrefixes('W', { '': 1, k: 1e3, M: 1e6 })),
 } as const satisfies Record<string, Readonly<Record<string, number>>>
 
 type Dimension = keyof typeof units
@@ -29,6 +30,7 @@ const examples: Readonly<Record<Dimension, string>> = {
   bytesPerSecond: '900 GB/s',
   flopsPerSecond: '125 TFLOP/s',
   seconds: '5 us',
+  watts: '700 W',
 }
 
 /** A schema for a number with a unit. The unit is required, since a bare 32 could mean bytes or gigabytes. */
@@ -51,5 +53,6 @@ function quantity(dimension: Dimension, allowZero: boolean) {
 export const bytes = quantity('bytes', false)
 export const bytesPerSecond = quantity('bytesPerSecond', false)
 export const flopsPerSecond = quantity('flopsPerSecond', false)
+export const watts = quantity('watts', false)
 /** Times may be zero: a link without latency is a useful idealisation. */
 export const seconds = quantity('seconds', true)

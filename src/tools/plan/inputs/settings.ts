@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { runSchema } from '../../../core/config/run-config.ts'
 import { parseProbability, parseTokens, probabilityExpected, tokensExpected } from '../../../core/text/amounts.ts'
 import { type MathPrecision, precisions } from './cluster.ts'
+import { seconds } from './quantities.ts'
 
 const positive = z.int().positive()
 const free = positive.nullable().default(null)
@@ -139,6 +140,8 @@ const planSchema = z
     load: loadSchema,
     /** Tokens of the whole training, such as 14.8e12 or `15T`; null for steps × batch × sequence. */
     tokens: amount(parseTokens, tokensExpected).nullable().default(null),
+    /** Time of training between checkpoints, such as `30 min`; null for the best time (`cost/failures.ts`). */
+    checkpointEvery: seconds.nullable().default(null),
     /** Probability with which a layout has to fit into memory, such as 0.9 or `90%`. */
     fitsWith: amount(parseProbability, probabilityExpected).default(0.5),
   })

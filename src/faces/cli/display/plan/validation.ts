@@ -1,10 +1,10 @@
 /** `choir plan --validate` as text. */
 
-import { bytes, fixed, percent, shortTime } from '../../../core/text/numbers.ts'
-import { COVERAGE } from '../../../tools/plan/fit/intervals.ts'
-import type { Accuracy, Validated, Validation } from '../../../tools/plan/validate.ts'
-import type { Colors } from '../io.ts'
-import { titledTable } from './text-layout.ts'
+import { bytes, fixed, percent, shortTime } from '../../../../core/text/numbers.ts'
+import { COVERAGE } from '../../../../tools/plan/fit/intervals.ts'
+import type { Accuracy, Validated, Validation } from '../../../../tools/plan/validate.ts'
+import type { Colors } from '../../io.ts'
+import { titledTable } from '../text-layout.ts'
 
 /**
  * Tables of predictions beside published measurements, and of the errors by system.

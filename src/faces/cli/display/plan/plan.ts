@@ -3,7 +3,6 @@
 import {
   bytes,
   count,
-  duration,
   fixed,
   flops,
   grouped,
@@ -11,17 +10,18 @@ import {
   shortTime,
   signed,
   significant,
-} from '../../../core/text/numbers.ts'
-import type { Prediction } from '../../../tools/plan/cost/predict.ts'
-import type { Cluster } from '../../../tools/plan/inputs/cluster.ts'
-import { demandWords, fitWords, type Interval, rangeOf } from '../../../tools/plan/inputs/intervals.ts'
-import type { MeasuredTraffic } from '../../../tools/plan/inputs/measured-traffic.ts'
-import type { Budget, Plan } from '../../../tools/plan/plan.ts'
-import { layoutName } from '../../../tools/plan/search/layout.ts'
-import type { Colors } from '../io.ts'
-import { labelled } from './display.ts'
-import { modelLine, routingLine } from './summary.ts'
-import { table, titledTable, wrap } from './text-layout.ts'
+} from '../../../../core/text/numbers.ts'
+import type { Prediction } from '../../../../tools/plan/cost/predict.ts'
+import type { Cluster } from '../../../../tools/plan/inputs/cluster.ts'
+import { demandWords, fitWords, type Interval, rangeOf } from '../../../../tools/plan/inputs/intervals.ts'
+import type { MeasuredTraffic } from '../../../../tools/plan/inputs/measured-traffic.ts'
+import type { Plan } from '../../../../tools/plan/plan.ts'
+import { layoutName } from '../../../../tools/plan/search/layout.ts'
+import type { Colors } from '../../io.ts'
+import { labelled } from '../display.ts'
+import { modelLine, routingLine } from '../summary.ts'
+import { table, titledTable, wrap } from '../text-layout.ts'
+import { costLines } from './training-cost.ts'
 
 /** Parts below this share of the total are merged into one row, "other". */
 const MIN_SHARE = 0.002
@@ -81,7 +81,7 @@ export function planText(plan: Plan, name: string, colors: Colors, columns = Inf
       colors,
       plan.traffic !== undefined,
     ),
-    ...budgetLines(plan, colors),
+    ...costLines(plan, colors),
     ...(run.model.moe && first ? [...loadNotes(plan, first).map((note) => `  ${colors.dim(note)}`), ''] : []),
   ].join('\n')
 }
@@ -236,23 +236,6 @@ function rejectedTable({ rejected, cluster }: Plan, colors: Colors, columns: num
   )
 }
 
-function budgetLines({ budget }: Plan, colors: Colors): string[] {
-  if (!budget) return []
-  const price = budget.price === undefined ? '' : `, ${amount(budget.price)} at the given price`
-  return [
-    `  ${colors.bold('the whole training')}  ${count(budget.tokens)} tokens: ${duration(budget.seconds)}, ${amount(budget.deviceHours)} device-hours${price}`,
-    ...(budget.factor === null ? [] : [`  80 % interval: ${budgetRange(budget, budget.factor)}`]),
-    '',
-  ]
-}
-
-/** Ranges of the cost: `5 days to 8 days, 2,400 to 3,800 device-hours, a price of 2,400 to 3,800`. */
-function budgetRange({ seconds, deviceHours, price }: Budget, factor: number): string {
-  const range = (value: number, shown: (value: number) => string) => rangeOf(value, factor).map(shown).join(' to ')
-  const priced = price === undefined ? '' : `, a price of ${range(price, amount)}`
-  return `${range(seconds, duration)}, ${range(deviceHours, amount)} device-hours${priced}`
-}
-
 const trafficNote = ({ directory, expert, steps }: MeasuredTraffic): string =>
   `measured in ${directory}: ${expert} ranks share experts, ${steps} steps`
 
@@ -273,8 +256,6 @@ function trafficTable(traffic: MeasuredTraffic | undefined, colors: Colors, colu
   const titles = ['layer', 'predicted, even', 'measured', 'busiest rank', 'busiest pair']
   return titledTable(titles, rows, 'lrrrr', colors, columns)
 }
-
-export const amount = (value: number): string => (value < 10 ? value.toPrecision(2) : grouped(Math.round(value)))
 
 function loadNotes(
   { run, uneven }: Plan,

@@ -1,11 +1,11 @@
 /** What-if questions as text. */
 
-import { bytes, count, fixed, percent, shortTime } from '../../../core/text/numbers.ts'
-import { layoutName } from '../../../tools/plan/search/layout.ts'
-import type { WhatIf } from '../../../tools/plan/search/what-if.ts'
-import type { Colors } from '../io.ts'
-import { amount } from './plan.ts'
-import { titledTable } from './text-layout.ts'
+import { bytes, count, fixed, percent, shortTime } from '../../../../core/text/numbers.ts'
+import { layoutName } from '../../../../tools/plan/search/layout.ts'
+import type { WhatIf } from '../../../../tools/plan/search/what-if.ts'
+import type { Colors } from '../../io.ts'
+import { titledTable } from '../text-layout.ts'
+import { amount } from './training-cost.ts'
 
 /**
  * A table with the best layout for each value of a question.
