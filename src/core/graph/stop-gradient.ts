@@ -13,7 +13,7 @@ let recorded: Stopped[] | null = null
 /**
  * The values of `x`, as a constant of differentiation: no gradient reaches `x` through the result.
  *
- * @example A straight-through estimator: the values of `hard`, with the gradient of `soft`.
+ * @example A straight-through estimator: the values of one tensor with the gradient of another
  * ```ts
  * const y = add(soft, stopGradient(subtract(hard, soft)))
  * ```
