@@ -81,6 +81,7 @@ export const operations = {
   openFigurePdf: imported(() => import('../../tools/study/paper/figure-pdf.ts'), 'openFigurePdf'),
   simulate: imported(() => import('../../tools/plan/simulation.ts'), 'simulate'),
   plan: imported(() => import('../../tools/plan/plan.ts'), 'plan'),
+  planTimeline: imported(() => import('../../tools/plan/timeline.ts'), 'planTimeline'),
   planLocal: imported(() => import('../../tools/plan/local/plan-local.ts'), 'planLocal'),
   whatIf: imported(() => import('../../tools/plan/search/what-if.ts'), 'whatIf'),
   writePlanReport: imported(() => import('../../tools/plan/report.ts'), 'writePlanReport'),

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadConfig } from '../../node/run/load-config.ts'
 import { main } from './main.ts'
 import { fakeIo } from './testing/fake.ts'
+import { type TraceEvent, traceProblems } from './testing/trace-event-format.ts'
 
 let folder: string
 beforeAll(() => {
@@ -333,6 +334,19 @@ test('--html writes a self-contained report and prints its path', async () => {
   expect(html).toMatch(/^<!doctype html>/i)
   expect(html).toContain('m6t-base')
   expect(html).not.toMatch(/NaN|undefined|Infinity|(src|href)="http/)
+})
+
+test('--trace writes a timeline with a row for each stage, and refuses this machine', async () => {
+  const file = join(folder, 'step.json')
+  const { code, out } = await planned(...many, '--set', 'plan.parallel.pipeline=4', '--trace', file)
+  expect(code).toBe(0)
+  expect(out).toContain(`trace  ${file} (open it at ui.perfetto.dev)`)
+  const trace = JSON.parse(readFileSync(file, 'utf8'))
+  expect(traceProblems(trace)).toEqual([])
+  const rows = (trace.traceEvents as TraceEvent[]).filter(({ name }) => name === 'thread_name')
+  expect(rows.map(({ args }) => args?.name)).toEqual([1, 2, 3, 4].map((n) => `stage ${n} of 4, slowest rank`))
+  const local = await planned('demo', '--cluster', 'local', '--trace', file)
+  expect(local).toMatchObject({ code: 2, err: expect.stringContaining('invalid --trace: not with --cluster local') })
 })
 
 test('--what-if reports the lacking memory if no value fits', async () => {

@@ -172,7 +172,10 @@ function distinct<Value>(values: readonly Value[], key: (value: Value) => string
 }
 
 /** The loads that `plan.load` selects, and their description. */
-async function loadsOf({ model, plan: { load } }: PlannedRun): Promise<{ loads: ModelLoads; description: string }> {
+export async function loadsOf({
+  model,
+  plan: { load },
+}: PlannedRun): Promise<{ loads: ModelLoads; description: string }> {
   const { moe } = model
   if (!moe) return { loads: () => [], description: 'no experts' }
   const sampled = load.sampling && moe.router !== 'expert-choice'

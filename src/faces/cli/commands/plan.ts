@@ -29,6 +29,7 @@ interface PlanFlags {
   readonly fitsWith?: number
   readonly price?: number
   readonly html?: string
+  readonly trace?: string
   readonly validate?: true
   readonly calibrate?: true
   readonly json?: true
@@ -65,6 +66,7 @@ export function addPlan(program: Command, io: Io): void {
     )
     .addOption(numberOption('--price <amount>', 'price of one device per hour, in any currency', ranges.nonNegative))
     .option('--html <file>', 'write a report with figures to one HTML file')
+    .option('--trace <file>', 'write a timeline of the predicted step, for ui.perfetto.dev')
     .option('--calibrate', 'measure this machine again (with --cluster local)')
     .option('--validate', 'compare predictions with published measurements and plan nothing')
     .addOption(jsonOption())
@@ -85,6 +87,7 @@ Examples:
   choir plan M --cluster a100-8 --set train.batch=256 --set plan.load.run=runs/demo
   choir plan M --cluster a100-8 --ledger runs/M
   choir plan m6t-1t --cluster v100-480 --html plan.html
+  choir plan deepseek-v3 --cluster h800-2048 --trace step.json
   choir plan demo --cluster local
   choir plan --validate
   choir plan my-model.yaml --cluster my-cluster.yaml --price 2.5 --json
@@ -112,6 +115,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   if (flags.cluster === undefined) throw new UsageError('missing --cluster (NAME-COUNT such as v100-480, or a file)')
   const { price } = flags
   if (flags.html !== undefined) await expectWritable('html', flags.html)
+  if (flags.trace !== undefined) await expectWritable('trace', flags.trace)
   const set = setsOf(flags)
   if (flags.cluster === 'local') return runLocal(io, source, flags, colors)
   if (flags.calibrate) throw new UsageError('invalid --calibrate: only --cluster local is measured')
@@ -126,6 +130,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
     for (const question of questions) print(io, whatIfText(question, source, colors, columnsOf(io.stdout)))
   else print(io, planText(plan, source, colors, columnsOf(io.stdout)))
   await writeReport(io, source, flags, plan, questions)
+  await writeTimeline(io, source, flags, plan)
   if (!plan.fits) {
     const demand = demandWords(plan.run.plan.fitsWith)
     throw new RunError(`${source} does not fit on ${cluster.name} in any layout${demand}`)
@@ -139,6 +144,7 @@ async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors
     ['--ledger', flags.ledger],
     ['--fits-with', flags.fitsWith],
     ['--price', flags.price],
+    ['--trace', flags.trace],
   ] as const)
     if (given !== undefined) throw new UsageError(`invalid ${option}: not with --cluster local`)
   const config = await loadConfig(source, flags.set ?? [])
@@ -167,6 +173,20 @@ async function writeReport(io: Io, source: string, flags: PlanFlags, plan: Plan,
   const command = planCommand(io, source, flags)
   await io.operations.writePlanReport(flags.html, { name: source, plan, questions, command })
   if (!flags.json) io.stdout.write(`  report  ${colorsFor(io.stdout, io.env).bold(flags.html)}\n\n`)
+}
+
+/** Writes the timeline of the best layout to the file of `--trace`, if one is given and a layout fits. */
+async function writeTimeline(io: Io, source: string, { trace, json }: PlanFlags, plan: Plan): Promise<void> {
+  const [best] = plan.best
+  if (trace === undefined || !best) return
+  const { writeTrace } = await import('../trace.ts')
+  const { run, cluster } = plan
+  const events = await io.operations.planTimeline(run, cluster, best)
+  const stages = best.layout.pipeline
+  const rowName = (stage: number) => (stages === 1 ? 'slowest rank' : `stage ${stage + 1} of ${stages}, slowest rank`)
+  await writeTrace(trace, `choir plan ${source} on ${cluster.name}`, events, rowName)
+  if (json) writeJson(io, { kind: 'trace', path: trace })
+  else io.stdout.write(`  trace  ${colorsFor(io.stdout, io.env).bold(trace)} (open it at ui.perfetto.dev)\n\n`)
 }
 
 /** The command that writes the same report. */

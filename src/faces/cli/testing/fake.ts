@@ -8,6 +8,7 @@ import { plan } from '../../../tools/plan/plan.ts'
 import { writePlanReport } from '../../../tools/plan/report.ts'
 import { whatIf } from '../../../tools/plan/search/what-if.ts'
 import { simulate } from '../../../tools/plan/simulation.ts'
+import { planTimeline } from '../../../tools/plan/timeline.ts'
 import { validate } from '../../../tools/plan/validate.ts'
 import { loadLaw } from '../../../tools/plan/worth/load-law.ts'
 import { worth } from '../../../tools/plan/worth/worth.ts'
@@ -579,6 +580,7 @@ export function fakeIo(settings: Settings = {}): Fake {
     openFigurePdf: async () => async () => new Uint8Array(),
     simulate: (...args) => simulate(...args),
     plan: (run, cluster) => plan(run, cluster),
+    planTimeline: (...args) => planTimeline(...args),
     planLocal: (...args) => planLocal(...args),
     whatIf: (...args) => whatIf(...args),
     writePlanReport: (...args) => writePlanReport(...args),

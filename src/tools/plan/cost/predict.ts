@@ -12,7 +12,7 @@ import { describePlanned } from '../work/planned-model.ts'
 import { Workloads } from '../work/stages.ts'
 import { ComponentTimes, passesOf, peakOf } from './device-time.ts'
 import { type Memory, memoryOf } from './memory.ts'
-import { type Time, timeOf } from './time.ts'
+import { type StageTime, stageTimesOf, type Time, timeOf } from './time.ts'
 
 export interface Prediction {
   readonly layout: Layout
@@ -97,6 +97,11 @@ export class Predictor {
       tokensPerExpert: mean(({ tokensPerExpert }) => tokensPerExpert),
       cv: mean(({ cv }) => cv),
     }
+  }
+
+  /** The times of a micro-batch by pipeline stage. @param layout a legal layout */
+  stageTimes(layout: Layout): StageTime[] {
+    return stageTimesOf(this.run, this.cluster, layout, this.workloads.of(layout), this.times)
   }
 
   /** Operations per token without dropped assignments. */

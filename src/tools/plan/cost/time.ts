@@ -90,6 +90,26 @@ export function timeOf(
   }
 }
 
+/** Exposed time of a micro-batch on the slowest rank of a stage. */
+export interface StageTime {
+  readonly parts: SecondsByKind
+  /** Share of the time that the forward pass takes; exposed communication is shared out as computation is. */
+  readonly forwardShare: number
+}
+
+/** The times of a micro-batch by stage, in the order of the layers. */
+export const stageTimesOf = (
+  run: PlannedRun,
+  cluster: Cluster,
+  layout: Layout,
+  workload: Workload,
+  times: ComponentTimes,
+): StageTime[] =>
+  eachDistinct(workload.stages, isSameWork, (stage) => {
+    const { parts, forward, backward } = microBatchSeconds(run, cluster, layout, workload, stage, times)
+    return { parts, forwardShare: forward / (forward + backward) }
+  })
+
 /** The results for all values. Equal values share a result. */
 function eachDistinct<Value, Result>(
   values: readonly Value[],
