@@ -7,7 +7,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { input, type Tensor } from '../../core/graph/tensor.ts'
+import { input } from '../../core/graph/tensor.ts'
 import { modelSchema } from '../../core/model/config.ts'
 import { ownLayers } from '../../core/model/own-layer.ts'
 import { ownRouters } from '../../core/model/routing/own.ts'
@@ -56,6 +56,7 @@ function gelu(x: number): number {
 
 test.each([
   'examples/layers/soft-moe.ts',
+  'examples/layers/token-shift.ts',
   'examples/routers/expert-choice-by-block.ts',
   'examples/losses/squared-variation.ts',
 ])(
@@ -67,18 +68,46 @@ test.each([
   120_000,
 )
 
-test('soft-moe is equations 1 to 3 of its paper in each block', async () => {
-  const [width, hidden, sequence, block, experts, slots, tokens] = [4, 3, 6, 3, 2, 2, 12]
-  const layer = ownLayers.get(await loadPlugin('layer', 'examples/layers/soft-moe.ts'))
-  const settings = { experts, slots, block }
+/** The program of an example of a layer, with the inputs `x` and its parameters, and the output `y`. */
+async function layerOf(
+  file: string,
+  { width, hidden, sequence, tokens }: Readonly<Record<'width' | 'hidden' | 'sequence' | 'tokens', number>>,
+  settings: Readonly<Record<string, number>> = {},
+) {
+  const layer = ownLayers.get(await loadPlugin('layer', file))
   const shapes = layer.parameters?.({ width, hidden, layers: 1, settings }) ?? {}
   const weights = Object.fromEntries(
     Object.entries(shapes).map(([key, { shape }]) => [key, input(key, 'float64', shape)]),
   )
   const x_TD = input('x', 'float64', [tokens, width])
   const tokens_T = input('tokens', 'int32', [tokens])
-  const y = layer.apply({ x_TD, weights, tokens_T, sequence, training: true, settings }) as { y_TD: Tensor }
-  const program = await compileProgram(runtime, { y: y.y_TD })
+  const y = layer.apply({ x_TD, weights, tokens_T, sequence, training: true, settings })
+  return compileProgram(runtime, { y: 'y_TD' in y ? y.y_TD : y })
+}
+
+test('token-shift multiplies the activations of a token and of the token before', async () => {
+  const [width, hidden, sequence, tokens] = [4, 3, 3, 6]
+  const program = await layerOf('examples/layers/token-shift.ts', { width, hidden, sequence, tokens })
+  const [x, up, before] = [matrixOf(tokens, width), matrixOf(width, hidden), matrixOf(width, hidden)]
+  const down = matrixOf(hidden, width)
+  const found = numbers((await program.run({ x: x.flat(), up: up.flat(), before: before.flat(), down: down.flat() })).y)
+  program.release()
+  const expected = x.flatMap((row, t) => {
+    const last = t % sequence === 0 ? row.map(() => 0) : (x[t - 1] as number[])
+    const own = times(row, up)
+    return times(
+      times(last, before).map((value, j) => gelu(value + (own[j] as number))),
+      down,
+    )
+  })
+  expect(found).toHaveLength(tokens * width)
+  for (const [i, value] of found.entries()) expect(value).toBeCloseTo(expected[i] as number, 6)
+})
+
+test('soft-moe is equations 1 to 3 of its paper in each block', async () => {
+  const [width, hidden, sequence, block, experts, slots, tokens] = [4, 3, 6, 3, 2, 2, 12]
+  const sizes = { width, hidden, sequence, tokens }
+  const program = await layerOf('examples/layers/soft-moe.ts', sizes, { experts, slots, block })
   const x = matrixOf(tokens, width)
   const phi = matrixOf(width, experts * slots)
   const up = Array.from({ length: experts }, () => matrixOf(width, hidden))

@@ -30,7 +30,7 @@ export interface Failures {
   readonly checkpointEvery: number
   /** Share of the time in which steps are computed that are not lost. */
   readonly goodput: number
-  /** Goodput at the ends of {@link publishedDeviceHours}; null if the cluster has a rate of its own. */
+  /** Goodput at the ends of the published range of device-hours; null if the cluster has a rate of its own. */
   readonly range: { readonly few: number; readonly many: number } | null
 }
 
