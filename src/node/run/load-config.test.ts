@@ -96,7 +96,9 @@ describe('layers of a configuration', () => {
     expect(await loadConfig(json, [])).toEqual(await loadConfig(yaml, []))
   })
 
-  test('an empty file gives the defaults', async () => {
+  test('an empty file is refused, and a file with a comment alone gives the defaults', async () => {
+    await expect(loadConfig(await file('nothing.yaml', '\n'), [])).rejects.toThrow(/nothing\.yaml: the file is empty/)
+
     expect(await loadConfig(await file('empty.yaml', '# nothing yet\n'), [])).toEqual(runSchema.parse({}))
   })
 })

@@ -124,6 +124,8 @@ async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
   const text = await readText(file, CONFIG_BYTES).catch((error: Error) => {
     throw new UsageError(`cannot read configuration ${formatValue(file)}: ${error.message}`)
   })
+  if (text.trim() === '')
+    throw new UsageError(`invalid ${file}: the file is empty (expected fields such as model: and train:)`)
   const content = readYaml(text, file)
   if (content === null || content === undefined) return {}
   if (!isFields(content))

@@ -8,6 +8,7 @@ import { topK } from '../../core/graph/ops/order.ts'
 import { mean } from '../../core/graph/ops/reduction.ts'
 import { concat, reshape, slice, zeros } from '../../core/graph/ops/shape.ts'
 import { sinkhorn } from '../../core/graph/ops/sinkhorn.ts'
+import { stopGradient } from '../../core/graph/stop-gradient.ts'
 import { constant, type Tensor } from '../../core/graph/tensor.ts'
 import type { Choice, RouterInput } from '../../core/model/routing/contract.ts'
 import { type OwnRouter, ownRouters } from '../../core/model/routing/own.ts'
@@ -97,6 +98,19 @@ describe('the check finds', () => {
     expect(failures(await found({ choose: topKOf((logits) => logits, detached) }))).toMatch(
       /^gradients .*no gradient of/,
     )
+  }, 60_000)
+
+  test('a parameter that no gradient reaches, such as one inside of stopGradient', async () => {
+    const own: NonNullable<OwnRouter['parameters']> = (input) => ({
+      ...parameters(input),
+      strength: { shape: [1], init: 'ones' },
+    })
+    const stopped = topKOf((logits, { weights }) => multiply(logits, stopGradient(weights.strength as Tensor)))
+    expect(failures(await found({ parameters: own, choose: stopped }))).toMatch(
+      /no gradient reaches the parameter \S*strength: does stopGradient hide it\?$/,
+    )
+    const learned = topKOf((logits, { weights }) => multiply(logits, weights.strength as Tensor))
+    expect(failures(await found({ parameters: own, choose: learned }))).toBe('')
   }, 60_000)
 
   test('a gradient that is not the derivative: gates from Sinkhorn, whose rounds have none', async () => {

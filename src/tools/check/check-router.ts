@@ -106,7 +106,7 @@ function faultOfChoices(expert: readonly number[], gate: readonly number[], k: n
 }
 
 async function checkGradients(own: string, runtime: Runtime): Promise<Check> {
-  const name = 'gradients agree with finite differences'
+  const name = 'gradients agree with finite differences, and every parameter has one'
   const shape = { sequences: 2, sequence: 3 }
   const config = layerOf(own, largestK(own))
   const { traced, inputs } = await traceHeld(runtime, inputsOf(config, shape, 1), () =>
@@ -121,8 +121,12 @@ async function checkGradients(own: string, runtime: Runtime): Promise<Check> {
   const unreached = await withoutGradient(runtime, { objective: output, of: ofRouter, inputs })
   if (ofRouter.length > 0 && unreached.length === ofRouter.length)
     return { name, passed: false, found: 'no gradient of the output reaches the router: do its gates have one?' }
+  const objective = [output, ...(losses ? [losses.balance, losses.z] : [])].reduce((a, b) => add(a, b))
+  const [without] = await withoutGradient(runtime, { objective, of: ofRouter, inputs })
+  if (without !== undefined)
+    return { name, passed: false, found: `no gradient reaches the parameter ${without}: does stopGradient hide it?` }
   return checkDifferences(name, runtime, {
-    objective: [output, ...(losses ? [losses.balance, losses.z] : [])].reduce((a, b) => add(a, b)),
+    objective,
     of: [{ name: 'x', tensor: x_TD }, ...ofRouter],
     choices: choice.expert_TK,
     inputs,

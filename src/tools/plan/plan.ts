@@ -73,8 +73,8 @@ export interface Budget {
   readonly deviceHours: number
   readonly price: number | undefined
   /**
-   * Largest energy that devices and servers take, also while failures cost time, in kilowatt-hours; undefined if the
-   * power is unknown.
+   * Largest energy that devices and servers take, in kilowatt-hours, with failures and at the slow end of the interval;
+   * undefined if the power is unknown.
    */
   readonly kilowattHours: number | undefined
   /** Failures and checkpoints, whose time the fields above do not contain; null if the device was measured itself. */
@@ -213,7 +213,9 @@ export function budgetOf(run: PlannedRun, cluster: Cluster, best: Prediction): B
     deviceHours,
     price: pricePerDeviceHour === undefined ? undefined : pricePerDeviceHour * deviceHours,
     kilowattHours:
-      device.power === undefined ? undefined : ((device.power / 1000) * deviceHours) / (failures?.goodput ?? 1),
+      device.power === undefined
+        ? undefined
+        : ((device.power / 1000) * deviceHours * (factor ?? 1)) / (failures?.goodput ?? 1),
     failures,
   }
 }

@@ -28,6 +28,8 @@ export interface Failures {
   readonly checkpointSeconds: number
   /** Time of training between checkpoints. */
   readonly checkpointEvery: number
+  /** Time from a failure to the first step after it. */
+  readonly restartSeconds: number
   /** Share of the time in which steps are computed that are not lost. */
   readonly goodput: number
   /** Goodput at the ends of the published range of device-hours; null if the cluster has a rate of its own. */
@@ -54,6 +56,7 @@ export function failuresOf({ plan, ...run }: PlannedRun, cluster: Cluster, count
     checkpointBytes,
     checkpointSeconds: write,
     checkpointEvery: every,
+    restartSeconds: failures.restart,
     goodput: goodputOf(every, write, failures.restart, mean),
     range:
       failures.deviceHours === undefined

@@ -42,6 +42,15 @@ describe('the interval between texts', () => {
     }
   })
 
+  test('over both is never narrower than over seeds alone, even with two seeds', () => {
+    const both = textsOf({
+      seeds: [1, 2],
+      arms: { base: { documents: flat(16) }, arm: { effect: -0.02, jitter: 0.004, documents: apart(16, 0.01) } },
+    })?.both
+    // The seeds differ by 0.004 · √2 in the sketch's deviation, and t(1) is 12.706.
+    expect((both?.[1] ?? 0) - (both?.[0] ?? 0)).toBeGreaterThan(2 * 12.7 * 0.002)
+  })
+
   test('has the variance of documents alone; the interval over both adds the variance of seeds', () => {
     const documents = apart(16, 0.01)
     const arms = (jitter: number) => ({ base: { documents: flat(16) }, arm: { effect: -0.02, jitter, documents } })

@@ -15,7 +15,7 @@ export interface BetweenTexts {
   readonly documents: number
   /** 95 % interval over documents of the mean difference over seeds, nats a token; null for too few documents. */
   readonly interval: Interval | null
-  /** 95 % interval over both seeds and documents; null also for a single seed. */
+  /** 95 % interval over both seeds and documents, never narrower than over seeds alone; null also for a single seed. */
   readonly both: Interval | null
 }
 
@@ -47,9 +47,16 @@ export function betweenTexts(
   return {
     documents: first.documents,
     interval: texts?.interval ?? null,
-    both: texts && seeds && intervalOf({ ...seeds, ...combinedError(seeds, texts) }),
+    both: texts && seeds && widest(intervalOf({ ...seeds, ...combinedError(seeds, texts) }), intervalOf(seeds)),
   }
 }
+
+/**
+ * An interval that contains both. With few seeds, Welch and Satterthwaite give a sum of two errors more degrees of freedom
+ * than the seeds have, and so a narrower interval than that of one of the errors.
+ */
+const widest = (a: Interval | null, b: Interval | null): Interval | null =>
+  a && b && [Math.min(a[0], b[0]), Math.max(a[1], b[1])]
 
 const isSameText = (one: DocumentLosses, other: DocumentLosses): boolean =>
   one.groups.join() === other.groups.join() && one.tokens.join() === other.tokens.join()

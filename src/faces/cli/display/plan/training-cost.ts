@@ -18,7 +18,7 @@ export function costLines({ budget }: Plan, colors: Colors): string[] {
     ...(budget.kilowattHours === undefined
       ? []
       : [
-          `  energy: at most ${energy(budget.kilowattHours)}, by the largest power of devices and servers, without cooling`,
+          `  energy: at most ${energy(budget.kilowattHours)}, by the slow end of the interval and the largest power of devices and servers`,
         ]),
     '',
   ]
@@ -32,14 +32,19 @@ function budgetRange({ seconds, deviceHours, price }: Budget, factor: number): s
 }
 
 /** The time with failures and checkpoints; no lines if a failure is unlikely. */
-function failureLines({ seconds, deviceHours: hours, price, failures }: Budget): string[] {
+function failureLines({ seconds, deviceHours: hours, price, factor, failures }: Budget): string[] {
   if (!failures || seconds / failures.everySeconds < LIKELY_FAILURES) return []
-  const { deviceHours, everySeconds, checkpointBytes, checkpointSeconds, checkpointEvery, goodput, range } = failures
-  const published = range && `; published trainings had ${publishedRange}, so a goodput of ${between(range)}`
+  const { deviceHours, everySeconds, checkpointBytes, checkpointSeconds, checkpointEvery } = failures
+  const { restartSeconds, goodput, range } = failures
+  const time = seconds / goodput
+  const interval = factor === null ? '' : ` (${rangeOf(time, factor).map(duration).join(' to ')})`
+  const source = range
+    ? `assumed ${amount(deviceHours)} device-hours, of the ${publishedRange} in published trainings (goodput ${between(range)})`
+    : `${amount(deviceHours)} device-hours`
   return [
-    `with failures: ${duration(seconds / goodput)}, ${amount(hours / goodput)} device-hours${price === undefined ? '' : `, a price of ${amount(price / goodput)}`}; goodput ${percent(goodput)}`,
-    `  a failure every ${duration(everySeconds)} (${amount(deviceHours)} device-hours${published ?? ''})`,
-    `  a checkpoint of ${bytes(checkpointBytes)} every ${duration(checkpointEvery)}, in ${duration(checkpointSeconds)}`,
+    `with failures: ${duration(time)}${interval}, ${amount(hours / goodput)} device-hours${price === undefined ? '' : `, a price of ${amount(price / goodput)}`}; goodput ${percent(goodput)}`,
+    `  a failure every ${duration(everySeconds)}: ${source}`,
+    `  a checkpoint of ${bytes(checkpointBytes)} every ${duration(checkpointEvery)}, written in ${duration(checkpointSeconds)}; a restart takes ${duration(restartSeconds)}`,
   ]
 }
 
