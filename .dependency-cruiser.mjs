@@ -170,9 +170,10 @@ const ofNode = {
     below: ['core/charts', ...runs, 'node/system', 'node/run', 'use/infer', 'use/runs', 'tools/report', 'tools/study'],
     packages: ['hyparquet', 'hyparquet-writer', 'zod'],
   },
+  'faces/http': { below: ['node/system'], packages: ['@hono/node-server', 'hono'] },
   'faces/watch': {
-    below: [...runs, 'engine/native', 'engine/cpu', ...files, 'use/infer', 'use/runs'],
-    packages: ['@hono/node-server', 'd3-array', 'hono', 'zod'],
+    below: [...runs, 'engine/native', 'engine/cpu', ...files, 'use/infer', 'use/runs', 'faces/http'],
+    packages: ['d3-array', 'hono', 'zod'],
   },
   'faces/library': {
     below: [
@@ -218,6 +219,7 @@ const ofNode = {
       'tools/plan',
       'tools/study',
       'tools/routes',
+      'faces/http',
       'faces/watch',
     ],
     packages: ['commander', 'd3-array', 'picocolors'],

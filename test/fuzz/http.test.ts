@@ -1,9 +1,10 @@
 import { connect } from 'node:net'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { ProblemError } from '../../src/faces/http/problem.ts'
+import { type PageServer, serve } from '../../src/faces/http/serve.ts'
 import { createApp } from '../../src/faces/watch/http/app.ts'
-import { ProblemError } from '../../src/faces/watch/http/problem.ts'
-import { type PageServer, serve } from '../../src/faces/watch/http/serve.ts'
+import { pageService } from '../../src/faces/watch/http/site.ts'
 import { fakePage, fakeWatched } from '../../src/faces/watch/testing/fake-watched.ts'
 import { fuzzTimeout, runs } from '../support/soak.ts'
 import { faultOf } from './outcome.ts'
@@ -38,7 +39,7 @@ test(
 
 let server: PageServer
 beforeAll(async () => {
-  server = await serve({ port: 0 }, ({ port }) => {
+  server = await serve({ port: 0 }, pageService, ({ port }) => {
     const app = appFor(port)
     return { fetch: (request) => app.fetch(request), close: async () => app.close() }
   })

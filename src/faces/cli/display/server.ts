@@ -1,5 +1,5 @@
 /** Serves a page until Ctrl-C. */
-import type { PageServer } from '../../watch/http/serve.ts'
+import type { PageServer } from '../../http/serve.ts'
 import { colorsFor, type Io, untilAborted } from '../io.ts'
 import { writeJson } from '../json.ts'
 

@@ -1,7 +1,8 @@
 import { Hono } from 'hono'
 import { describe, expect, test } from 'vitest'
-import { access, isLoopback } from './access.ts'
-import { problemOf } from './problem.ts'
+import { problemOf } from '../../http/problem.ts'
+import { isLoopback } from '../../http/senders.ts'
+import { access } from './access.ts'
 
 const port = 6007
 const token = 'a long token/+&='

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import { ProblemError } from '../../http/problem.ts'
 import type { Collection, SeriesAnswer } from '../api.ts'
 import { fakePage, fakeWatched } from '../testing/fake-watched.ts'
 import type { Tracing } from '../tracing/tracing.ts'
 import { createApp } from './app.ts'
-import { ProblemError } from './problem.ts'
 
 const host = 'localhost:6007'
 

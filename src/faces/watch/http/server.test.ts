@@ -3,9 +3,9 @@ import { createServer, request } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { UsageError } from '../../../core/errors.ts'
+import type { PageServer, ServerAddress } from '../../http/serve.ts'
 import { fakePage, fakeWatched } from '../testing/fake-watched.ts'
 import { startPlay } from './play.ts'
-import type { PageServer, ServerAddress } from './serve.ts'
 import { serveWatched, startWatch } from './server.ts'
 
 const servers: { close(): unknown }[] = []

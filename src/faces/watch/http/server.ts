@@ -3,12 +3,13 @@ import { realpath } from 'node:fs/promises'
 import { Cleanup } from '../../../core/cleanup.ts'
 import { option, UsageError, wording } from '../../../core/errors.ts'
 import { errorCode } from '../../../node/system/disk.ts'
+import { checkAccess, type PageServer, type ServerAddress, serve } from '../../http/serve.ts'
 import { WatchedCollection } from '../runs/collection.ts'
 import { TraceProcesses } from '../tracing/processes.ts'
 import { RunTracing } from '../tracing/tracing.ts'
 import { createApp, type Watched } from './app.ts'
 import { builtPage, type Page, readPage } from './page.ts'
-import { checkAccess, type PageServer, type ServerAddress, serve } from './serve.ts'
+import { pageService } from './site.ts'
 
 export interface WatchOptions extends ServerAddress {
   /** Run directories, or folders of them. */
@@ -23,7 +24,7 @@ export interface WatchOptions extends ServerAddress {
  * @throws RunError if the page is not built
  */
 export async function startWatch({ roots, data = [], ...address }: WatchOptions): Promise<PageServer> {
-  checkAccess(address)
+  checkAccess(address, pageService)
   const cleanup = new Cleanup()
   try {
     const page = await readPage(builtPage('web'))
@@ -60,7 +61,7 @@ export async function serveWatched(
   readable: readonly string[] = [],
 ): Promise<PageServer> {
   const processes = new TraceProcesses(readable)
-  return serve(address, (access) => {
+  return serve(address, pageService, (access) => {
     const app = createApp({ collection, tracing: new RunTracing(processes), page, access })
     return {
       fetch: app.fetch,

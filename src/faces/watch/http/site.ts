@@ -4,9 +4,11 @@
  */
 import { type Context, Hono } from 'hono'
 import { html } from 'hono/html'
-import { type Access, access, isOwnName } from './access.ts'
+import { ProblemError, problemOf } from '../../http/problem.ts'
+import { isOwnName } from '../../http/senders.ts'
+import type { Access, Service } from '../../http/serve.ts'
+import { access } from './access.ts'
 import type { Page } from './page.ts'
-import { ProblemError, problemOf } from './problem.ts'
 
 /** Serves a page. @param addRoutes Adds the routes that the page requests, which come before its files. */
 export function createSite(page: Page, rules: Access, addRoutes: (app: Hono) => void = () => {}): Hono {
@@ -29,6 +31,13 @@ export function createSite(page: Page, rules: Access, addRoutes: (app: Hono) => 
   app.notFound((c) => problemResponse(c, new ProblemError(404, `There is nothing at ${c.req.path}.`)))
   app.onError((error, c) => problemResponse(c, problemOf(error)))
   return app
+}
+
+/** A service of a page, such as the dashboard. TensorBoard uses port 6006. */
+export const pageService: Service = {
+  firstPort: 6007,
+  allows: 'read these runs',
+  problem: (message) => ({ problem: message }),
 }
 
 /** Headers of every response. uPlot and Preact set styles as properties, so 'unsafe-inline' is not needed. */

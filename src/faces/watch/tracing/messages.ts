@@ -1,6 +1,7 @@
 /** Messages between the server and a model process. */
+
+import type { ProblemStatus } from '../../http/problem.ts'
 import type { DocumentList, TokenTrace, TopTokens } from '../api.ts'
-import type { ProblemStatus } from '../http/problem.ts'
 
 /** Input of a trace: a text, or the index of a document. */
 export type TraceInput = { readonly text: string } | { readonly document: number }

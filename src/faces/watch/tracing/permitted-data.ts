@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { resolveSources, sourceFolder } from '../../../node/data/sources/files.ts'
 import { isRunText } from '../../../train/data/sources/run-text.ts'
-import { ProblemError } from '../http/problem.ts'
+import { ProblemError } from '../../http/problem.ts'
 import { isWithin } from '../runs/confined.ts'
 
 /**

@@ -1,6 +1,6 @@
 /** Entry point of a model process. Arguments: a run directory, and further paths that may be read. */
 import { setPriority } from 'node:os'
-import { problemOf } from '../http/problem.ts'
+import { problemOf } from '../../http/problem.ts'
 import type { FromProcess, ToProcess } from './messages.ts'
 import { TracedModel } from './traced-model.ts'
 

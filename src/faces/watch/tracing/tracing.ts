@@ -1,6 +1,7 @@
 /** Finds the experts of tokens: computed from a run's checkpoint, or read from a Megatron-Core trace. */
+
+import { ProblemError } from '../../http/problem.ts'
 import type { DocumentList, TokenTrace, TopTokens } from '../api.ts'
-import { ProblemError } from '../http/problem.ts'
 import type { WatchedRun } from '../runs/collection.ts'
 import type { ExpertRef, TraceInput } from './messages.ts'
 import type { TraceProcesses } from './processes.ts'

@@ -1,5 +1,5 @@
-/** A request that cannot be answered: the message that the page shows, and the HTTP status. */
-import { UsageError } from '../../../core/errors.ts'
+/** A request that cannot be answered: the message for the sender, and the HTTP status. */
+import { UsageError } from '../../core/errors.ts'
 
 export class ProblemError extends Error {
   override readonly name = 'ProblemError'
@@ -11,7 +11,7 @@ export class ProblemError extends Error {
   }
 }
 
-export type ProblemStatus = 400 | 401 | 403 | 404 | 409 | 413 | 415 | 500
+export type ProblemStatus = 400 | 401 | 403 | 404 | 409 | 413 | 415 | 429 | 500 | 503
 
 /** Converts any error to a problem. */
 export function problemOf(error: unknown): ProblemError {

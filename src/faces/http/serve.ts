@@ -1,15 +1,21 @@
-/** Serves a page by HTTP: binds to an address, and closes all connections in the end. */
+/** Serves by HTTP: binds to an address, and closes all connections in the end. */
 import { createServer, type Server } from 'node:http'
 import { hostname } from 'node:os'
 import { getRequestListener } from '@hono/node-server'
-import { option, UsageError, wording } from '../../../core/errors.ts'
-import { errorCode } from '../../../node/system/disk.ts'
-import { type Access, isLoopback } from './access.ts'
+import { option, UsageError, wording } from '../../core/errors.ts'
+import { errorCode } from '../../node/system/disk.ts'
+import { isLoopback } from './senders.ts'
+
+export interface Access {
+  readonly port: number
+  /** Secret that clients must have; if undefined, only this machine may connect. */
+  readonly token: string | undefined
+}
 
 export interface ServerAddress {
   /** Address to bind to. Default: this machine only, 127.0.0.1. */
   readonly host?: string
-  /** Port to bind to; 0 means any free port. Default: 6007, or the next free port. */
+  /** Port to bind to; 0 means any free port. Default: the first port of the service, or the next free port. */
   readonly port?: number
   /** Secret that clients must present. It is required if other machines can reach the server. */
   readonly token?: string
@@ -26,26 +32,38 @@ interface Site {
   close?(): Promise<void>
 }
 
-/** TensorBoard uses 6006. If 50 ports are taken, something else is wrong. */
-const ports = { first: 6007, tries: 50 }
+/** What is served. */
+export interface Service {
+  readonly firstPort: number
+  /** What an open server lets other machines do, for messages. */
+  readonly allows: string
+  /** The body of a response to a request that cannot be answered. */
+  problem(message: string): object
+}
+
+/** If 50 ports are taken, something else is wrong. */
+const PORT_TRIES = 50
 const MIN_TOKEN_LENGTH = 8
 /** Limit of the head of a request: its address may name thousands of runs, too many for Node's default of 16 KiB. */
 const MAX_HEAD_BYTES = 256 << 10
 
 /** Serves a site until it is closed. @throws UsageError if host, port or token cannot be used */
-export async function serve(address: ServerAddress, open: (access: Access) => Site): Promise<PageServer> {
-  checkAccess(address)
+export async function serve(
+  address: ServerAddress,
+  service: Service,
+  open: (access: Access) => Site,
+): Promise<PageServer> {
+  checkAccess(address, service)
   const { host = '127.0.0.1', token } = address
   const server = createServer({ maxHeaderSize: MAX_HEAD_BYTES })
-  const port = await listen(server, host, address.port)
+  const port = await listen(server, host, address.port, service)
   const site = open({ port, token })
   const answer = getRequestListener((request) => site.fetch(nodeRequest(request)), { overrideGlobalObjects: false })
   server.on('request', (request, response) => {
     if (!unsupported.has(request.method ?? '')) return answer(request, response)
     response.writeHead(405, { 'content-type': 'application/json', allow: 'GET, HEAD, POST' })
-    response.end(
-      JSON.stringify({ problem: `The method ${request.method} is not supported (expected GET, HEAD or POST).` }),
-    )
+    const message = `The method ${request.method} is not supported (expected GET, HEAD or POST).`
+    response.end(JSON.stringify(service.problem(message)))
   })
   return {
     address: addressOf(host, port, token),
@@ -67,25 +85,30 @@ function nodeRequest({ url, method, headers, body, signal }: Request): Request {
 }
 
 /** Checks host and token. @throws UsageError if an address lets everyone in, or a token is too short */
-export function checkAccess({ host = '127.0.0.1', token }: ServerAddress): void {
+export function checkAccess({ host = '127.0.0.1', token }: ServerAddress, { allows }: Service): void {
   if (token !== undefined && token.length < MIN_TOKEN_LENGTH)
     throw new UsageError(
       wording`invalid ${option('token')}: it has ${token.length} characters (expected at least ${MIN_TOKEN_LENGTH})`,
     )
   if (token === undefined && !isLoopback(host))
     throw new UsageError(
-      wording`invalid ${option('host')}: "${host}" lets other machines read these runs; add ${option('token', '"$(openssl rand -hex 16)"')}, ${wording`which visitors then need, or leave ${option('host')} out and connect through a tunnel (ssh -L)`}`,
+      wording`invalid ${option('host')}: "${host}" lets other machines ${allows}; add ${option('token', '"$(openssl rand -hex 16)"')}, ${wording`which visitors then need, or leave ${option('host')} out and connect through a tunnel (ssh -L)`}`,
     )
 }
 
 /** Binds to the requested port, or to the first free port. @returns the port that the server listens on */
-async function listen(server: Server, host: string, asked: number | undefined): Promise<number> {
+async function listen(
+  server: Server,
+  host: string,
+  asked: number | undefined,
+  { firstPort }: Service,
+): Promise<number> {
   if (asked !== undefined) return bind(server, host, asked)
-  for (let port = ports.first; ; port++)
+  for (let port = firstPort; ; port++)
     try {
       return await bind(server, host, port)
     } catch (error) {
-      if (!(error instanceof PortTakenError) || port + 1 === ports.first + ports.tries) throw error
+      if (!(error instanceof PortTakenError) || port + 1 === firstPort + PORT_TRIES) throw error
     }
 }
 
