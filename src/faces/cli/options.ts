@@ -1,5 +1,5 @@
 /** Options that commands share. Values are checked when they are parsed; errors name option, value and range. */
-import { Option } from 'commander'
+import { type Command, Option } from 'commander'
 import { formatValue } from '../../core/config/problems.ts'
 import { UsageError } from '../../core/errors.ts'
 import { parseProbability, parseTokens, probabilityExpected, tokensExpected } from '../../core/text/amounts.ts'
@@ -113,13 +113,13 @@ export function deviceOption(): Option {
   return new Option('--device <name>', description).choices(['cpu', 'webgpu'])
 }
 
-export function weightsOption(): Option {
+function weightsOption(): Option {
   const description =
     'format of the weights: matrices of bf16 have half of the size, of int8 a quarter, of int4 a seventh, so a token is faster on a CPU'
   return new Option('--weights <format>', description).choices(weightFormats).default('float32' satisfies WeightFormat)
 }
 
-export function copyOption(): Option {
+function copyOption(): Option {
   const description =
     'neither read nor keep the rounded weights in a folder beside a large model that is not a run (with --weights)'
   return new Option('--no-copy', description)
@@ -134,6 +134,23 @@ export function mathOption(): Option {
     'precision of matrix products; bf16 (bfloat16 factors, float32 sums) needs oneDNN, f16 (f16 factors and ' +
     'activations, float32 sums) needs --device webgpu'
   return new Option('--math <precision>', description).choices(['float32', 'bf16', 'f16'])
+}
+
+/** Values of {@link withModelOptions}. */
+export interface ModelFlags extends EngineFlags {
+  readonly checkpoint?: number
+  readonly weights: WeightFormat
+  readonly copy: boolean
+}
+
+/**
+ * Adds the options of commands that load a model: which checkpoint, and how it is computed.
+ * @param math Whether the precision of matrix products can be chosen.
+ */
+export function withModelOptions(command: Command, { math = true } = {}): Command {
+  const options = [checkpointOption(), deviceOption(), threadsOption(), weightsOption(), copyOption()]
+  for (const option of math ? [...options, mathOption()] : options) command.addOption(option)
+  return command
 }
 
 /** The engine flags as assignments to configuration fields. */

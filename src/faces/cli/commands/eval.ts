@@ -3,36 +3,22 @@ import { type Command, Option } from 'commander'
 import { type CapacityRule, capacityRules } from '../../../core/model/routing/contract.ts'
 import { count, fixed, grouped } from '../../../core/text/numbers.ts'
 import type { EvalRecord } from '../../../train/step/records.ts'
-import type { WeightFormat } from '../../../use/infer/quantized/weight-format.ts'
 import { capacityTable, ruleText } from '../display/capacities.ts'
 import { labelled } from '../display/display.ts'
 import { domainTable } from '../display/domains.ts'
 import { columnsOf, print } from '../display/print.ts'
 import { colorsFor, type Io, untilInterrupted } from '../io.ts'
 import { writeJson } from '../json.ts'
-import {
-  checkpointOption,
-  copyOption,
-  deviceOption,
-  type EngineFlags,
-  jsonOption,
-  listOption,
-  mathOption,
-  threadsOption,
-  weightsOption,
-} from '../options.ts'
+import { jsonOption, listOption, type ModelFlags, withModelOptions } from '../options.ts'
 
-interface EvalFlags extends EngineFlags {
+interface EvalFlags extends ModelFlags {
   readonly data?: string[]
-  readonly checkpoint?: number
   readonly capacity: CapacityRule
-  readonly weights: WeightFormat
-  readonly copy: boolean
   readonly json?: true
 }
 
 export function addEval(program: Command, io: Io): void {
-  program
+  const command = program
     .command('eval')
     .summary('measure the loss of a trained model')
     .description(
@@ -48,12 +34,7 @@ export function addEval(program: Command, io: Io): void {
         .choices(capacityRules)
         .default('none' satisfies CapacityRule),
     )
-    .addOption(checkpointOption())
-    .addOption(deviceOption())
-    .addOption(threadsOption())
-    .addOption(weightsOption())
-    .addOption(copyOption())
-    .addOption(mathOption())
+  withModelOptions(command)
     .addOption(jsonOption())
     .addHelpText(
       'after',

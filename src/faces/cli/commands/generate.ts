@@ -3,26 +3,14 @@ import type { Command } from 'commander'
 import { UsageError } from '../../../core/errors.ts'
 import { printable } from '../../../core/text/printable.ts'
 import type { OnMessage } from '../../../train/run/messages.ts'
-import type { WeightFormat } from '../../../use/infer/quantized/weight-format.ts'
 import type { GeneratedEnd, Prompt } from '../../../use/runs/generate.ts'
 import { printNote } from '../display/print.ts'
 import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
 import { writeJson } from '../json.ts'
-import {
-  checkpointOption,
-  copyOption,
-  type Device,
-  deviceOption,
-  jsonOption,
-  listOption,
-  numberOption,
-  ranges,
-  threadsOption,
-  weightsOption,
-} from '../options.ts'
+import { jsonOption, listOption, type ModelFlags, numberOption, ranges, withModelOptions } from '../options.ts'
 import { readPrompt } from '../prompt.ts'
 
-interface GenerateFlags {
+interface GenerateFlags extends Omit<ModelFlags, 'math'> {
   readonly prompt?: string
   readonly message?: string
   readonly system?: string
@@ -32,16 +20,11 @@ interface GenerateFlags {
   readonly topP: number
   readonly seed: number
   readonly stop?: readonly string[]
-  readonly checkpoint?: number
-  readonly weights: WeightFormat
-  readonly copy: boolean
   readonly json?: true
-  readonly device?: Device
-  readonly threads?: number
 }
 
 export function addGenerate(program: Command, io: Io): void {
-  program
+  const command = program
     .command('generate')
     .summary('generate text with a trained model')
     .description(
@@ -64,11 +47,7 @@ export function addGenerate(program: Command, io: Io): void {
     )
     .addOption(numberOption('--seed <n>', 'the same seed gives the same text', ranges.count).default(0))
     .addOption(listOption('--stop <text>', 'end before this text, and print nothing of it; repeatable'))
-    .addOption(checkpointOption())
-    .addOption(deviceOption())
-    .addOption(threadsOption())
-    .addOption(weightsOption())
-    .addOption(copyOption())
+  withModelOptions(command, { math: false })
     .addOption(jsonOption())
     .addHelpText(
       'after',

@@ -9,40 +9,25 @@ import type { AtlasOptions } from '../../../tools/routes/atlas/write-atlas.ts'
 import { ATLAS_FILE, holdsRoutes, PAGE_FILE, type RowFormat, rowFormats } from '../../../tools/routes/files.ts'
 import type { RoutesHeader } from '../../../tools/routes/format.ts'
 import type { OnMessage } from '../../../train/run/messages.ts'
-import type { WeightFormat } from '../../../use/infer/quantized/weight-format.ts'
 import { atlasText, comparisonText } from '../display/atlas.ts'
 import { labelled } from '../display/display.ts'
 import { columnsOf, print, printNote } from '../display/print.ts'
 import { colorsFor, type Io, untilInterrupted } from '../io.ts'
 import { writeJson } from '../json.ts'
-import {
-  checkpointOption,
-  copyOption,
-  deviceOption,
-  type EngineFlags,
-  jsonOption,
-  listOption,
-  mathOption,
-  threadsOption,
-  tokensOption,
-  weightsOption,
-} from '../options.ts'
+import { jsonOption, listOption, type ModelFlags, tokensOption, withModelOptions } from '../options.ts'
 
-interface RoutingFlags extends EngineFlags {
+interface RoutingFlags extends ModelFlags {
   readonly data?: string[]
   readonly out?: string
   readonly tokens?: number
   readonly format: RowFormat
   readonly capacity: CapacityRule
-  readonly checkpoint?: number
-  readonly weights: WeightFormat
-  readonly copy: boolean
   readonly compare?: string
   readonly json?: true
 }
 
 export function addRouting(program: Command, io: Io): void {
-  program
+  const command = program
     .command('routing')
     .summary('record which experts the tokens of a text go to, and what each expert takes')
     .description(
@@ -66,12 +51,7 @@ export function addRouting(program: Command, io: Io): void {
     .addOption(
       new Option('--compare <folder>', 'another record of the same text: how often both choose the same experts'),
     )
-    .addOption(checkpointOption())
-    .addOption(deviceOption())
-    .addOption(threadsOption())
-    .addOption(weightsOption())
-    .addOption(copyOption())
-    .addOption(mathOption())
+  withModelOptions(command)
     .addOption(jsonOption())
     .addHelpText(
       'after',

@@ -1,41 +1,25 @@
 /** `choir score`: log-probabilities of texts, of continuations and of choices. */
 import { type Command, Option } from 'commander'
 import { UsageError } from '../../../core/errors.ts'
-import type { WeightFormat } from '../../../use/infer/quantized/weight-format.ts'
 import { type NamedItem, scorable } from '../../../use/infer/scoring/scorable.ts'
 import { columnsOf, printNote } from '../display/print.ts'
 import { ScoreTotals, scoreRows, scoreTitles, surprisalLines } from '../display/scores.ts'
 import { colorsFor, type Io, untilInterrupted } from '../io.ts'
 import { writeJson } from '../json.ts'
-import {
-  checkpointOption,
-  copyOption,
-  deviceOption,
-  type EngineFlags,
-  jsonOption,
-  listOption,
-  mathOption,
-  numberOption,
-  ranges,
-  threadsOption,
-  weightsOption,
-} from '../options.ts'
+import { jsonOption, listOption, type ModelFlags, numberOption, ranges, withModelOptions } from '../options.ts'
 import { readItems } from '../score-input.ts'
 
-interface ScoreFlags extends EngineFlags {
+interface ScoreFlags extends ModelFlags {
   readonly text?: readonly string[]
   readonly data?: readonly string[]
   readonly stride?: number
   readonly begin: boolean
   readonly surprisal?: true
-  readonly checkpoint?: number
-  readonly weights: WeightFormat
-  readonly copy: boolean
   readonly json?: true
 }
 
 export function addScore(program: Command, io: Io): void {
-  program
+  const command = program
     .command('score')
     .summary('compute the log-probability of texts')
     .description(
@@ -54,12 +38,7 @@ export function addScore(program: Command, io: Io): void {
     )
     .addOption(new Option('--no-begin', 'do not put the token that begins a text before each text'))
     .addOption(new Option('--surprisal', 'print each token with its surprisal in bits'))
-    .addOption(checkpointOption())
-    .addOption(deviceOption())
-    .addOption(threadsOption())
-    .addOption(weightsOption())
-    .addOption(copyOption())
-    .addOption(mathOption())
+  withModelOptions(command)
     .addOption(jsonOption())
     .addHelpText(
       'after',
