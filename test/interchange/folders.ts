@@ -56,7 +56,7 @@ export function writeFolder(
 /** Choir's logits [T, V] of the tokens, for every prefix. */
 export async function choirLogits(run: string): Promise<Vector[]> {
   const model = await loadModel(run, { threads: 1 }, () => {})
-  const prefill = new Prefill(model.runtime, model.config.model, model.store, null)
+  const prefill = new Prefill(model.runtime, model.config.model, model.store)
   try {
     const all: Vector[] = []
     for (let length = 1; length <= tokens.length; length++)

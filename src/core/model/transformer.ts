@@ -187,10 +187,12 @@ export function losses(
 
 /** Logits [V] at one position of the pass; `position` is int32 [1]. */
 export function logitsAt(config: ModelConfig, parameters: Parameters, x_TD: Tensor, position: Tensor): Tensor {
-  return scope('head', () =>
-    reshape(
-      matmul(scaled(gather(x_TD, position), headScaleOf(config)), head(config, parameters), { transposeB: true }),
-      [config.vocabulary],
-    ),
-  )
+  return scope('head', () => reshape(headOf(config, parameters, gather(x_TD, position)), [config.vocabulary]))
 }
+
+/** Logits [T, V] of activations after the final norm [T, D]. */
+export const logitsOf = (config: ModelConfig, parameters: Parameters, x_TD: Tensor): Tensor =>
+  scope('head', () => headOf(config, parameters, x_TD))
+
+const headOf = (config: ModelConfig, parameters: Parameters, x_TD: Tensor): Tensor =>
+  matmul(scaled(x_TD, headScaleOf(config)), head(config, parameters), { transposeB: true })

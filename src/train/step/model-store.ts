@@ -16,6 +16,8 @@ export interface ModelStore {
   /** The tensors on this rank whose numbers are float32. */
   readonly specs: readonly ParameterSpec[]
   readonly layout: Layout
+  /** Bytes of all arenas. */
+  readonly byteLength: number
   /** The values of a float32 parameter, or of one expert of a stacked parameter. */
   parameter(name: string, expert?: number | null): ArenaRange
   /** The parameters for a program that is about to be traced. */

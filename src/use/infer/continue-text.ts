@@ -4,7 +4,7 @@ import { plural } from '../../core/text/numbers.ts'
 import { Generator } from './generation/generator.ts'
 import type { SamplingOptions } from './generation/sampling.ts'
 import type { LiveModel } from './live-model.ts'
-import { StopScanner } from './stop-scanner.ts'
+import { WrittenText } from './written-text.ts'
 
 export interface TextOptions extends SamplingOptions {
   readonly prompt: string
@@ -43,36 +43,31 @@ export async function* continueText(
 ): AsyncGenerator<string, TextEnd> {
   if (options.signal?.aborted) return { reason: 'interrupted', tokens: 0, seconds: 0 }
   const began = performance.now()
-  const prompt = await promptOf(tokenizer, options, config.model.sequence)
+  const prompt = await promptTokens(tokenizer, options, config.model.sequence)
   const generator = new Generator(runtime, config.model, store, isChanging)
-  const { begin, end } = tokenizer.rules
-  // A model of Choir has learned windows that begin anywhere; another model's begin token is in every text that it has seen.
-  const kept = begin !== null && begin !== tokenizer.endOfText && prompt[0] === begin ? 1 : 0
-  const ends = new Set(end)
-  const text = tokenizer.stream()
-  const scanner = new StopScanner(options.stop ?? [])
-  let tokens = 0
-  let reason: TextEnd['reason'] = 'length'
+  const text = new WrittenText(tokenizer, options.tokens, options.stop)
+  let reason: TextEnd['reason'] | null = null
   try {
+    const kept = keptOf(tokenizer, prompt)
     for await (const token of generator.tokens(prompt, tokenizer.vocabulary, options, options.seed, kept)) {
-      if (ends.has(token)) reason = 'end'
-      else if (options.signal?.aborted) reason = 'interrupted'
-      if (reason !== 'length') break
-      const piece = scanner.push(text.push(token))
+      if (options.signal?.aborted && !text.ends(token)) {
+        reason = 'interrupted'
+        break
+      }
+      const piece = text.add(token)
       if (piece) yield piece
-      if (++tokens >= options.tokens || scanner.isStopped) break
+      reason = text.reason
+      if (reason !== null) break
       // The reader may have aborted the signal while it had the piece: then no other token is computed.
       if (options.signal?.aborted) {
         reason = 'interrupted'
         break
       }
     }
-    if (!scanner.isStopped) {
-      const rest = scanner.push(text.end()) + scanner.end()
-      if (rest) yield rest
-    }
-    if (scanner.isStopped) reason = 'stop'
-    return { reason, tokens, seconds: (performance.now() - began) / 1000 }
+    const rest = text.rest()
+    if (rest) yield rest
+    if (text.reason === 'stop') reason = 'stop'
+    return { reason: reason ?? 'length', tokens: text.tokens, seconds: (performance.now() - began) / 1000 }
   } finally {
     generator.release()
   }
@@ -82,9 +77,9 @@ export async function* continueText(
  * Tokens of a prompt, at least one: a text without any token is a new document, which follows the separator.
  * @throws UsageError if a chat is longer than the context
  */
-async function promptOf(
+export async function promptTokens(
   { encode, rules, endOfText }: LiveModel['tokenizer'],
-  { prompt, isWhole = false }: TextOptions,
+  { prompt, isWhole = false }: Pick<TextOptions, 'prompt' | 'isWhole'>,
   sequence: number,
 ): Promise<number[]> {
   const ids = [...(await encode(prompt))]
@@ -96,3 +91,10 @@ async function promptOf(
   if (rules.begin !== null && !isWhole) ids.unshift(rules.begin)
   return ids.length > 0 ? ids : [endOfText]
 }
+
+/**
+ * Number of tokens at the beginning of a prompt that stay at the beginning of every context. A model of Choir has
+ * learned windows that begin anywhere; another model's begin token is in every text that it has seen.
+ */
+export const keptOf = ({ rules, endOfText }: LiveModel['tokenizer'], prompt: readonly number[]): 0 | 1 =>
+  rules.begin !== null && rules.begin !== endOfText && prompt[0] === rules.begin ? 1 : 0

@@ -8,8 +8,8 @@
 import type { DocumentWindow } from '../../train/data/document-windows.ts'
 import type { TokenStream } from '../../train/data/streams/token-stream.ts'
 import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
+import { CollectedRoutes, type TracedRouter } from './collected-routes.ts'
 import type { CompiledTracer } from './compiled-tracer.ts'
-import type { BatchTrace, RouterTrace } from './routing-tracer.ts'
 
 /** Limits of a trace; at least one sequence is traced. */
 const limits = { tokens: 2048, choices: 1_000_000 }
@@ -25,14 +25,6 @@ export interface TextTrace {
   /** Whether the text was longer than the limit. */
   readonly cut: boolean
   readonly routers: readonly TracedRouter[]
-}
-
-export interface TracedRouter extends Pick<RouterTrace, 'layer' | 'module' | 'experts' | 'prototypes'> {
-  /** Number of choices per token; the choices of a prototype are adjacent. */
-  readonly choices: number
-  /** [tokens · choices] ids of experts. */
-  readonly expert: readonly number[]
-  readonly gate: readonly number[]
 }
 
 /** A range of a stream: an end-of-document token, the tokens of the text, and the token after it. */
@@ -72,7 +64,7 @@ export async function traceText(open: CompiledTracer, place: TextPlace, isCut: b
   const isShorter = traced < place.length
   const targets = traced + (place.ends || isShorter ? 1 : 0)
   const ids: number[] = []
-  const routers: Collected[] = []
+  const routes = new CollectedRoutes()
   let nats = 0
   for await (const batch of tracer.trace(place.stream, windowsOf(place.start, traced + 1, sequence))) {
     let counted = 0
@@ -82,17 +74,14 @@ export async function traceText(open: CompiledTracer, place: TextPlace, isCut: b
       const from = row * sequence + (start === place.start ? 1 : 0)
       const to = row * sequence + length
       for (let t = from; t < to; t++) ids.push(batch.token_T[t] as number)
-      for (const [r, router] of batch.routers.entries()) {
-        routers[r] ??= newRouter(router, batch)
-        collect(routers[r], router, from, to)
-      }
+      routes.add(batch.routers, batch.token_T.length, from, to)
     }
     nats += batch.loss * counted
   }
   const stream = tokenizer.stream()
   const tokens = ids.map((id) => stream.push(id))
   if (tokens.length > 0) tokens[tokens.length - 1] += stream.end()
-  return { step, loss: nats / targets, tokens, cut: isCut || isShorter, routers }
+  return { step, loss: nats / targets, tokens, cut: isCut || isShorter, routers: routes.routers }
 }
 
 /** Number of tokens of a text that fit into whole sequences, without the end-of-document token in front. */
@@ -110,19 +99,4 @@ function windowsOf(start: number, length: number, sequence: number): DocumentWin
     start: start + i * sequence,
     length: Math.min(sequence, length - i * sequence),
   }))
-}
-
-type Collected = TracedRouter & { readonly expert: number[]; readonly gate: number[] }
-
-function newRouter({ layer, module, experts, prototypes, expert_TK }: RouterTrace, { token_T }: BatchTrace): Collected {
-  const choices = expert_TK.length / token_T.length
-  return { layer, module, experts, prototypes, choices, expert: [], gate: [] }
-}
-
-function collect(into: Collected, { expert_TK, gate_TK }: RouterTrace, from: number, to: number): void {
-  for (let i = from * into.choices; i < to * into.choices; i++) {
-    into.expert.push(expert_TK[i] as number)
-    // The page shows fewer than four digits.
-    into.gate.push(Number((gate_TK[i] as number).toPrecision(4)))
-  }
 }

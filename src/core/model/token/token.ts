@@ -11,6 +11,7 @@ import { normQueriesAndKeys } from '../attention.ts'
 import { attentionColumns, attentionScaleOf, headScaleOf, headWidthOf, type ModelConfig, windowOf } from '../config.ts'
 import { type FfnWeights, weightsOf } from '../ffn.ts'
 import { embed, layers, type Scale } from '../layers.ts'
+import type { MoeConfig } from '../moe-config.ts'
 import { activatedExperts, type Parameters, sharedMix } from '../parameters.ts'
 import { routerWeights } from '../routing/routers.ts'
 import { choicesName, linear, queryKeyNorms } from '../transformer.ts'
@@ -23,11 +24,14 @@ import { float32Products, quantizedProducts, type TokenProducts } from './produc
  * positions `cos` and `sin` of the position's angles [1, d/2], and the experts [1, K] of a router without weights by
  * {@link choicesName}. The outputs of the caches have the same names plus `.next`; bind them to the same memory.
  * @param bits Bits of quantized weights, which are inputs by `quantizedName`; default: weights are float32.
+ * @param routes Whether the experts and gates [1, K] that routers with weights choose are outputs too, by
+ * {@link routeName}.
  */
 export function tokenProgram(
   config: ModelConfig,
   parameters: Parameters,
   bits?: Bits,
+  routes = false,
 ): Readonly<Record<string, Tensor>> {
   const products = bits ? quantizedProducts(config, bits) : float32Products
   const { heads, residualScale } = config
@@ -36,6 +40,7 @@ export function tokenProgram(
   const angle = (name: string) => input(name, 'float32', [1, size / 2])
   const angles = config.positions === 'rotary' ? ([angle('cos'), angle('sin')] as const) : null
   const caches: Record<string, Tensor> = {}
+  const chosen: Record<string, Tensor> = {}
 
   const embedded = scope('embedding', () => {
     const rows = { embedding: input('token', 'int32', [1]), positions: position }
@@ -61,10 +66,14 @@ export function tokenProgram(
       const name = `layers.${layer}.moe`
       const [experts, gates] = scope('router', () => {
         const { weight, bias } = routerWeights({ moe, width: config.width }, parameters, `${name}.router`)
-        if (weight) return chooseExperts(rowProduct(normed, weight), moe, bias)
+        if (weight) {
+          const [expert, gate] = chooseExperts(rowProduct(normed, weight), moe, bias)
+          chosen[routeName(layer, 'experts')] = expert
+          chosen[routeName(layer, 'gates')] = gate
+          return [expert, gate] as const
+        }
         const choices = [1, activatedExperts(moe)]
-        const equalGates = new Float32Array(activatedExperts(moe)).fill(moe.routedScale / moe.k)
-        return [input(choicesName(layer), 'int32', choices), constant(equalGates, 'float32', choices)] as const
+        return [input(choicesName(layer), 'int32', choices), constant(equalGates(moe), 'float32', choices)] as const
       })
       const shared = (matrix: string) => parameters.get(`${name}.shared.${matrix}`)
       const addShared = () => {
@@ -81,8 +90,15 @@ export function tokenProgram(
   const logits = scope('head', () =>
     products.head(scaled(x, headScaleOf(config)), parameters.get(config.tied ? 'embedding' : 'head')),
   )
-  return { logits: reshape(logits, [config.vocabulary]), ...caches }
+  return { logits: reshape(logits, [config.vocabulary]), ...caches, ...(routes && chosen) }
 }
+
+/** Name of the output with the experts, or the gates, that the router of a layer chose. */
+export const routeName = (layer: number, kind: 'experts' | 'gates'): string => `layers.${layer}.moe.chosen.${kind}`
+
+/** The gates [K] of a router without weights. */
+export const equalGates = (moe: MoeConfig): Float32Array =>
+  new Float32Array(activatedExperts(moe)).fill(moe.routedScale / moe.k)
 
 const scaled: Scale = (x, factor) => (factor === 1 ? x : scaledRow(x, factor))
 

@@ -38,6 +38,11 @@ export interface Tokenizer {
    * are not a whole character as `<0xE2>`. The form is empty for an id without a token.
    */
   show(id: number): string
+  /**
+   * The UTF-8 bytes that a token adds after other text, which may begin or end inside of a character; empty for an id
+   * without a token.
+   */
+  bytes(id: number): Uint8Array
   /** Decodes id by id. The joined parts equal `decode` of all ids; no part ends inside a character. */
   stream(): DecodeStream
 }
@@ -101,7 +106,7 @@ export function createTokenizer(
   }
   if (!encodeByteLevel) library()
   const decoding = hasByteLevelDecoder(parsed) ? byteLevelDecoding(tokenOf) : nativeDecoding(tokenOf, library())
-  const bytesOf = Int32Array.from({ length: vocabulary }, (_, id) => (id === endOfText ? 0 : decoding.bytes(id)))
+  const bytesOf = Int32Array.from({ length: vocabulary }, (_, id) => (id === endOfText ? 0 : decoding.length(id)))
   return {
     vocabulary,
     endOfText,
@@ -113,12 +118,15 @@ export function createTokenizer(
     encodeBatch: encodeByteLevel ? (texts) => inTurns(texts, encodeByteLevel) : (texts) => library().encodeBatch(texts),
     decode: decoding.decode,
     show: decoding.show,
+    bytes: decoding.bytes,
     stream: decoding.stream,
   }
 }
 
 interface Decoding {
-  bytes(id: number): number
+  /** Number of {@link bytes}. */
+  length(id: number): number
+  bytes(id: number): Uint8Array
   decode(ids: ArrayLike<number>): string
   show(id: number): string
   stream(): DecodeStream
@@ -135,7 +143,8 @@ function byteLevelDecoding(tokenOf: readonly (string | undefined)[]): Decoding {
   const bytesOf = tokenOf.map((token) => (token === undefined ? none : bytesOfToken(token)))
   const decoder = () => new TextDecoder('utf-8', { ignoreBOM: true })
   return {
-    bytes: (id) => (bytesOf[id] ?? none).length,
+    length: (id) => (bytesOf[id] ?? none).length,
+    bytes: (id) => bytesOf[id] ?? none,
     decode: (ids) => decoder().decode(concatenated(Array.from(ids, (id) => bytesOf[id] ?? none))),
     show: (id) => escapeControls(readableBytes(bytesOf[id] ?? none)),
     stream() {
@@ -152,19 +161,23 @@ function byteLevelDecoding(tokenOf: readonly (string | undefined)[]): Decoding {
 function nativeDecoding(tokenOf: readonly (string | undefined)[], native: NativeTokenizer): Decoding {
   const decode = (ids: ArrayLike<number>): string =>
     native.decodeTokens(Array.from(ids, (id) => tokenOf[id]).filter((token) => token !== undefined))
+  const isByte = (token: string) => /^<0x[0-9A-F]{2}>$/.test(token)
+  // The first token may lose its leading space: take the text that a second one adds.
+  const textOf = (id: number) => decode([id, id]).slice(decode([id]).length)
   return {
-    bytes(id) {
+    length(id) {
       if (tokenOf[id] === undefined) return 0
-      if (/^<0x[0-9A-F]{2}>$/.test(tokenOf[id] ?? '')) return 1
-      // The first token may lose its leading space: count the bytes that a second one adds.
+      if (isByte(tokenOf[id] ?? '')) return 1
       return Math.max(0, utf8Length(decode([id, id])) - utf8Length(decode([id])))
+    },
+    bytes(id) {
+      const token = tokenOf[id] ?? ''
+      return isByte(token) ? Uint8Array.of(Number(token.slice(1, -1))) : new TextEncoder().encode(textOf(id))
     },
     decode,
     show(id) {
       const token = tokenOf[id] ?? ''
-      if (/^<0x[0-9A-F]{2}>$/.test(token)) return token
-      // The first token may lose its leading space: take the text that a second one adds.
-      return escapeControls(decode([id, id]).slice(decode([id]).length))
+      return isByte(token) ? token : escapeControls(textOf(id))
     },
     stream() {
       // Decode a short window of the latest ids; the text after its settled part is new.

@@ -4,7 +4,7 @@
  * It is slower, since the work per token grows with the context.
  */
 import type { PredeterminedExperts } from './predetermined-experts.ts'
-import type { Prefill } from './prefill.ts'
+import type { Prefill, PrefillDetails } from './prefill.ts'
 
 /** Replaces both the prefill and the decoder of a model. */
 export class ContextDecoder {
@@ -27,7 +27,14 @@ export class ContextDecoder {
     return this.run([...this.context.slice(0, position), token], predetermined)
   }
 
+  /** The routers of the last pass, and the row of the token at a position. */
+  detailsAt(position: number): Pick<PrefillDetails, 'routers' | 'length'> & { readonly row: number } {
+    const { routers, length } = this.prefill.details
+    return { routers, length, row: position }
+  }
+
+  /** The prefill belongs to the caller, and stays. */
   release(): void {
-    this.prefill.release()
+    this.context = []
   }
 }

@@ -28,7 +28,7 @@ import { Generator } from './generator.ts'
 import { KeyValueCache } from './key-value-cache.ts'
 import { PredeterminedExperts } from './predetermined-experts.ts'
 import { Prefill } from './prefill.ts'
-import { TokenDecoder, tokenScratch } from './token-decoder.ts'
+import { TokenDecoder, TokenProgram, tokenScratch } from './token-decoder.ts'
 
 const runtime = await createRuntime({ threads: 1 })
 afterAll(() => runtime.close())
@@ -134,13 +134,15 @@ async function cachedLogits(
   expect(isInStore, place).toBe(place === 'the arena of the parameters')
   const cache = new KeyValueCache(config, (floats) => memory.take(floats))
   const predetermined = new PredeterminedExperts(config, SEED)
-  const prefill = new Prefill(on, config, store, cache)
-  const decoder = new TokenDecoder(on, config, store, cache, memory)
-  const found = [(await prefill.run(text.slice(0, prompt), predetermined)).slice()]
+  const prefill = new Prefill(on, config, store, { cached: true })
+  const program = new TokenProgram(on, config, store)
+  const decoder = new TokenDecoder(program, cache, memory)
+  const found = [(await prefill.run(text.slice(0, prompt), predetermined, cache)).slice()]
   for (let at = prompt; at < text.length; at++)
     found.push((await decoder.step(text[at] as number, at, predetermined)).slice())
   prefill.release()
   decoder.release()
+  program.release()
   other?.release()
   return found
 }

@@ -47,8 +47,8 @@ export function sample(
 /** Maximum number of candidates that are kept in order. */
 const MAX_ORDERED = 256
 
-/** Ids of the `k` largest of the first `count` logits, largest first, ties by id. */
-function mostProbable(logits: Float32Array, count: number, k: number): Int32Array {
+/** Ids of the `k` largest of the first `count` logits, largest first, ties by id. It is fast for a small k. */
+export function mostProbable(logits: Float32Array, count: number, k: number): Int32Array {
   const ids = new Int32Array(k)
   let found = 0
   for (let id = 0; id < count; id++) {

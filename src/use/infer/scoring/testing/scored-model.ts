@@ -12,7 +12,7 @@ import { ContextDecoder } from '../../generation/context-decoder.ts'
 import { KeyValueCache } from '../../generation/key-value-cache.ts'
 import { PredeterminedExperts } from '../../generation/predetermined-experts.ts'
 import { Prefill } from '../../generation/prefill.ts'
-import { TokenDecoder, tokenScratch } from '../../generation/token-decoder.ts'
+import { TokenDecoder, TokenProgram, tokenScratch } from '../../generation/token-decoder.ts'
 import type { LiveModel } from '../../live-model.ts'
 import { type Scorable, scorable } from '../scorable.ts'
 import { type ScoreOptions, scoreItems, type TextScore } from '../score.ts'
@@ -37,16 +37,18 @@ export interface Asked {
   readonly crossDocuments?: boolean
   /** Number of sequences of a training pass, which limits the tokens of a scoring pass. */
   readonly batch?: number
+  /** Length of the context. */
+  readonly sequence?: number
 }
 
 /** A model with random weights that are the same on every runtime. */
 export async function scoredModel(
   runtime: Runtime,
-  { moe = { k: 2 }, tokenizer = bytes, scale = 1, crossDocuments = true, batch = 6 }: Asked = {},
+  { moe = { k: 2 }, tokenizer = bytes, scale = 1, crossDocuments = true, batch = 6, sequence = SEQUENCE }: Asked = {},
 ): Promise<Model> {
   const config = runSchema.parse({
     model: {
-      ...{ vocabulary: VOCABULARY, layers: 2, width: 16, heads: 2, sequence: SEQUENCE },
+      ...{ vocabulary: VOCABULARY, layers: 2, width: 16, heads: 2, sequence },
       moe: moe && { experts: 4, hidden: 16, ...moe },
     },
     data: { crossDocuments },
@@ -104,9 +106,11 @@ export function expectNear(
 export async function bySteps({ runtime, config, store }: Model, ids: readonly number[], offset = 0) {
   const model = generationConfig(config.model)
   const memory = TokenDecoder.borrow(runtime, model, store)
+  const program = new TokenProgram(runtime, model, store)
+  const prefill = new Prefill(runtime, model, store)
   const decoder = memory
-    ? new TokenDecoder(runtime, model, store, new KeyValueCache(model, (floats) => memory.take(floats)), memory)
-    : new ContextDecoder(new Prefill(runtime, model, store, null))
+    ? new TokenDecoder(program, new KeyValueCache(model, (floats) => memory.take(floats)), memory)
+    : new ContextDecoder(prefill)
   const experts = new PredeterminedExperts(model, config.train.seed)
   experts.offset = offset
   const found: { readonly logProbability: number; readonly greedy: boolean; readonly likeliest: number }[] = []
@@ -119,5 +123,7 @@ export async function bySteps({ runtime, config, store }: Model, ids: readonly n
     found.push({ logProbability, greedy: target === largest, likeliest: logits.indexOf(largest) })
   }
   decoder.release()
+  program.release()
+  prefill.release()
   return found
 }

@@ -1,0 +1,122 @@
+/** A text that is being written in turns with others: each turn computes one token. */
+import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
+import { CollectedRoutes } from '../collected-routes.ts'
+import { keptOf } from '../continue-text.ts'
+import type { Contexts } from '../generation/contexts.ts'
+import { TextState } from '../generation/text-state.ts'
+import { WrittenText } from '../written-text.ts'
+import type { Answer } from './answer.ts'
+import type { TextRequest, WrittenToken } from './contract.ts'
+import { type RatedToken, rate } from './token-probabilities.ts'
+
+export class RunningText {
+  readonly answer: Answer
+  /** Number of tokens that were computed after the prompt. */
+  computed = 0
+  private readonly index: number
+  private readonly request: TextRequest
+  private readonly tokenizer: Tokenizer
+  private readonly contexts: Contexts
+  private readonly state: TextState
+  private readonly text: WrittenText
+  private readonly routes: CollectedRoutes | undefined
+  private readonly ids: number[]
+  /** Rated tokens whose characters may still belong to a stop text. */
+  private held: WrittenToken[] = []
+  private step: 'prompt' | 'text' | 'last token' | 'over' = 'prompt'
+
+  /** @param index Index of the text in its request. */
+  constructor(contexts: Contexts, tokenizer: Tokenizer, request: TextRequest, answer: Answer, index: number) {
+    const { prompt, tokens, seed, stop, routes } = request
+    this.answer = answer
+    this.index = index
+    this.request = request
+    this.tokenizer = tokenizer
+    this.contexts = contexts
+    const { vocabulary } = tokenizer
+    const kept = keptOf(tokenizer, prompt)
+    this.state = new TextState(contexts.config, { prompt, vocabulary, sampling: request, seed, kept })
+    this.text = new WrittenText(tokenizer, tokens, stop)
+    this.routes = routes ? new CollectedRoutes() : undefined
+    this.ids = routes ? [...prompt] : []
+  }
+
+  /** Whether there is nothing more to compute. */
+  get isOver(): boolean {
+    return this.step === 'over' || this.answer.isOver
+  }
+
+  /** Whether the next turn reads many tokens. */
+  get readsContext(): boolean {
+    return this.state.pending.kind === 'context'
+  }
+
+  /** Number of tokens that the next turn reads. */
+  get pendingTokens(): number {
+    const { pending } = this.state
+    return pending.kind === 'context' ? pending.tokens.length : 1
+  }
+
+  /** Computes the next token in a context, which no other text uses. */
+  async advance(context: number): Promise<void> {
+    const { request, routes, contexts, state } = this
+    if (request.tokens === 0 && !request.ratesPrompt && !routes) return this.end()
+    const rated: RatedToken[] = []
+    const isPrompt = this.step === 'prompt'
+    const { vocabulary } = this.tokenizer
+    const ratePrompt = (position: number, logits: Float32Array) =>
+      rated.push(rate(logits, vocabulary, request.prompt[position + 1] as number, request.top ?? 0))
+    const onLogits = isPrompt && request.ratesPrompt ? ratePrompt : undefined
+    const logits = await contexts.compute(context, state, { routes, onLogits })
+    if (this.step === 'last token') return this.end()
+    if (onLogits) this.answer.push({ kind: 'prompt', index: this.index, tokens: rated })
+    if (request.tokens === 0) return this.end()
+    this.step = 'text'
+    this.write(logits)
+  }
+
+  private write(logits: Float32Array): void {
+    const { text, request, tokenizer } = this
+    const offset = text.decoded
+    // Sampling does not change the logits, but the next computation does.
+    const token = this.state.next(logits)
+    this.computed++
+    if (request.top !== null) this.held.push({ ...rate(logits, tokenizer.vocabulary, token, request.top), offset })
+    const isEnd = text.ends(token)
+    let piece = text.add(token)
+    if (this.routes && !isEnd) this.ids.push(token)
+    if (text.reason !== null) piece += text.rest()
+    const tokens = this.complete()
+    if (piece !== '' || tokens.length > 0) this.answer.push({ kind: 'piece', index: this.index, text: piece, tokens })
+    if (text.reason === null) return
+    // The experts of the last token are known when it has been read.
+    if (this.routes && !isEnd) this.step = 'last token'
+    else this.end()
+  }
+
+  /** The rated tokens whose characters have been returned. A stop text and its tokens are left out. */
+  private complete(): WrittenToken[] {
+    const { text, held } = this
+    if (text.reason !== null) {
+      const tokens = text.reason === 'stop' ? held.filter(({ offset }) => offset < text.returned) : held
+      this.held = []
+      return tokens
+    }
+    // A token ends where the next one begins.
+    const ends = held.map((_, i) => held[i + 1]?.offset ?? text.decoded)
+    const open = ends.findIndex((end) => end > text.returned)
+    return held.splice(0, open < 0 ? held.length : open)
+  }
+
+  private end(): void {
+    const { routes, ids, computed, index } = this
+    this.step = 'over'
+    this.answer.push({
+      kind: 'end',
+      index,
+      reason: this.text.reason ?? 'length',
+      tokens: computed,
+      routes: routes ? { ids, routers: routes.routers } : null,
+    })
+  }
+}
