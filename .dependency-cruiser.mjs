@@ -175,6 +175,7 @@ const ofNode = {
     below: [...runs, 'engine/native', 'engine/cpu', ...files, 'use/infer', 'use/runs', 'faces/http'],
     packages: ['d3-array', 'hono', 'zod'],
   },
+  'faces/serve': { below: [...runs, 'use/infer', 'use/runs', 'faces/http'], packages: ['hono', 'zod'] },
   'faces/library': {
     below: [
       'core/graph',
@@ -221,6 +222,7 @@ const ofNode = {
       'tools/routes',
       'faces/http',
       'faces/watch',
+      'faces/serve',
     ],
     packages: ['commander', 'd3-array', 'picocolors'],
   },

@@ -32,6 +32,7 @@ const commands = [
   'score',
   'routing',
   'generate',
+  'serve',
   'corpus',
   'check',
   'inspect',

@@ -47,6 +47,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   score: async () => (await import('./commands/score.ts')).addScore,
   routing: async () => (await import('./commands/routing.ts')).addRouting,
   generate: async () => (await import('./commands/generate.ts')).addGenerate,
+  serve: async () => (await import('./commands/serve.ts')).addServe,
   corpus: async () => (await import('./commands/corpus.ts')).addCorpus,
   check: async () => (await import('./commands/check.ts')).addCheck,
   inspect: async () => (await import('./commands/inspect.ts')).addInspect,

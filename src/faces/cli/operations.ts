@@ -89,5 +89,6 @@ export const operations = {
   loadLaw: imported(() => import('../../tools/plan/worth/load-law.ts'), 'loadLaw'),
   worth: imported(() => import('../../tools/plan/worth/worth.ts'), 'worth'),
   watch: imported(() => import('../watch/http/server.ts'), 'startWatch'),
+  serve: imported(() => import('../serve/server.ts'), 'startServe'),
   play: imported(() => import('../watch/http/play.ts'), 'startPlay'),
 }

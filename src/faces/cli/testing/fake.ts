@@ -595,6 +595,14 @@ export function fakeIo(settings: Settings = {}): Fake {
       calls.push({ name: 'play', args: [options] })
       return { address: 'http://127.0.0.1:6007/', close: async () => void calls.push({ name: 'close', args: [] }) }
     },
+    async serve(options) {
+      calls.push({ name: 'serve', args: [options] })
+      return {
+        address: 'http://127.0.0.1:8000/v1',
+        models: options.models.map((directory) => ({ id: 'demo', directory, step: 20 })),
+        close: async () => void calls.push({ name: 'close', args: [] }),
+      }
+    },
     async measureMachine(config) {
       calls.push({ name: 'measureMachine', args: [config] })
       return { ...engine, ...ceilings, ...settings.machine }
