@@ -7,7 +7,7 @@ import { Scheduler } from '../../../use/infer/streams/scheduler.ts'
 import type { ServedModel } from '../served-model.ts'
 
 /** A tokenizer whose end token the model does not write. */
-export const endless: Tokenizer = { ...bytes, rules: { ...bytes.rules, end: [VOCABULARY] } }
+const endless: Tokenizer = { ...bytes, rules: { ...bytes.rules, end: [VOCABULARY] } }
 
 export const smallModel = async (runtime: Runtime, tokenizer = endless) => ({
   ...(await scoredModel(runtime, { tokenizer, sequence: 40 })),
