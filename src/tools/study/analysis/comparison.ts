@@ -6,16 +6,10 @@ import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import type { Contrast } from '../contract.ts'
 import { type Estimate, estimateMean, estimateRatio, holm, type Intervals } from '../statistics.ts'
 import { type BetweenTexts, betweenTexts } from './between-texts.ts'
+import { type Outcome, outcomeOf, signOf } from './outcome.ts'
 import type { Pair, Runs } from './runs.ts'
 import { type AtCost, type CostVerdict, correctedVerdicts, perFlop, perSecond } from './sections/equal-cost.ts'
 import { timeRatio } from './step-times.ts'
-
-/**
- * `better` and `worse` survive Holm's correction for the section. `maybe-better` and `maybe-worse`: the
- * interval excludes zero, but the correction does not confirm it. `open`: the interval contains zero, or there
- * is only one seed. `missing`: there is no pair.
- */
-export type Outcome = 'better' | 'worse' | 'maybe-better' | 'maybe-worse' | 'open' | 'missing'
 
 export interface Comparison extends Contrast {
   readonly pairs: readonly Pair[]
@@ -94,19 +88,4 @@ function measure(runs: Runs, contrast: Contrast): Uncorrected {
     dependsOnText: signOf(estimate) !== 0 && (texts?.interval ?? null) !== null && signOf(texts) !== signOf(estimate),
     costs: { flop: perFlop(runs, contrast), second: perSecond(runs, contrast) },
   }
-}
-
-/** The sign of a difference whose interval excludes zero; 0 otherwise. */
-function signOf(estimate: Pick<Estimate, 'interval'> | null): number {
-  const { interval } = estimate ?? { interval: null }
-  return interval && (interval[0] > 0 || interval[1] < 0) ? Math.sign(interval[0]) : 0
-}
-
-function outcomeOf(estimate: Estimate | null, p: number | null): Outcome {
-  if (estimate === null) return 'missing'
-  const sign = signOf(estimate)
-  if (sign === 0) return 'open'
-  const sure = p !== null && p < 0.05
-  if (sign < 0) return sure ? 'better' : 'maybe-better'
-  return sure ? 'worse' : 'maybe-worse'
 }
