@@ -172,7 +172,7 @@ const ofNode = {
   },
   'faces/http': { below: ['node/system'], packages: ['@hono/node-server', 'hono'] },
   'faces/watch': {
-    below: [...runs, 'engine/native', 'engine/cpu', ...files, 'use/infer', 'use/runs', 'faces/http'],
+    below: [...runs, 'engine/native', 'engine/cpu', ...files, 'use/infer', 'use/runs', 'tools/study', 'faces/http'],
     packages: ['d3-array', 'hono', 'zod'],
   },
   'faces/serve': { below: [...runs, 'use/infer', 'use/runs', 'faces/http'], packages: ['hono', 'zod'] },

@@ -116,6 +116,11 @@ test('the learning rate is in the name of a run if runs of its arm and purpose h
     'top-1, seed 100, confirming run, lr 0.001',
     'top-1, seed 100, confirming run, lr 0.002',
   ])
+  // So that runs by which no arm is judged are another experiment than the others.
+  expect(collection.describe().runs.map(({ config: fields }) => fields['study.purpose'])).toEqual([
+    ...[undefined, undefined, undefined],
+    ...['trial', 'confirming run', 'confirming run'],
+  ])
 })
 
 test('runs of an arm with several lengths have their steps in their names', async () => {

@@ -15,8 +15,8 @@ import { newestCheckpointKey } from './newest-checkpoint.ts'
 import { RoutingLog } from './routing-log.ts'
 import { type FoundRun, MAX_POLL_BYTES, type PolledRun, type PollResult, QUIET_MS, SETTLED_MS } from './run.ts'
 import { type KnownConfig, readRunConfig, unknownConfig } from './run-config.ts'
-import { type SeriesQuery, seriesOf } from './series.ts'
-import { nameOfRun } from './study-names.ts'
+import { type SeriesQuery, seriesOf, type Track, trackOf } from './series.ts'
+import { nameOfRun, studyFields } from './study-names.ts'
 import { LineTail } from './tail.ts'
 
 /** Limit of a configuration, which takes some kilobytes. */
@@ -114,7 +114,6 @@ export class RunDirectoryReader implements PolledRun {
     const problem = this.problem()
     const stepsLeft = (config.steps ?? Number.NaN) - step
     const stepTime = this.stepTime()
-    const arm = this.arm ?? runOfFolder(basename(this.directory))?.arm
     return {
       id: found.id,
       path: found.path,
@@ -141,12 +140,16 @@ export class RunDirectoryReader implements PolledRun {
       ranked: !columns.ranks.isEmpty,
       traceable: this.checkpoint !== null && config.routers !== null,
       checkpoint: this.checkpoint,
-      config: arm === undefined ? config.fields : { 'study.arm': arm, ...config.fields },
+      config: { ...studyFields(this.directory, this.arm), ...config.fields },
     }
   }
 
   series(metric: string, query: SeriesQuery): Series | undefined {
     return seriesOf(this.id, this.columns, metric, query, this.config.flopsPerToken)
+  }
+
+  track(metric: string): Track | undefined {
+    return trackOf(this.columns, metric)
   }
 
   routing(): RoutingIndex | undefined {

@@ -1,6 +1,6 @@
 /** A run as the dashboard sees it, whatever files it is read from. */
 import type { RanksOfSteps, RoutingHistory, RoutingIndex, RunSummary, Series, TokenTrace } from '../api.ts'
-import type { SeriesQuery } from './series.ts'
+import type { SeriesQuery, Track } from './series.ts'
 
 export interface WatchedRun {
   readonly id: string
@@ -10,6 +10,8 @@ export interface WatchedRun {
   summary(): RunSummary
   /** The curve of a metric; undefined if the run has no such metric. */
   series(metric: string, query: SeriesQuery): Series | undefined
+  /** All values of a metric; undefined if the run has no such metric. Traces do not have it. */
+  track?(metric: string): Track | undefined
   /** Routers and kept snapshots; undefined while nothing is recorded. */
   routing(): RoutingIndex | undefined
   /** Loads of kept snapshots `from` up to but excluding `to`, of shape [to - from][routers][2][experts]. */

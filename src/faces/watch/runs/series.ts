@@ -16,6 +16,26 @@ export interface SeriesQuery {
   readonly to?: number
 }
 
+/** All values of a metric, by row; views that are valid until the next line is added. Steps ascend. */
+export interface Track {
+  readonly step: Float64Array
+  readonly tokens: Float64Array
+  readonly value: Float64Array
+}
+
+/** The values of a metric such as `train/loss`; undefined if the run does not have the metric. */
+export function trackOf(columns: MetricColumns, metric: string): Track | undefined {
+  const { kind, name } = partsOf(metric)
+  const value = columns.table(kind)?.column(name)
+  return value && { step: axisOf(columns, kind, 'step', null), tokens: axisOf(columns, kind, 'tokens', null), value }
+}
+
+/** The kind of record and the field of a metric. */
+export function partsOf(metric: string): { readonly kind: string; readonly name: string } {
+  const [kind = '', ...name] = metric.split('/')
+  return { kind, name: name.join('/') }
+}
+
 /**
  * The curve of a metric such as `train/loss`; undefined if the run does not have the metric.
  * @param flopsPerToken FLOPs to train on one token; null if the model is unknown, which leaves the `flops` axis empty.
@@ -27,8 +47,8 @@ export function seriesOf(
   query: SeriesQuery,
   flopsPerToken: number | null,
 ): Series | undefined {
-  const [kind = '', ...name] = metric.split('/')
-  const values = columns.table(kind)?.column(name.join('/'))
+  const { kind, name } = partsOf(metric)
+  const values = columns.table(kind)?.column(name)
   if (!values) return undefined
   const rows = rowsInRange(axisOf(columns, kind, query.x, flopsPerToken), query.from, query.to)
   const smoothed = query.smoothing > 0 ? smooth(values, query.smoothing) : values
@@ -64,7 +84,7 @@ function axisOf(columns: MetricColumns, kind: string, x: XAxis, flopsPerToken: n
  * The rows in range, and one neighbour on each side, so that a line reaches the edges of the view. Rows whose x is
  * unknown, or smaller than an earlier one, are left out.
  */
-function rowsInRange(
+export function rowsInRange(
   x: Float64Array,
   from = Number.NEGATIVE_INFINITY,
   to = Number.POSITIVE_INFINITY,

@@ -2,15 +2,18 @@
  * Names of the runs of a study. The path of a run directory ends with a hash, so the page shows arm and seed instead:
  * `quick/runs/top-1-seed-2-2ba4cd10` becomes `quick/top-1, seed 2`.
  */
-import { basename } from 'node:path'
+import { basename, dirname } from 'node:path'
 import { runOfFolder, studyFolders } from '../../../node/run/study-arm.ts'
-import type { RunSummary } from '../api.ts'
+import type { FlatConfig, RunSummary } from '../api.ts'
 
-/** Ends of names, in the words of docs/study.md, by the folder of a study that a run is in. */
-const purposes: ReadonlyMap<string, string> = new Map([
-  [studyFolders.runs, ''],
-  [studyFolders.trials, ', trial'],
-  [studyFolders.confirming, ', confirming run'],
+/**
+ * Purposes in the words of docs/study.md, by the folder of a study that a run is in. The runs by which arms are judged
+ * have none.
+ */
+const purposes: ReadonlyMap<string, string | null> = new Map([
+  [studyFolders.runs, null],
+  [studyFolders.trials, 'trial'],
+  [studyFolders.confirming, 'confirming run'],
 ])
 
 /** Names a run. @param arm Arm in the record that the study wrote beside the run; null for the arm of the folder. */
@@ -18,9 +21,18 @@ export function nameOfRun(path: string, arm: string | null): string {
   const found = runOfFolder(basename(path))
   if (!found) return path
   const folders = path.split('/').slice(0, -1)
-  const purpose = purposes.get(folders.at(-1) ?? '')
-  const study = purpose === undefined ? folders : folders.slice(0, -1)
-  return [...study, `${arm ?? found.arm}, seed ${found.seed}${purpose ?? ''}`].join('/')
+  const folder = folders.at(-1) ?? ''
+  const study = purposes.has(folder) ? folders.slice(0, -1) : folders
+  const purpose = purposes.get(folder) ?? null
+  return [...study, `${arm ?? found.arm}, seed ${found.seed}${purpose === null ? '' : `, ${purpose}`}`].join('/')
+}
+
+/** The arm of a run of a study and its purpose, as fields beside its configuration. @param arm As above. */
+export function studyFields(directory: string, arm: string | null): FlatConfig {
+  const found = runOfFolder(basename(directory))
+  if (!found) return {}
+  const purpose = purposes.get(basename(dirname(directory))) ?? null
+  return { 'study.arm': arm ?? found.arm, ...(purpose !== null && { 'study.purpose': purpose }) }
 }
 
 /** Settings in which the runs of an arm may differ, in words for a name. */

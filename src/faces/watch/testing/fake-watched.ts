@@ -73,6 +73,10 @@ export function fakeWatched(directory = '/nowhere'): FakeWatched {
       if (metric !== 'train/loss') return undefined
       return { run: id, x: [1, 2], y: [5, null], of: 2 }
     },
+    track: (metric) =>
+      metric === 'eval/loss'
+        ? { step: Float64Array.of(10), tokens: Float64Array.of(1000), value: Float64Array.of(id === 'a1' ? 5 : 4) }
+        : undefined,
     routing: () => ({
       run: id,
       routers: [0, 1].map((layer) => ({ layer, module: 'ffn', experts, prototypes: 1 })),
