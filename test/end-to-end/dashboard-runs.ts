@@ -11,6 +11,10 @@ interface MadeRun {
   readonly sets?: readonly string[]
   /** Fields of each step that are not 1. */
   readonly train?: readonly Partial<TrainRecord>[]
+  /** Steps of the configuration, if the run has not done all of them. */
+  readonly steps?: number
+  /** Held-out losses by step. */
+  readonly heldOut?: Readonly<Record<number, number>>
   readonly routing?: readonly MadeRouting[]
   /** Records of ranks by step, for a run on several ranks. */
   readonly ranks?: readonly MadeRanks[]
@@ -26,8 +30,16 @@ type MadeRouting = Pick<RoutingRecord, 'step' | 'layer' | 'tokens_per_expert'> &
 
 /** Writes a finished run. @returns its configuration */
 export async function makeRun(workspace: Workspace, name: string, made: MadeRun): Promise<RunConfig> {
-  const { sets = [], train = [{}], routing = [], ranks = [], hosts = [] } = made
-  const config = await loadConfig('tiny', [...sets, `train.steps=${train.length}`])
+  const {
+    sets = [],
+    train = [{}],
+    steps: planned = train.length,
+    heldOut = {},
+    routing = [],
+    ranks = [],
+    hosts = [],
+  } = made
+  const config = await loadConfig('tiny', [...sets, `train.steps=${planned}`])
   const tokens = config.train.batch * config.model.sequence
   const folder = workspace.file('runs', name)
   mkdirSync(folder, { recursive: true })
@@ -35,7 +47,11 @@ export async function makeRun(workspace: Workspace, name: string, made: MadeRun)
   writeFileSync(`${folder}/config.json`, JSON.stringify({ version: '0.1.0', created, ...config }))
   const steps = train.map((record, index) => ({ ...plain, step: index + 1, tokens: (index + 1) * tokens, ...record }))
   const ofRanks = ranks.map((record, index) => ranksRecord(index + 1, (index + 1) * tokens, record))
-  const lines = steps.flatMap((record, index) => [record, ...ofRanks.slice(index, index + 1)])
+  const lines = steps.flatMap((record, index) => [
+    record,
+    ...ofRanks.slice(index, index + 1),
+    ...evaluationAfter(record, heldOut),
+  ])
   writeFileSync(`${folder}/metrics.jsonl`, lines.map(line).join(''))
   const roster = hosts.map((host, rank) => ({ rank, host, pid: 100 + rank }))
   if (hosts.length > 0) writeFileSync(`${folder}/ranks.json`, line({ ranks: roster }))
@@ -62,6 +78,12 @@ const plain: Omit<TrainRecord, 'step' | 'tokens'> = {
   gate_entropy: 1,
   entropy_share: 1,
 }
+
+/** The evaluation after a step, with the fields that the dashboard needs. */
+const evaluationAfter = (
+  { step, tokens }: Pick<TrainRecord, 'step' | 'tokens'>,
+  heldOut: Readonly<Record<number, number>>,
+) => (heldOut[step] === undefined ? [] : [{ kind: 'eval', step, tokens, loss: heldOut[step] }])
 
 function ranksRecord(step: number, tokens: number, made: MadeRanks): RanksRecord {
   const zeroes = made.compute_ms.map(() => 0)

@@ -7,7 +7,12 @@ interface SegmentsProps<T extends string> {
   /** Whether the label is for screen readers only. */
   readonly labelHidden?: boolean
   readonly value: T
-  readonly options: readonly { readonly value: T; readonly text: string; readonly hint?: string }[]
+  readonly options: readonly {
+    readonly value: T
+    readonly text: string
+    readonly hint?: string
+    readonly disabled?: boolean
+  }[]
   readonly pick: (value: T) => void
 }
 
@@ -19,7 +24,13 @@ export function Segments<T extends string>({ label, labelHidden = false, value, 
       <div>
         {options.map((option) => (
           <label key={option.value} title={option.hint}>
-            <input type="radio" name={name} checked={value === option.value} onChange={() => pick(option.value)} />
+            <input
+              type="radio"
+              name={name}
+              checked={value === option.value}
+              disabled={option.disabled}
+              onChange={() => pick(option.value)}
+            />
             <span>{option.text}</span>
           </label>
         ))}

@@ -1,23 +1,21 @@
 /** The buttons of a card: pin, show as table, download, enlarge. */
 import type { ReadonlySignal, Signal } from '@preact/signals'
-import type { SeriesAnswer } from '../../../src/faces/watch/api.ts'
 import { Icon, type IconName } from '../shell/icon.tsx'
 import type { Figure } from './drawing/figure.ts'
 import { ink } from './drawing/ink.ts'
-import { toCsv } from './series/csv.ts'
 import { downloadCsv, downloadPng, downloadSvg } from './series/download.ts'
-import { knownRuns } from './series/known-runs.ts'
 import { enlarged, pinned, toggled } from './settings.ts'
 
 interface CardToolsProps {
   readonly metric: string
   readonly figure: ReadonlySignal<Figure | null>
-  readonly answer: ReadonlySignal<SeriesAnswer | null>
+  /** Makes the points as CSV; null if there are none. */
+  readonly csv: ReadonlySignal<(() => string) | null>
   readonly asTable: Signal<boolean>
   readonly large: boolean
 }
 
-export function CardTools({ metric, figure, answer, asTable, large }: CardToolsProps) {
+export function CardTools({ metric, figure, csv, asTable, large }: CardToolsProps) {
   const isPinned = pinned.value.includes(metric)
   return (
     <div class="card-tools">
@@ -28,7 +26,7 @@ export function CardTools({ metric, figure, answer, asTable, large }: CardToolsP
         act={() => (pinned.value = toggled(pinned.value, metric))}
       />
       <Tool icon="table" label="Show as table" pressed={asTable.value} act={() => (asTable.value = !asTable.value)} />
-      <Downloads metric={metric} figure={figure} answer={answer} />
+      <Downloads metric={metric} figure={figure} csv={csv} />
       {!large && <Tool icon="expand" label="Enlarge" act={() => (enlarged.value = metric)} />}
     </div>
   )
@@ -49,10 +47,9 @@ function Tool({ icon, label, pressed, act }: ToolProps) {
   )
 }
 
-function Downloads({ metric, figure, answer }: Pick<CardToolsProps, 'metric' | 'figure' | 'answer'>) {
+function Downloads({ metric, figure, csv }: Pick<CardToolsProps, 'metric' | 'figure' | 'csv'>) {
   const drawn = figure.value
-  const points = answer.value
-  const names = () => new Map([...knownRuns.value].map(([id, { name }]) => [id, name]))
+  const points = csv.value
   return (
     <details class="menu">
       <summary aria-label="Download" title="Download">
@@ -66,7 +63,7 @@ function Downloads({ metric, figure, answer }: Pick<CardToolsProps, 'metric' | '
         <button type="button" disabled={!drawn} onClick={() => drawn && downloadSvg(drawn, ink.value)}>
           Drawing (SVG)
         </button>
-        <button type="button" disabled={!points} onClick={() => points && downloadCsv(metric, toCsv(points, names()))}>
+        <button type="button" disabled={!points} onClick={() => points && downloadCsv(metric, points())}>
           Points (CSV)
         </button>
       </div>

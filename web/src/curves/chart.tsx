@@ -14,7 +14,7 @@ import { wholeRange, zoomTo } from './settings.ts'
 import { Tooltip } from './tooltip.tsx'
 
 export function Chart({ figure }: { readonly figure: Figure }) {
-  const { metric, axis, lines, x, y, log } = figure
+  const { metric, axis, lines, x, y, log, difference } = figure
   const host = useRef<HTMLDivElement>(null)
   const plot = useRef<Plot | null>(null)
   const point = useSignal<HoverPoint | null>(null)
@@ -38,7 +38,7 @@ export function Chart({ figure }: { readonly figure: Figure }) {
     }
   }, [axis, log, colors])
 
-  useEffect(() => plot.current?.show({ lines, x, y }), [lines, x.min, x.max, y.min, y.max])
+  useEffect(() => plot.current?.show({ lines, x, y, difference }), [lines, x.min, x.max, y.min, y.max, difference])
 
   useLayoutEffect(() => {
     const element = host.current
@@ -70,12 +70,13 @@ function rounded(value: number, span: number): number {
   return Number((Math.round(value / step) * step).toPrecision(12))
 }
 
-function labelOf({ metric, axis, lines }: Figure): string {
+function labelOf({ metric, axis, lines, difference }: Figure): string {
   const values = lines
     .slice(0, 5)
     .map(({ name, y }) => `${name} ${formatValue(y.findLast((value) => value !== null))}`)
     .join(', ')
   const more = lines.length > 5 ? `, and ${lines.length - 5} more` : ''
   const count = lines.length === 1 ? '1 line' : `${lines.length} lines`
-  return `${metricName(metric)} over ${axisTitles[axis].toLowerCase()}, ${count}. Last values: ${values}${more}`
+  const name = difference ? `${metricName(metric)} minus ${difference.from}` : metricName(metric)
+  return `${name} over ${axisTitles[axis].toLowerCase()}, ${count}. Last values: ${values}${more}`
 }

@@ -9,9 +9,10 @@ import 'uplot/dist/uPlot.min.css'
 import type { Tick } from '../../../src/core/charts/ticks.ts'
 import type { XAxis } from '../../../src/faces/watch/api.ts'
 import { CanvasSurface } from './drawing/canvas-surface.ts'
-import type { Ink } from './drawing/figure.ts'
+import type { Difference, Ink } from './drawing/figure.ts'
 import { type Line, lineOf, type Range } from './drawing/lines.ts'
 import { type Frame, paint, paintAbove, toX, toY } from './drawing/paint.ts'
+import { paintBaseline, paintPairCounts } from './drawing/paint-baseline.ts'
 import { Painter, type Picture } from './drawing/painter.ts'
 import { type Box, fontFamily } from './drawing/surface.ts'
 import { xTicks, yTicks } from './drawing/ticks.ts'
@@ -26,6 +27,8 @@ export interface PlotContent {
   readonly lines: readonly Line[]
   readonly x: Range
   readonly y: Range
+  /** What the lines are differences from, if they are differences. */
+  readonly difference?: Difference | undefined
 }
 
 export interface PlotEvents {
@@ -163,12 +166,13 @@ export class Plot {
 
   private paint({ bbox, ctx: canvas }: uPlot, { log, ink }: Pick<PlotLook, 'log' | 'ink'>): void {
     if (this.isDestroyed) return
-    const { lines, x, y } = this.content
+    const { lines, x, y, difference } = this.content
     const box = snapToPixels(bbox)
     const { width, height } = box
     const unit = uPlot.pxRatio
     const surface = new CanvasSurface(canvas)
     const frame = { box, x, y, log }
+    if (difference) paintBaseline(surface, frame, difference.from, unit, ink)
     if (painter().hasFailed) paint(surface, lines, frame, unit)
     else {
       this.requestPicture({ lines, x, y, log, size: { width, height }, unit })
@@ -178,6 +182,7 @@ export class Plot {
         surface.clipTo(box, () => canvas.drawImage(bitmap, place.left, place.top, place.width, place.height))
       }
     }
+    if (difference) paintPairCounts(surface, difference.counts, frame, unit, ink)
     const line = lineOf(lines, this.emphasised)
     if (line && lines.length > 1) paintAbove(surface, line, frame, unit, ink.back)
   }

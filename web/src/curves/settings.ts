@@ -30,6 +30,12 @@ export function zoomTo(range: readonly [from: number, to: number] | null): void 
 
 export const wholeRange = (): void => zoomTo(null)
 
+/** The visible part of the range that lines have; null if it is empty. */
+export function visibleX(whole: { readonly min: number; readonly max: number }): typeof whole | null {
+  const x = { min: from.value ?? whole.min, max: to.value ?? whole.max }
+  return x.min < x.max ? x : null
+}
+
 /** Changes the axis and resets the range, which was in the old unit. */
 export function setXAxis(axis: XAxis): void {
   if (axis === xAxis.value) return

@@ -1,4 +1,4 @@
-/** Names of runs in the narrow column of a table. */
+/** Names of runs in the narrow column of a table, and what names share. */
 
 /** Characters at the end of a name that stay visible: runs of a sweep have the same beginning and differ at the end. */
 const TAIL = 10
@@ -24,4 +24,18 @@ export function sharedFolderOf(names: readonly string[]): string {
     length = slash + 1
   }
   return first.slice(0, length)
+}
+
+/** What the names of runs of one experiment share, without the seed. A single run keeps its name, unless a study gave it. */
+export function sharedName(names: readonly string[]): string {
+  const [first = ''] = names
+  if (names.length === 1) return first.replace(/, seed \d+(?=,|$)/, '')
+  const areShared = (part: (name: string) => string) => names.every((name) => part(name) === part(first))
+  let start = 0
+  while (start < first.length && areShared((name) => name.slice(0, start + 1))) start++
+  let end = 0
+  while (start + end < first.length && areShared((name) => name.slice(start).slice(-end - 1))) end++
+  const before = first.slice(0, start).replace(/[^\p{L}\p{N})\]]*(?:seed[^\p{L}\p{N}]*\p{N}*|s)?[^\p{L}\p{N}]*$/u, '')
+  const [after = ''] = /,.*$/u.exec(first.slice(first.length - end)) ?? []
+  return before === '' ? first : before + after
 }

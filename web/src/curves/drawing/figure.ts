@@ -2,9 +2,11 @@
 import { metricOf } from '../../../../src/core/text/metrics.ts'
 import type { XAxis } from '../../../../src/faces/watch/api.ts'
 import { formatValue } from '../../format-value.ts'
+import type { PairCount } from '../comparison/difference-lines.ts'
 import type { Line, Range } from './lines.ts'
 import type { Outside } from './outliers.ts'
 import { type Frame, paint, toX, toY } from './paint.ts'
+import { paintBaseline, paintPairCounts } from './paint-baseline.ts'
 import type { Surface } from './surface.ts'
 import { axisTitles, xTicks, yTicks } from './ticks.ts'
 
@@ -17,6 +19,14 @@ export interface Figure {
   /** Values beyond the range of y, if outliers are left out. */
   readonly outside?: Outside
   readonly log: boolean
+  /** What the lines are differences from; absent if they are values. */
+  readonly difference?: Difference
+}
+
+export interface Difference {
+  /** Name of the baseline. */
+  readonly from: string
+  readonly counts: readonly PairCount[]
 }
 
 export interface Ink {
@@ -46,20 +56,23 @@ export function drawFigure(surface: Surface, figure: Figure, ink: Ink): void {
   const box = { left: LEFT, top: TOP, width: FIGURE_WIDTH - LEFT - RIGHT, height: PLOT_HEIGHT }
   const frame: Frame = { box, x: figure.x, y: figure.y, log: figure.log }
   surface.box({ left: 0, top: 0, width: FIGURE_WIDTH, height: figureHeight(figure) }, ink.back)
-  surface.text(titleOf(figure.metric), LEFT, 30, { color: ink.text, size: 16, anchor: 'start', bold: true })
+  surface.text(titleOf(figure), LEFT, 30, { color: ink.text, size: 16, anchor: 'start', bold: true })
   if (figure.outside) {
     const note = outsideText(figure.outside)
     surface.text(note, FIGURE_WIDTH - RIGHT, 30, { color: ink.quiet, size: 12, anchor: 'end' })
   }
   drawAxes(surface, figure, frame, ink)
+  const { difference } = figure
+  if (difference) paintBaseline(surface, frame, difference.from, 1, ink)
   paint(surface, figure.lines, frame, 1)
+  if (difference) paintPairCounts(surface, difference.counts, frame, 1, ink)
   drawLegend(surface, figure, ink)
 }
 
-function titleOf(metric: string): string {
+function titleOf({ metric, difference }: Figure): string {
   const known = metricOf(metric)
-  if (!known) return metric
-  return known.unit === null ? known.name : `${known.name}, ${known.unit}`
+  const name = `${known?.name ?? metric}${difference ? ` minus ${difference.from}` : ''}`
+  return known && known.unit !== null ? `${name}, ${known.unit}` : name
 }
 
 function drawAxes(surface: Surface, { axis, x, y, log }: Figure, frame: Frame, ink: Ink): void {

@@ -5,6 +5,7 @@
 import type { RunSummary, Series } from '../../../../src/faces/watch/api.ts'
 import type { LineStyle } from '../../line-styles.ts'
 import { experimentOf } from '../../runs/differences.ts'
+import { sharedName } from '../../runs/names.ts'
 import { bandOver } from './bands.ts'
 
 export interface Line {
@@ -18,12 +19,17 @@ export interface Line {
   readonly y: readonly (number | null)[]
   /** Values before smoothing, at the same x. */
   readonly raw?: readonly (number | null)[]
-  /** Minimum and maximum over seeds, and the number of runs at each x. */
+  /**
+   * Minimum and maximum over seeds, or the interval of a mean difference (null where there is none), and the number of
+   * runs or pairs at each x.
+   */
   readonly band?: {
     readonly low: readonly (number | null)[]
     readonly high: readonly (number | null)[]
     readonly count: readonly number[]
   }
+  /** Whether it is a mean difference of pairs. It is interrupted where it is over other pairs than before. */
+  readonly ofPairs?: boolean
 }
 
 export function linesOf(
@@ -61,17 +67,7 @@ export const lineOf = (lines: readonly Line[], run: string | null): Line | undef
  * Name of a band: `k2-seed0` and `k2-seed1` become `k2 · 2 seeds`, and `k2, seed 1, lr 0.1` and `k2, seed 2, lr 0.1`
  * become `k2, lr 0.1 · 2 seeds`.
  */
-export function nameOfSeeds(names: readonly string[]): string {
-  const [first = ''] = names
-  const areShared = (part: (name: string) => string) => names.every((name) => part(name) === part(first))
-  let start = 0
-  while (start < first.length && areShared((name) => name.slice(0, start + 1))) start++
-  let end = 0
-  while (start + end < first.length && areShared((name) => name.slice(start).slice(-end - 1))) end++
-  const before = first.slice(0, start).replace(/[^\p{L}\p{N})\]]*(?:seed[^\p{L}\p{N}]*\p{N}*|s)?[^\p{L}\p{N}]*$/u, '')
-  const [after = ''] = /,.*$/u.exec(first.slice(first.length - end)) ?? []
-  return `${before === '' ? first : before + after} · ${names.length} seeds`
-}
+export const nameOfSeeds = (names: readonly string[]): string => `${sharedName(names)} · ${names.length} seeds`
 
 /** Index of the value nearest to x; -1 if there are no values. */
 export function nearest(ascending: readonly number[], x: number): number {

@@ -28,22 +28,22 @@ export const toX = ({ box, x }: Frame, value: number): number =>
 /** Draws all lines. @param unit Pixels of the surface per pixel of the page. */
 export function paint(surface: Surface, lines: readonly Line[], frame: Frame, unit: number): void {
   surface.clipTo(frame.box, () => {
-    for (const { x, band, style } of lines) {
-      if (band) for (const points of bandPieces(frame, x, band.low, band.high)) surface.area(points, style.color, 0.18)
+    for (const line of lines) {
+      for (const points of bandPieces(frame, line, unit)) surface.area(points, line.style.color, 0.18)
     }
     const isCrowded = isCrowd(lines)
     // Many raw lines would hide the smoothed lines.
     const opacity = Math.min(0.25, 2.5 / lines.length)
-    for (const { x, raw, style } of lines) {
-      if (!raw || isCrowded) continue
-      const stroke = { color: style.color, width: unit, opacity }
-      for (const points of pieces(frame, x, raw)) surface.line(points, stroke)
+    for (const line of lines) {
+      if (!line.raw || isCrowded) continue
+      const stroke = { color: line.style.color, width: unit, opacity }
+      for (const points of pieces(frame, line.x, line.raw, groupsOf(line))) surface.line(points, stroke)
     }
     // Many lines are drawn thinner, so that there is space between them.
     const width = unit * (isCrowded ? 1 : 1.6)
     for (const line of lines) {
       const stroke = strokeOf(line, width, unit)
-      for (const points of pieces(frame, line.x, line.y)) surface.line(points, stroke)
+      for (const points of pieces(frame, line.x, line.y, groupsOf(line))) surface.line(points, stroke)
     }
     if (!isCrowded) for (const line of lines) markExits(surface, line, frame, unit)
   })
@@ -54,12 +54,12 @@ const MARK = 5
 const MARKS_APART = 24
 
 /** Draws triangles where a line leaves the frame or comes into it, at the edge, in the colour of the line. */
-function markExits(surface: Surface, { x, y, style }: Line, frame: Frame, unit: number): void {
+function markExits(surface: Surface, line: Line, frame: Frame, unit: number): void {
   const half = MARK * unit
-  for (const { at, isAbove } of exits(frame, x, y, MARKS_APART * unit)) {
+  for (const { at, isAbove } of exits(frame, line.x, line.y, MARKS_APART * unit, groupsOf(line))) {
     const [edge, inwards] = isAbove ? [frame.box.top, half] : [frame.box.top + frame.box.height, -half]
     const [tip, base] = [edge + inwards / 2, edge + inwards * 2]
-    surface.area([at, tip, at + half, base, at - half, base], style.color, 1)
+    surface.area([at, tip, at + half, base, at - half, base], line.style.color, 1)
   }
 }
 
@@ -70,7 +70,13 @@ export interface Exit {
 }
 
 /** Where a line crosses the upper or lower edge of the frame, at least `apart` from the crossing before. */
-export function exits(frame: Frame, x: readonly number[], y: Values, apart: number): readonly Exit[] {
+export function exits(
+  frame: Frame,
+  x: readonly number[],
+  y: Values,
+  apart: number,
+  groups?: readonly number[],
+): readonly Exit[] {
   const { left, top, width, height } = frame.box
   const bottom = top + height
   const found: Exit[] = []
@@ -78,7 +84,7 @@ export function exits(frame: Frame, x: readonly number[], y: Values, apart: numb
     const last = found.findLast((exit) => exit.isAbove === isAbove)
     if (at >= left && at <= left + width && (last === undefined || at - last.at >= apart)) found.push({ at, isAbove })
   }
-  for (const points of pieces(frame, x, y))
+  for (const points of pieces(frame, x, y, groups))
     for (let i = 2; i < points.length; i += 2) {
       const [x0 = 0, y0 = 0, x1 = 0, y1 = 0] = points.slice(i - 2, i + 2)
       for (const [edge, isAbove] of [
@@ -95,7 +101,7 @@ export function exits(frame: Frame, x: readonly number[], y: Values, apart: numb
 /** Draws one line above the other lines, with an edge in the colour of the background. */
 export function paintAbove(surface: Surface, line: Line, frame: Frame, unit: number, back: string): void {
   surface.clipTo(frame.box, () => {
-    const found = pieces(frame, line.x, line.y)
+    const found = pieces(frame, line.x, line.y, groupsOf(line))
     for (const points of found) surface.line(points, { color: back, width: 5 * unit, opacity: 0.8 })
     for (const points of found) surface.line(points, strokeOf(line, 2.2 * unit, unit))
   })
@@ -107,31 +113,54 @@ const strokeOf = ({ style: { color, dash } }: Line, width: number, unit: number)
   dash: dash.map((length) => length * unit),
 })
 
-/** Uninterrupted pieces of a line as x, y, x, y… They have the visible points, and one more on either side. */
-export function pieces(frame: Frame, x: readonly number[], y: Values): readonly (readonly number[])[] {
+/** What a line must have in common from point to point to go on: the number of its pairs. */
+const groupsOf = ({ ofPairs, band }: Line): readonly number[] | undefined => (ofPairs ? band?.count : undefined)
+
+/**
+ * Uninterrupted pieces of a line as x, y, x, y… They have the visible points, and one more on either side.
+ * @param groups A number for each point; a piece ends where it changes.
+ */
+export function pieces(
+  frame: Frame,
+  x: readonly number[],
+  y: Values,
+  groups?: readonly number[],
+): readonly (readonly number[])[] {
   const found: number[][] = []
   let piece: number[] = []
+  const close = () => {
+    if (piece.length > 0) found.push(piece)
+    piece = []
+  }
   const [first, last] = visibleIndices(frame, x)
   for (let i = first; i <= last; i++) {
+    if (groups && groups[i] !== groups[i - 1]) close()
     const at = toY(frame, y[i])
     if (Number.isFinite(at)) piece.push(toX(frame, x[i] as number), at)
-    else if (piece.length > 0) {
-      found.push(piece)
-      piece = []
-    }
+    else close()
   }
-  if (piece.length > 0) found.push(piece)
+  close()
   return found
 }
 
+/** Half the width in pixels of the page of a band that has a single point. */
+const SINGLE = 3
+
 /** Outlines of a band: forwards along its upper edge, back along its lower edge. */
-function bandPieces(frame: Frame, x: readonly number[], low: Values, high: Values): readonly (readonly number[])[] {
+function bandPieces(frame: Frame, line: Line, unit: number): readonly (readonly number[])[] {
+  const { x, band } = line
+  if (!band) return []
+  const groups = groupsOf(line)
   const floor = frame.box.top + frame.box.height
   const found: number[][] = []
   let upper: number[] = []
   let lower: number[] = []
   const close = () => {
-    if (upper.length > 2) {
+    const [at = 0, top = 0, bottom = 0] = [...upper.slice(0, 2), ...lower.slice(1, 2)]
+    if (upper.length === 2) {
+      const [left, right] = [at - SINGLE * unit, at + SINGLE * unit]
+      found.push([left, top, right, top, right, bottom, left, bottom])
+    } else if (upper.length > 2) {
       for (let i = lower.length - 2; i >= 0; i -= 2) upper.push(lower[i] as number, lower[i + 1] as number)
       found.push(upper)
     }
@@ -140,12 +169,13 @@ function bandPieces(frame: Frame, x: readonly number[], low: Values, high: Value
   }
   const [first, last] = visibleIndices(frame, x)
   for (let i = first; i <= last; i++) {
-    const top = toY(frame, high[i])
+    if (groups && groups[i] !== groups[i - 1]) close()
+    const top = toY(frame, band.high[i])
     if (!Number.isFinite(top)) {
       close()
       continue
     }
-    const bottom = toY(frame, low[i])
+    const bottom = toY(frame, band.low[i])
     const at = toX(frame, x[i] as number)
     upper.push(at, top)
     lower.push(at, Number.isFinite(bottom) ? bottom : floor)
