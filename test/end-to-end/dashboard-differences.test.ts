@@ -165,6 +165,34 @@ describe.skipIf(chromium === undefined)(named('arms compared on the dashboard'),
         .waitFor()
     }))
 
+  test('grouped seeds are one row with mean and spread, can be listed, and have one colour', () =>
+    on(async (page) => {
+      await rowOf(page, 'small/top-1, seed 1').waitFor()
+      await page.getByRole('button', { name: 'Group seeds' }).click()
+      const row = rowOf(page, 'small/top-1, all 5 seeds')
+      // The mean of 3, 3.5, 2.5, 4 and 3.2.
+      await expect.poll(() => textOf(row), soon).toMatch(/5\/5 done.*3\.2402\.500–4\.000/)
+      expect(await textOf(rowOf(page, 'small/top-2, all 5 seeds'))).toContain('4/5 done: 4 finished, 1 failed')
+      expect(await page.getByRole('checkbox', { name: /^Show small\/top-1, seed/ }).count()).toBe(0)
+      await page.getByRole('button', { name: 'Seeds of small/top-1', exact: true }).click()
+      await rowOf(page, 'small/top-1, seed 3').waitFor()
+      const colours = await page
+        .locator('.runs tr:has([aria-label*="top-1"]) .swatch line')
+        .evaluateAll((lines) =>
+          lines.map((line) => (line as unknown as { getAttribute(name: string): string }).getAttribute('stroke')),
+        )
+      expect([colours.length, new Set(colours).size]).toEqual([6, 1])
+      expect(await violationsOn(page)).toEqual([])
+
+      const label = () => card(page, 'train/loss').getByRole('img').getAttribute('aria-label')
+      const count = async () => Number(/(\d+) lines/.exec((await label()) ?? '')?.[1])
+      const before = await count()
+      await page.getByRole('checkbox', { name: 'Show small/top-1, all 5 seeds', exact: true }).uncheck()
+      await expect.poll(count, soon).toBe(before - 5)
+      await rowOf(page, 'small/top-1, seed 3').getByRole('checkbox').check()
+      await expect.poll(count, soon).toBe(before - 4)
+    }))
+
   test.each([
     [1400, 900, 'light'],
     [390, 844, 'dark'],

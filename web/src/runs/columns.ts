@@ -13,6 +13,8 @@ export interface Column {
   /** Explanation of a cell, for its tooltip; by default its text. */
   readonly hint?: (run: RunSummary) => string
   readonly numeric: boolean
+  /** Formats a number of the column. */
+  readonly format?: (value: number) => string
   /**
    * Width in pixels. The column of the name has it as a minimum: it takes the width that other columns leave, until the
    * user sets its width.
@@ -53,13 +55,22 @@ function heldOutHint({ heldOutLoss, heldOutPart }: RunSummary): string {
 export const fixedColumns: readonly Column[] = [
   { id: 'name', title: 'Run', value: ({ name }) => name, numeric: false, width: 226 },
   { id: 'state', title: 'State', value: stateAndProgress, numeric: false, width: 104 },
-  { id: 'loss', title: 'Loss', value: ({ loss }) => loss, text: ({ loss }) => digits(loss), numeric: true, width: 64 },
+  {
+    id: 'loss',
+    title: 'Loss',
+    value: ({ loss }) => loss,
+    text: ({ loss }) => digits(loss),
+    format: digits,
+    numeric: true,
+    width: 64,
+  },
   {
     id: 'held_out',
     title: 'Held-out',
     value: ({ heldOutLoss }) => heldOutLoss,
     text: ({ heldOutLoss }) => digits(heldOutLoss),
     hint: heldOutHint,
+    format: digits,
     numeric: true,
     width: 76,
   },
@@ -68,6 +79,7 @@ export const fixedColumns: readonly Column[] = [
     title: 'Tokens/s',
     value: ({ tokensPerSecond }) => tokensPerSecond,
     text: ({ tokensPerSecond }) => (tokensPerSecond === null ? dash : compact(tokensPerSecond)),
+    format: compact,
     numeric: true,
     width: 76,
   },

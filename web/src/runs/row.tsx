@@ -4,32 +4,39 @@ import { compact, duration, grouped } from '../../../src/core/text/numbers.ts'
 import type { RunState, RunSummary } from '../../../src/faces/watch/api.ts'
 import { Icon } from '../shell/icon.tsx'
 import { pointAt } from '../store.ts'
+import type { Column } from './columns.ts'
 import { Name } from './name.tsx'
+import { type SeedGroup, statesText, type TableRow } from './seed-groups.ts'
 import { Swatch } from './swatch.tsx'
-import { columns, showOnly, toggleShown } from './table-state.ts'
+import { columns, idsOf, isOpen, seedsGrouped, showOnly, toggleOpen, toggleShown } from './table-state.ts'
 
 interface RowProps {
-  readonly run: RunSummary
+  readonly row: TableRow
   /** Index of the row in the whole table. */
   readonly index: number
-  readonly shown: boolean
+  /** Whether all runs of the row are shown, some or none. */
+  readonly shown: Shown
   /** Whether keyboard shortcuts apply to the row. */
   readonly active: boolean
   readonly activate: () => void
 }
 
-export function Row({ run, index, shown, active, activate }: RowProps) {
+export type Shown = 'all' | 'some' | 'none'
+
+export function Row({ row, index, shown, active, activate }: RowProps) {
+  const { run, group } = row
   return (
     <tr
-      class={`${shown ? 'shown' : ''} ${active ? 'active' : ''}`}
+      class={`${shown === 'none' ? '' : 'shown'} ${active ? 'active' : ''}`}
       aria-rowindex={index + 2}
       aria-current={active ? 'true' : undefined}
       onPointerDown={activate}
       onPointerEnter={() => pointAt(run.id)}
     >
       {columns.value.map((column) => {
-        if (column.id === 'name') return <NameCell key="name" run={run} shown={shown} />
-        if (column.id === 'state') return <StateCell key="state" run={run} />
+        if (column.id === 'name') return <NameCell key="name" row={row} shown={shown} />
+        if (column.id === 'state') return <StateCell key="state" run={run} group={group} />
+        if (group && column.numeric) return <MeanCell key={column.id} run={run} group={group} column={column} />
         const text = column.text?.(run) ?? ''
         return (
           <td key={column.id} class={column.numeric ? 'numeric' : 'value'} title={column.hint?.(run) ?? text}>
@@ -41,31 +48,77 @@ export function Row({ run, index, shown, active, activate }: RowProps) {
   )
 }
 
-function NameCell({ run, shown }: { readonly run: RunSummary; readonly shown: boolean }) {
+function NameCell({ row, shown }: { readonly row: TableRow; readonly shown: Shown }) {
+  const { run, group } = row
+  const name = group ? `${run.name}, all ${group.runs.length} seeds` : run.name
   return (
     <th scope="row">
+      {seedsGrouped.value && <Opener row={row} />}
       <label>
         <input
           type="checkbox"
-          checked={shown}
-          aria-label={`Show ${run.name}`}
+          checked={shown === 'all'}
+          indeterminate={shown === 'some'}
+          aria-label={`Show ${name}`}
           onChange={(event) => {
-            toggleShown(run.id)
+            toggleShown(idsOf(row))
             // Hiding the last run shows all, so the box must follow `shown` and not the click.
-            event.currentTarget.checked = shown
+            event.currentTarget.checked = shown === 'all'
           }}
         />
         <Swatch run={run.id} />
       </label>
-      <button type="button" aria-label={run.name} title={titleOf(run)} onClick={() => showOnly(run.id)}>
+      <button type="button" aria-label={name} title={titleOf(row)} onClick={() => showOnly(idsOf(row))}>
         <Name name={run.name} />
       </button>
+      {group && <span class="seeds">{group.runs.length} seeds</span>}
     </th>
   )
 }
 
+/** Lists the runs of a row of seeds below it. Other rows have the same room. */
+function Opener({ row }: { readonly row: TableRow }) {
+  if (!row.group) return <span class="opener" />
+  const open = isOpen(row)
+  return (
+    <span class="opener">
+      <button
+        type="button"
+        class={open ? 'open' : ''}
+        aria-expanded={open}
+        aria-label={`Seeds of ${row.run.name}`}
+        title={open ? 'Hide the seeds' : 'List the seeds'}
+        onClick={() => toggleOpen(row)}
+      >
+        <Icon name="fold" />
+      </button>
+    </span>
+  )
+}
+
 /** Tooltip of a name. A run of a study has its path on another line. */
-const titleOf = ({ name, path }: RunSummary): string => `${name}: show only this run${path === name ? '' : `\n${path}`}`
+function titleOf({ run: { name, path }, group }: TableRow): string {
+  if (group) return `${name}: show only these ${group.runs.length} runs`
+  return `${name}: show only this run${path === name ? '' : `\n${path}`}`
+}
+
+interface MeanCellProps {
+  readonly run: RunSummary
+  readonly group: SeedGroup
+  readonly column: Column
+}
+
+/** A mean over seeds, and below it the range from the smallest to the largest. */
+function MeanCell({ run, group: { runs, counted, spreads }, column }: MeanCellProps) {
+  const range = spreads[column.id]?.map(column.format ?? String).join('–')
+  const of = counted.length === runs.length ? `all ${runs.length}` : `${counted.length} of ${runs.length}`
+  return (
+    <td class="numeric mean" title={`Mean over ${of} seeds${range === undefined ? '' : `, from ${range}`}`}>
+      {column.text?.(run) ?? ''}
+      {range !== undefined && <em>{range}</em>}
+    </td>
+  )
+}
 
 const stateTitles: Readonly<Record<RunState, string>> = {
   running: 'Running',
@@ -75,7 +128,8 @@ const stateTitles: Readonly<Record<RunState, string>> = {
   unreadable: 'Unreadable',
 }
 
-function StateCell({ run }: { readonly run: RunSummary }) {
+function StateCell({ run, group }: { readonly run: RunSummary; readonly group: SeedGroup | null }) {
+  if (group) return <StatesCell run={run} group={group} />
   const { state, step, steps, secondsLeft } = run
   const title = stateTitles[state]
   const left = secondsLeft === null ? '' : `, ${duration(secondsLeft)} left`
@@ -99,6 +153,25 @@ function StateCell({ run }: { readonly run: RunSummary }) {
         )}
       </div>
       {steps !== null && <progress value={step} max={Math.max(1, steps)} aria-label={`${run.name}: progress`} />}
+    </td>
+  )
+}
+
+/** The states of several runs: how many have finished, and in the colour of a failure whether one failed. */
+function StatesCell({ run: { name, state, step, steps }, group: { runs } }: Omit<MeanCellProps, 'column'>) {
+  const finished = runs.filter((run) => run.state === 'finished').length
+  return (
+    <td class={`state ${state}`} title={statesText(runs)}>
+      <div>
+        <Icon name={state} filled={state === 'running' || state === 'stopped'} />
+        <span>
+          {finished}/{runs.length} done
+        </span>
+        <span class="hidden">: {statesText(runs)}</span>
+      </div>
+      {steps !== null && (
+        <progress value={step} max={Math.max(1, steps)} aria-label={`${name}: progress of all seeds`} />
+      )}
     </td>
   )
 }

@@ -1,12 +1,12 @@
 /** The runs at the side of the page: filter, actions and table. */
 import { useEffect, useRef } from 'preact/hooks'
 import { onKeys } from '../shell/shortcuts.tsx'
-import { filterText, isSelection, runs, shownRuns } from '../store.ts'
+import { filterText, isSelection, matchingRuns, runs, shownRuns } from '../store.ts'
 import { ColumnsMenu } from './columns-menu.tsx'
 import { DifferencesDialog } from './differences-dialog.tsx'
 import './runs.css'
 import { RunsTable } from './runs-table.tsx'
-import { choose, differencesShown, filterProblem, rows } from './table-state.ts'
+import { choose, differencesShown, filterProblem, hasSeeds, rows, seedsGrouped } from './table-state.ts'
 
 export function RunsPanel() {
   const field = useRef<HTMLInputElement>(null)
@@ -39,6 +39,17 @@ export function RunsPanel() {
               All
             </button>
           )}
+          {hasSeeds.value && (
+            <button
+              type="button"
+              class={seedsGrouped.value ? 'on' : ''}
+              aria-pressed={seedsGrouped.value}
+              title="Runs that differ only in their seeds are one row, with means, and have one colour"
+              onClick={() => (seedsGrouped.value = !seedsGrouped.value)}
+            >
+              Group seeds
+            </button>
+          )}
           <button
             type="button"
             disabled={shownRuns.value.length < 2}
@@ -62,7 +73,7 @@ export function RunsPanel() {
 
 function countText(): string {
   const all = runs.value.length
-  const found =
-    rows.value.length === all ? `${all} ${all === 1 ? 'run' : 'runs'}` : `${rows.value.length} of ${all} runs`
+  const matching = matchingRuns.value.length
+  const found = matching === all ? `${all} ${all === 1 ? 'run' : 'runs'}` : `${matching} of ${all} runs`
   return !isSelection.value ? found : `${found}, ${shownRuns.value.length} shown`
 }

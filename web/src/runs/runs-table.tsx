@@ -8,10 +8,12 @@ import { onKeys } from '../shell/shortcuts.tsx'
 import { Splitter } from '../shell/splitter.tsx'
 import { pointAt, pointed } from '../store.ts'
 import type { Column } from './columns.ts'
-import { Row } from './row.tsx'
+import { Row, type Shown } from './row.tsx'
+import type { TableRow } from './seed-groups.ts'
 import {
   columns,
   columnWidths,
+  idsOf,
   MAX_COLUMN,
   MIN_COLUMN,
   order,
@@ -50,12 +52,15 @@ export function RunsTable() {
   }, [height])
 
   useEffect(() => {
-    const onActive = (action: (id: string) => void) => () => active.value !== null && action(active.value)
+    const onActive = (action: (ids: readonly string[]) => void) => () => {
+      const row = rows.value.find(({ id }) => id === active.value)
+      if (row) action(idsOf(row))
+    }
     const step = (by: number) => () => {
       const at = rows.value.findIndex(({ id }) => id === active.value)
       const next = at < 0 ? 0 : Math.max(0, Math.min(rows.value.length - 1, at + by))
       active.value = rows.value[next]?.id ?? null
-      pointed.value = active.value
+      pointed.value = rows.value[next]?.run.id ?? null
       if (box.current) scrollToRow(box.current, next)
     }
     return onKeys({ j: step(1), k: step(-1), x: onActive(toggleShown), o: onActive(showOnly) })
@@ -90,14 +95,14 @@ export function RunsTable() {
         </thead>
         <tbody>
           <Space rows={first.value} width={width} />
-          {rows.value.slice(first.value, last.value).map((run, index) => (
+          {rows.value.slice(first.value, last.value).map((row, index) => (
             <Row
-              key={run.id}
-              run={run}
+              key={row.id}
+              row={row}
               index={first.value + index}
-              shown={shownIds.value.has(run.id)}
-              active={active.value === run.id}
-              activate={() => (active.value = run.id)}
+              shown={shownOf(row)}
+              active={active.value === row.id}
+              activate={() => (active.value = row.id)}
             />
           ))}
           <Space rows={rows.value.length - last.value} width={width} />
@@ -105,6 +110,12 @@ export function RunsTable() {
       </table>
     </div>
   )
+}
+
+function shownOf(row: TableRow): Shown {
+  const ids = idsOf(row)
+  const shown = ids.filter((id) => shownIds.value.has(id)).length
+  return shown === ids.length ? 'all' : shown > 0 ? 'some' : 'none'
 }
 
 /** While the column of the name takes the width that the others leave, the table fills its box. */

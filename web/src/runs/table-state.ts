@@ -8,18 +8,32 @@ import { resetSize, resize, sizes } from '../shell/sizes.ts'
 import { chosen, filter, hidden, matchingRuns, runs, shownRuns } from '../store.ts'
 import { flag, inAddress, list, text } from '../view-state.ts'
 import { type Column, configColumn, fixedColumns, fixedColumnsFor, sorted } from './columns.ts'
-import { differences } from './differences.ts'
+import { differences, experimentOf } from './differences.ts'
 import { unknownFields } from './filter.ts'
-import { sharedFolderOf } from './names.ts'
+import { knownRuns } from './known-runs.ts'
+import { sharedFolderOf, sharedName } from './names.ts'
+import { groupedRows, type TableRow, withMembers } from './seed-groups.ts'
 
 /** Configuration fields with a column. */
 export const addedFields = inAddress<readonly string[]>('columns', list, [])
 const sortBy = inAddress('sort', text, 'name')
 const sortDown = inAddress('down', flag, false)
 export const differencesShown = inAddress('differences', flag, false)
+/** Whether runs that differ only in their seeds are one row and have one colour. */
+export const seedsGrouped = inAddress('grouped', flag, false)
+/** Rows of seeds whose runs are listed. */
+const opened = inAddress<readonly string[]>('opened', list, [])
+
+/** Width of a column that has a mean and below it a spread, in pixels. */
+const MEAN_COLUMN = 86
 
 export const columns: ReadonlySignal<readonly Column[]> = computed(() => [
-  ...fixedColumnsFor(runs.value),
+  ...fixedColumnsFor(runs.value).map((column) => {
+    if (!seedsGrouped.value) return column
+    if (column.numeric) return { ...column, width: Math.max(column.width, MEAN_COLUMN) }
+    // Names without seeds are shorter.
+    return column.id === 'name' ? { ...column, width: 190 } : column
+  }),
   ...addedFields.value.map(configColumn),
 ])
 
@@ -53,10 +67,32 @@ export function sortWith(id: string): void {
   sortBy.value = id
 }
 
-export const rows: ReadonlySignal<readonly RunSummary[]> = computed(() => {
+export const rows: ReadonlySignal<readonly TableRow[]> = computed(() => {
   const column = columns.value.find(({ id }) => id === sortBy.value) ?? (fixedColumns[0] as Column)
-  return sorted(matchingRuns.value, column, sortDown.value)
+  const sort = (some: readonly RunSummary[]) => sorted(some, column, sortDown.value)
+  if (!seedsGrouped.value) return sort(matchingRuns.value).map((run) => ({ id: run.id, run, group: null }))
+  const groups = groupedRows(matchingRuns.value, experiment, sharedName)
+  const byRun = new Map(groups.map((row) => [row.run, row]))
+  const inOrder = sort(groups.map(({ run }) => run)).flatMap((run) => byRun.get(run) ?? [])
+  return withMembers(inOrder, isOpen, sort)
 })
+
+/** Whether there is an experiment with several runs. */
+export const hasSeeds = computed(() => {
+  const known = [...knownRuns.value.values()].flatMap((run) => experiment(run) ?? [])
+  return new Set(known).size < known.length
+})
+
+const experiments = computed(() => new Map([...knownRuns.value].map(([id, { config }]) => [id, experimentOf(config)])))
+export const experiment = ({ id }: RunSummary): string | null => experiments.value.get(id) ?? null
+
+export const isOpen = ({ id }: TableRow): boolean => opened.value.includes(id)
+export function toggleOpen({ id }: TableRow): void {
+  opened.value = opened.value.includes(id) ? opened.value.filter((each) => each !== id) : [...opened.value, id]
+}
+
+/** The runs of a row. */
+export const idsOf = ({ run, group }: TableRow): readonly string[] => group?.runs.map(({ id }) => id) ?? [run.id]
 
 export const sharedFolder = computed(() => sharedFolderOf(runs.value.map(({ name }) => name)))
 
@@ -73,21 +109,24 @@ export function choose(ids: Iterable<string>): void {
 }
 
 /**
- * Shows or hides a run. Runs that the filter hides keep their selection. Without a selection, the hidden runs are kept,
- * so that runs that appear later are shown. Hiding the last run shows all.
+ * Hides runs if all of them are shown, and otherwise shows them. Runs that the filter hides keep their selection. Without
+ * a selection, the hidden runs are kept, so that runs that appear later are shown. Hiding the last run shows all.
  */
-export function toggleShown(id: string): void {
-  const toggled = (ids: readonly string[]) => (ids.includes(id) ? ids.filter((each) => each !== id) : [...ids, id])
-  if (chosen.value.length > 0) choose(toggled(chosen.value))
+export function toggleShown(ids: readonly string[]): void {
+  const areShown = ids.every((id) => shownIds.value.has(id))
+  const without = (list: readonly string[]) => list.filter((each) => !ids.includes(each))
+  const withAll = (list: readonly string[]) => [...without(list), ...ids]
+  if (chosen.value.length > 0) choose((areShown ? without : withAll)(chosen.value))
   else {
-    const wanted = toggled(hidden.value)
+    const wanted = (areShown ? withAll : without)(hidden.value)
     hidden.value = runs.value.every((run) => wanted.includes(run.id)) ? [] : wanted
   }
 }
 
-/** Shows only this run, or all runs if it is already the only shown run. */
-export function showOnly(id: string): void {
-  choose(shownIds.value.size === 1 && shownIds.value.has(id) ? [] : [id])
+/** Shows only these runs, or all runs if they are already the only shown ones. */
+export function showOnly(ids: readonly string[]): void {
+  const areOnly = shownIds.value.size === ids.length && ids.every((id) => shownIds.value.has(id))
+  choose(areOnly ? [] : ids)
 }
 
 /** All fields, split by whether runs differ in them. */
