@@ -49,12 +49,14 @@ function Panel({ compared }: { readonly compared: Comparison }) {
   const loader = useMemo(() => new DifferencesLoader(metric, FEWEST_POINTS, false), [metric])
   useEffect(() => loader.follow(always), [loader])
   const answer = loader.answer.value
-  const name = shortArm(compared.baseline)
+  const loss = metricName(metric)
+  // Held-out loss, capacity of training, compared with ...
+  const title = `${loss}${loss.includes(',') ? ',' : ''} compared with ${shortArm(compared.baseline)}`
   const { contrasts, refused, more } = compared
   return (
-    <section class="verdicts" aria-label={`${metricName(metric)} compared with ${name}`}>
+    <section class="verdicts" aria-label={title}>
       <h2>
-        {metricName(metric)} compared with {name} <span class="quiet">nats a token, lower is better</span>
+        {title} <span class="quiet">nats a token, lower is better</span>
       </h2>
       {loader.problem.value !== null && answer === null && <p class="bad">{loader.problem.value}</p>}
       <ul>
@@ -161,8 +163,8 @@ function Meaning({ fewest }: { readonly fewest: number | null }) {
       <p>
         A pair is a run of the arm and a run of the baseline with the same seed, which read the same batches. The 95 %
         intervals at a step{fewest !== null && `, after ${fewest} pairs, after ${fewest + 1} and so on,`} contain its
-        true difference all at once with a probability of at least 95 %. So look as often as you like, and stop when an answer is
-        clear. This does not cover the choice of the step, or of the seeds that go on, by their losses: decide
+        true difference all at once with a probability of at least 95 %. So look as often as you like, and stop when an
+        answer is clear. This does not cover the choice of the step, or of the seeds that go on, by their losses: decide
         beforehand which step counts, such as the last. A difference is stated as a fact if it also holds for all arms
         together (Holm’s correction). These are the intervals and the rule that a report has while its study runs: Wang
         and Ramdas (<a href="https://arxiv.org/abs/2310.03722">arXiv 2310.03722</a>), after Lai (1976). The report of a
