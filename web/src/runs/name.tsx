@@ -2,13 +2,15 @@
 import { nameParts } from './names.ts'
 import { sharedFolder } from './table-state.ts'
 
-export function Name({ name }: { readonly name: string }) {
+/** @param whole Whether the name has no end that must stay visible, as the shared name of several runs. */
+export function Name({ name, whole = false }: { readonly name: string; readonly whole?: boolean }) {
   const folder = sharedFolder.value
-  const [head, tail] = nameParts(name.startsWith(folder) ? name.slice(folder.length) : name)
+  const short = name.startsWith(folder) ? name.slice(folder.length) : name
+  const [head, tail] = whole ? [short, ''] : nameParts(short)
   return (
     <span class="name">
       <span>{head}</span>
-      <span>{tail}</span>
+      {tail !== '' && <span>{tail}</span>}
     </span>
   )
 }

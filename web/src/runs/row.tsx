@@ -69,9 +69,9 @@ function NameCell({ row, shown }: { readonly row: TableRow; readonly shown: Show
         <Swatch run={run.id} />
       </label>
       <button type="button" aria-label={name} title={titleOf(row)} onClick={() => showOnly(idsOf(row))}>
-        <Name name={run.name} />
+        <Name name={run.name} whole={group !== null} />
       </button>
-      {group && <span class="seeds">{group.runs.length} seeds</span>}
+      {group && <span class="seeds">×{group.runs.length}</span>}
     </th>
   )
 }
