@@ -54,8 +54,8 @@ export async function outcomeOfCommand(
 ): Promise<Outcome> {
   const serve = async () => {
     setTimeout(() => fake.interrupt(), 1)
-    return { address: 'http://127.0.0.1:6007/', close: async () => {} }
+    return { address: 'http://127.0.0.1:6007/', models: [], close: async () => {} }
   }
-  const fake = fakeIo({ operations: { watch: serve, play: serve, ...operations } })
+  const fake = fakeIo({ operations: { watch: serve, play: serve, serve, ...operations } })
   return { code: await main(args, fake.io), stderr: fake.stderr.text }
 }

@@ -155,10 +155,12 @@ function rowFormatter(rows: readonly Row[]): (row: Row) => string {
   const widths = rows.map(({ low, high }) => (high - low) / 2).filter((width) => Number.isFinite(width) && width > 0)
   const means = rows.map(({ mean }) => Math.abs(mean)).filter((mean) => Number.isFinite(mean) && mean > 0)
   const format = sameDecimals(Math.min(...(widths.length > 0 ? widths : means.map((mean) => mean / 10))))
+  // An end that is rounded to zero keeps its sign: whether zero is inside is what a reader looks for.
+  const end = (value: number) => (value < 0 && Number(format(value)) === 0 ? `−${format(value)}` : format(value))
   return ({ mean, low, high }) => {
     if (!Number.isFinite(mean)) return 'no data yet'
     const interval = Number.isFinite(low) && Number.isFinite(high)
-    return interval ? `${format(mean)} (${format(low)} to ${format(high)})` : format(mean)
+    return interval ? `${format(mean)} (${end(low)} to ${end(high)})` : format(mean)
   }
 }
 

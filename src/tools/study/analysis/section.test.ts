@@ -331,6 +331,10 @@ describe('a claim in its section', () => {
     expect(result(0)?.map(text)).toEqual(['without a capacity', 'same answer', '+0.1000'])
     expect(result(-0.3)?.map(text)).toEqual(['without a capacity', 'other answer', '−0.2000'])
     expect(result(-0.1)?.map(text)[1]).toBe('undecided')
+    // Two experiments that cannot tell do not confirm each other.
+    const open = { effect: 0, jitter: 0.1, at: { none: 0 } }
+    const both = tableWith(claimed({ arm: open }, { controls }).blocks, 'Experiment').rows[0]
+    expect(both?.map(text)[1]).toBe('undecided too')
   })
 })
 

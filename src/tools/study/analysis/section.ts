@@ -135,7 +135,8 @@ function controlTable(answers: readonly ClaimAnswer[]): Table | null {
     controls.map(({ control, measured, answer: found }): Cell[] => {
       // If the claim's own contrasts leave it undecided, an experiment that decides it does not refute the answer.
       const other = uncorrected === 'undecided' ? found : 'other answer'
-      const result = found === uncorrected ? 'same answer' : found === 'undecided' ? 'undecided' : other
+      const open = uncorrected === 'undecided' ? 'undecided too' : 'undecided'
+      const result = found === 'undecided' ? open : found === uncorrected ? 'same answer' : other
       return [
         { text: control.name, note: measured.label },
         { text: result, tone: result === 'same answer' ? 'for' : result === 'other answer' ? 'against' : 'open' },
