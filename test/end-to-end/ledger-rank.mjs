@@ -19,8 +19,10 @@ if (!world) throw new Error('no world')
 const config = await loadConfig(path, [])
 const { moe, layers } = config.model
 const passes = ((config.parallel.shards ?? 1) / world.size) * config.train.microBatches
-/** Number of statistics of a pass: the loss, and of each layer counts and kept assignments by expert, and 5 scalars. */
-const statistics = 1 + layers * (2 * (moe?.experts ?? 0) + 5)
+/** Numbers before the counts of layers: the loss, and the loss of own layers. */
+const losses = 2
+/** Number of statistics of a pass: the losses, and of each layer counts and kept assignments by expert, and 5 scalars. */
+const statistics = losses + layers * (2 * (moe?.experts ?? 0) + 5)
 
 const ranks = await Ranks.start({ world, deadlineSeconds: 30 })
 /** Kept assignments [steps][passes][layers][experts] of this rank. */
@@ -32,7 +34,7 @@ ranks.allGather = (values) => {
       Array.from({ length: passes }, (_, pass) =>
         Array.from({ length: layers }, (_, layer) => {
           const experts = moe?.experts ?? 0
-          const start = pass * statistics + 1 + layer * (2 * experts + 5) + experts
+          const start = pass * statistics + losses + layer * (2 * experts + 5) + experts
           return [...values.slice(start, start + experts)]
         }),
       ),
