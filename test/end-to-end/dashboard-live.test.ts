@@ -3,8 +3,7 @@
  *
  * @slow
  */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { RunInput } from '../../src/core/config/run-config.ts'
+import { describe, expect, test } from 'vitest'
 import {
   card,
   chromium,
@@ -18,41 +17,12 @@ import {
   stepOf,
   tableOf,
   textOf,
-  type Watching,
-  watching,
 } from './dashboard-page.ts'
-import { siteOf } from './dashboard-site.ts'
+import { one, siteWithTraining } from './dashboard-training.ts'
 import { expectSuccess } from './support.ts'
 
-const moe = { experts: 8, router: 'prototype', prototypes: 2 } as const
-const train = { steps: 30, evalEvery: 10, checkpointEvery: 10, routingEvery: 5 }
-const one: RunInput = { model: { moe: { ...moe, k: 1 } }, train: { ...train, seed: 1 } }
-const two: RunInput = { model: { moe: { ...moe, k: 2 } }, train: { ...train, seed: 2 } }
-/** A training that runs until it is stopped, and writes no checkpoint before. */
-const endless: RunInput = { ...one, train: { steps: 200_000, batch: 16, checkpointEvery: 200_000, routingEvery: 10 } }
-
 describe.skipIf(chromium === undefined)(named('the dashboard of a running training'), { timeout: 60_000 }, () => {
-  let live: Watching
-
-  const site = siteOf(async (workspace) => {
-    const runs = [
-      ['one', one],
-      ['two', two],
-    ] as const
-    for (const [name, config] of runs)
-      await expectSuccess(workspace.start('train', workspace.config(config), '--out', `runs/${name}`))
-  })
-
-  // This training starts last, because it keeps a core busy.
-  beforeAll(async () => {
-    const { workspace } = site
-    live = await watching(workspace, 'train', workspace.config(endless), '--out', 'runs/live', '--watch')
-  })
-
-  afterAll(async () => {
-    live?.running.kill('SIGINT')
-    await live?.running.ended
-  })
+  const { site, live } = siteWithTraining()
 
   test('a zoom applies to all curves, stays while the run goes on and after a reload, and a double-click resets it', () =>
     site.on('smoothing=0', async (page) => {
@@ -102,10 +72,10 @@ describe.skipIf(chromium === undefined)(named('the dashboard of a running traini
       await heatMap(page).press('Enter')
       const panel = page.getByRole('region', { name: 'Expert 0 of layer 0' })
       await panel.getByText('No checkpoint yet').waitFor()
-      live.running.kill('SIGINT')
+      live().running.kill('SIGINT')
       await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Stopped')
       await expect.poll(() => panel.getByRole('row').count(), soon).toBeGreaterThan(1)
-      await live.running.ended
+      await live().running.ended
     }))
 
   test('a text is routed again with a newer checkpoint, without a reload', () =>

@@ -1,6 +1,5 @@
 /** A running training and curves on the dashboard, compared with the files of the runs. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { RunInput } from '../../src/core/config/run-config.ts'
+import { describe, expect, test } from 'vitest'
 import {
   card,
   chromium,
@@ -14,44 +13,15 @@ import {
   tableOf,
   textOf,
   visit,
-  type Watching,
-  watching,
 } from './dashboard-page.ts'
-import { siteOf } from './dashboard-site.ts'
-import { expectSuccess, trainRecords } from './support.ts'
-
-const moe = { experts: 8, router: 'prototype', prototypes: 2 } as const
-const train = { steps: 30, evalEvery: 10, checkpointEvery: 10, routingEvery: 5 }
-const one: RunInput = { model: { moe: { ...moe, k: 1 } }, train: { ...train, seed: 1 } }
-const two: RunInput = { model: { moe: { ...moe, k: 2 } }, train: { ...train, seed: 2 } }
-/** A training that runs until it is stopped, and writes no checkpoint before. */
-const endless: RunInput = { ...one, train: { steps: 200_000, batch: 16, checkpointEvery: 200_000, routingEvery: 10 } }
+import { siteWithTraining } from './dashboard-training.ts'
+import { trainRecords } from './support.ts'
 
 describe.skipIf(chromium === undefined)(named('the dashboard'), { timeout: 60_000 }, () => {
-  let live: Watching
-
-  const site = siteOf(async (workspace) => {
-    const runs = [
-      ['one', one],
-      ['two', two],
-    ] as const
-    for (const [name, config] of runs)
-      await expectSuccess(workspace.start('train', workspace.config(config), '--out', `runs/${name}`))
-  })
-
-  // This training starts last, because it keeps a core busy.
-  beforeAll(async () => {
-    const { workspace } = site
-    live = await watching(workspace, 'train', workspace.config(endless), '--out', 'runs/live', '--watch')
-  })
-
-  afterAll(async () => {
-    live?.running.kill('SIGINT')
-    await live?.running.ended
-  })
+  const { site, live } = siteWithTraining()
 
   test('a training with --watch is followed without a reload', async () => {
-    await visit(site.browser, live.address, async (page) => {
+    await visit(site.browser, live().address, async (page) => {
       await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Running')
       const first = await stepOf(page, 'live')
       await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()

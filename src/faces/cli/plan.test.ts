@@ -336,6 +336,19 @@ test('--html writes a self-contained report and prints its path', async () => {
   expect(html).not.toMatch(/NaN|undefined|Infinity|(src|href)="http/)
 })
 
+test('a training has a time with failures, unless a failure is unlikely or comes too soon', async () => {
+  const block = async (...more: string[]) => (await planned(...many, ...more)).out
+  expect(await block('--set', 'plan.tokens=1M')).not.toContain('with failures')
+  expect(await block('--set', 'plan.tokens=1T')).toMatch(
+    /with failures: \d+d .*goodput 9\d\.\d %\n +a failure every .*: assumed 20,000 device-hours, of the 7,700 to 51,000/,
+  )
+  const file = join(folder, 'failing.yaml')
+  writeFileSync(file, 'extends: v100\ndevices: 8\nfailures: { deviceHours: 0.01 }\n')
+  const { out } = await planned('m6t-base', '--cluster', file, '--set', 'plan.tokens=1T')
+  expect(out).toMatch(/it hardly makes progress, with a failure every 4\.50 s and a restart of 10m 00s/)
+  expect(out).not.toContain('energy')
+})
+
 test('--trace writes a timeline with a row for each stage, and refuses this machine', async () => {
   const file = join(folder, 'step.json')
   const { code, out } = await planned(...many, '--set', 'plan.parallel.pipeline=4', '--trace', file)

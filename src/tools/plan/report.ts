@@ -5,7 +5,7 @@ import { writeOutput } from '../../node/system/output-file.ts'
 import type { BarFigure, Block, ScatterFigure, Table } from '../report/blocks.ts'
 import { renderHtml } from '../report/html.ts'
 import type { Report, Section } from '../report/report.ts'
-import { LIKELY_FAILURES } from './cost/failures.ts'
+import { LIKELY_FAILURES, NO_PROGRESS } from './cost/failures.ts'
 import { type BytesByKind, memoryKinds, total } from './cost/memory.ts'
 import type { Prediction } from './cost/predict.ts'
 import { timeKinds } from './cost/time.ts'
@@ -93,12 +93,13 @@ function summary(plan: Plan): Section {
 }
 
 /** A sentence on the time with failures; none if a failure is unlikely. */
-const withFailures = ({ seconds, failures }: Budget): string[] =>
-  failures && seconds / failures.everySeconds >= LIKELY_FAILURES
-    ? [
-        `With failures: ${duration(seconds / failures.goodput)}, goodput ${percent(failures.goodput)}, with a failure every ${duration(failures.everySeconds)} and a checkpoint every ${duration(failures.checkpointEvery)}.`,
-      ]
-    : []
+function withFailures({ seconds, failures }: Budget): string[] {
+  if (!failures || seconds / failures.everySeconds < LIKELY_FAILURES) return []
+  const { everySeconds, checkpointEvery, goodput } = failures
+  const often = `a failure every ${shortTime(everySeconds)} and a checkpoint every ${shortTime(checkpointEvery)}`
+  if (goodput < NO_PROGRESS) return [`With failures it hardly makes progress, with ${often}.`]
+  return [`With failures: ${duration(seconds / goodput)}, goodput ${percent(goodput)}, with ${often}.`]
+}
 
 /** The fastest layouts that fit, and the first of the layouts that do not fit. */
 const layoutsToShow = ({ best, rejected }: Plan): { prediction: Prediction; note: string }[] => [

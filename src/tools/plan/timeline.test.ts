@@ -7,10 +7,10 @@ import { planTimeline } from './timeline.ts'
 /** The best plan of a preset, and the events of its timeline by stage. */
 async function timeline(preset: string, family: string, devices: number, ...sets: string[]) {
   const run = await loadPlannedRun(preset, sets)
-  const { best, cluster } = await plan(run, clusterOf(family, devices))
-  const [first] = best
+  const planned = await plan(run, clusterOf(family, devices))
+  const [first] = planned.best
   if (!first) throw new Error('nothing fits')
-  const events = await planTimeline(run, cluster, first)
+  const events = await planTimeline(planned, first)
   const stages = Array.from({ length: first.layout.pipeline }, (_, stage) =>
     events.filter(({ thread }) => thread === stage),
   )

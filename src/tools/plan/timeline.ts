@@ -6,10 +6,8 @@ import type { StepEvent } from '../../engine/contract/times.ts'
 import { type ScheduledPass, schedulePasses } from './cost/pipeline-schedule.ts'
 import { type Prediction, Predictor } from './cost/predict.ts'
 import { type SecondsByKind, type StageTime, type TimeKind, timeKinds } from './cost/time.ts'
-import type { Cluster } from './inputs/cluster.ts'
-import { measuredTraffic, trafficImbalance } from './inputs/measured-traffic.ts'
-import type { PlannedRun } from './inputs/settings.ts'
-import { loadsOf } from './plan.ts'
+import { trafficImbalance } from './inputs/measured-traffic.ts'
+import { loadsOf, type Plan } from './plan.ts'
 
 /** Times after the passes, in their order. */
 const atEnd = ['gradient exchange', 'offload', 'optimizer', 'weight gathering'] as const
@@ -18,12 +16,10 @@ const atEnd = ['gradient exchange', 'offload', 'optimizer', 'weight gathering'] 
 const DETAILED_PASSES = 4000
 
 /** The events of the predicted step, in milliseconds from its begin; the thread of an event is its stage. */
-export async function planTimeline(run: PlannedRun, cluster: Cluster, best: Prediction): Promise<StepEvent[]> {
+export async function planTimeline({ run, cluster, traffic }: Plan, best: Prediction): Promise<StepEvent[]> {
   const { loads } = await loadsOf(run)
-  const { ledger } = run.plan.load
-  const traffic =
-    run.model.moe && ledger !== null ? trafficImbalance(await measuredTraffic(ledger), run.model.layers) : null
-  const stages = new Predictor(run, cluster, loads, traffic).stageTimes(best.layout)
+  const imbalance = traffic ? trafficImbalance(traffic, run.model.layers) : null
+  const stages = new Predictor(run, cluster, loads, imbalance).stageTimes(best.layout)
   return timelineOf(stages, best, run.plan.virtualStages)
 }
 

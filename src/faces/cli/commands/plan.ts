@@ -180,11 +180,10 @@ async function writeTimeline(io: Io, source: string, { trace, json }: PlanFlags,
   const [best] = plan.best
   if (trace === undefined || !best) return
   const { writeTrace } = await import('../trace.ts')
-  const { run, cluster } = plan
-  const events = await io.operations.planTimeline(run, cluster, best)
+  const events = await io.operations.planTimeline(plan, best)
   const stages = best.layout.pipeline
   const rowName = (stage: number) => (stages === 1 ? 'slowest rank' : `stage ${stage + 1} of ${stages}, slowest rank`)
-  await writeTrace(trace, `choir plan ${source} on ${cluster.name}`, events, rowName)
+  await writeTrace(trace, `choir plan ${source} on ${plan.cluster.name}`, events, rowName)
   if (json) writeJson(io, { kind: 'trace', path: trace })
   else io.stdout.write(`  trace  ${colorsFor(io.stdout, io.env).bold(trace)} (open it at ui.perfetto.dev)\n\n`)
 }

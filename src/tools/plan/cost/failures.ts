@@ -9,13 +9,17 @@ import type { ParameterCounts } from '../work/parameter-counts.ts'
 import { checkpointBytesOf } from './memory.ts'
 
 /**
- * Mean device-hours between failures in published trainings. Few: OPT-175B, 1,024 A100 with a failure every 7.5 hours.
+ * Mean device-hours between failures in published trainings. Few: OPT-175B, 1,024 A100 with a failure every 7.5 hours,
+ * by a survey (other accounts of this training give up to 25,000).
  * Many: Llama 3 405B, 16,384 H100 with 419 unexpected interruptions in 54 days. Middle: the geometric mean.
  */
 export const publishedDeviceHours = { few: 7_700, middle: 20_000, many: 51_000 } as const
 
 /** Expected number of failures in a training from which they are shown. */
 export const LIKELY_FAILURES = 0.5
+
+/** Goodput below which a training takes over a hundred times as long as its steps. */
+export const NO_PROGRESS = 0.01
 
 export interface Failures {
   /** Mean device-hours between failures. */
@@ -24,7 +28,7 @@ export interface Failures {
   readonly everySeconds: number
   /** Size of a checkpoint: weights, and the state of the optimizer. */
   readonly checkpointBytes: number
-  /** Time in which all nodes write a checkpoint, during which the training waits. */
+  /** Time in which all devices write a checkpoint, during which the training waits. */
   readonly checkpointSeconds: number
   /** Time of training between checkpoints. */
   readonly checkpointEvery: number
@@ -37,19 +41,18 @@ export interface Failures {
 }
 
 /** The failures of a run on a cluster, with checkpoints every `plan.checkpointEvery`, or as often as is best. */
-export function failuresOf({ plan, ...run }: PlannedRun, cluster: Cluster, counts: ParameterCounts): Failures {
-  const { failures, storage, devices, devicesPerNode } = cluster
-  const nodes = Math.ceil(devices / devicesPerNode)
-  const checkpointBytes = checkpointBytesOf({ plan, ...run }, counts)
-  const write = checkpointBytes / (storage * nodes)
-  const meanOf = (deviceHours: number) => (deviceHours / devices) * 3600
-  const deviceHours = failures.deviceHours ?? publishedDeviceHours.middle
-  const mean = meanOf(deviceHours)
-  const every = plan.checkpointEvery ?? bestInterval(write, mean)
-  const goodputAt = (hours: number) => {
-    const between = meanOf(hours)
-    return goodputOf(plan.checkpointEvery ?? bestInterval(write, between), write, failures.restart, between)
+export function failuresOf(run: PlannedRun, cluster: Cluster, counts: ParameterCounts): Failures {
+  const { failures, storage, devices } = cluster
+  const checkpointBytes = checkpointBytesOf(run, counts)
+  const write = checkpointBytes / (storage * devices)
+  const at = (deviceHours: number) => {
+    const mean = (deviceHours / devices) * 3600
+    const every = run.plan.checkpointEvery ?? bestInterval(write, mean)
+    return { mean, every, goodput: goodputOf(every, write, failures.restart, mean) }
   }
+  const { few, middle, many } = publishedDeviceHours
+  const { deviceHours = middle } = failures
+  const { mean, every, goodput } = at(deviceHours)
   return {
     deviceHours,
     everySeconds: mean,
@@ -57,16 +60,13 @@ export function failuresOf({ plan, ...run }: PlannedRun, cluster: Cluster, count
     checkpointSeconds: write,
     checkpointEvery: every,
     restartSeconds: failures.restart,
-    goodput: goodputOf(every, write, failures.restart, mean),
-    range:
-      failures.deviceHours === undefined
-        ? { few: goodputAt(publishedDeviceHours.few), many: goodputAt(publishedDeviceHours.many) }
-        : null,
+    goodput,
+    range: failures.deviceHours === undefined ? { few: at(few).goodput, many: at(many).goodput } : null,
   }
 }
 
 /**
- * The interval between checkpoints with the shortest training (Daly, eq. 37). All times in seconds.
+ * The interval between checkpoints with the shortest training (Daly's higher-order estimate). All times in seconds.
  * @param write Time to write a checkpoint.
  * @param mean Mean time between failures.
  */
@@ -77,7 +77,7 @@ export function bestInterval(write: number, mean: number): number {
 }
 
 /**
- * The time of steps over the expected time of the training (Daly, eq. 20). All times in seconds.
+ * The time of steps over the expected time of the training (Daly). All times in seconds.
  * @param every Time of training between checkpoints.
  * @param write Time to write a checkpoint.
  * @param restart Time from a failure to the first step after it; another failure may come before.

@@ -112,8 +112,8 @@ export const clusterSchema = z
     }),
     /** Share of the links' bandwidth that all-to-alls of experts reach, divided by the share of other collectives. */
     dispatchEfficiency: share.default(fitted.dispatch),
-    /** Bandwidth at which a node writes its part of a checkpoint. */
-    storage: bytesPerSecond.prefault('1 GB/s'),
+    /** Bandwidth at which a device writes its part of a checkpoint, while all devices write. */
+    storage: bytesPerSecond.prefault('125 MB/s'),
     /** Failures that end a training. */
     failures: z
       .strictObject({

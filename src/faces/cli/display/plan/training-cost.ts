@@ -1,6 +1,6 @@
 /** The cost of a whole training as text: time, device-hours, price, failures and energy. */
-import { bytes, count, duration, grouped, percent, significant } from '../../../../core/text/numbers.ts'
-import { LIKELY_FAILURES, publishedDeviceHours } from '../../../../tools/plan/cost/failures.ts'
+import { bytes, count, duration, grouped, percent, shortTime, significant } from '../../../../core/text/numbers.ts'
+import { LIKELY_FAILURES, NO_PROGRESS, publishedDeviceHours } from '../../../../tools/plan/cost/failures.ts'
 import { rangeOf } from '../../../../tools/plan/inputs/intervals.ts'
 import type { Budget, Plan } from '../../../../tools/plan/plan.ts'
 import type { Colors } from '../../io.ts'
@@ -15,7 +15,7 @@ export function costLines({ budget }: Plan, colors: Colors): string[] {
     `  ${colors.bold('the whole training')}  ${count(budget.tokens)} tokens: ${duration(budget.seconds)}, ${amount(budget.deviceHours)} device-hours${price}`,
     ...(budget.factor === null ? [] : [`  80 % interval: ${budgetRange(budget, budget.factor)}`]),
     ...failureLines(budget).map((line) => `  ${line}`),
-    ...(budget.kilowattHours === undefined
+    ...(budget.kilowattHours === undefined || (budget.failures?.goodput ?? 1) < NO_PROGRESS
       ? []
       : [
           `  energy: at most ${energy(budget.kilowattHours)}, by the slow end of the interval and the largest power of devices and servers`,
@@ -36,6 +36,10 @@ function failureLines({ seconds, deviceHours: hours, price, factor, failures }: 
   if (!failures || seconds / failures.everySeconds < LIKELY_FAILURES) return []
   const { deviceHours, everySeconds, checkpointBytes, checkpointSeconds, checkpointEvery } = failures
   const { restartSeconds, goodput, range } = failures
+  if (goodput < NO_PROGRESS)
+    return [
+      `with failures: it hardly makes progress, with a failure every ${shortTime(everySeconds)} and a restart of ${duration(restartSeconds)}`,
+    ]
   const time = seconds / goodput
   const interval = factor === null ? '' : ` (${rangeOf(time, factor).map(duration).join(' to ')})`
   const source = range
