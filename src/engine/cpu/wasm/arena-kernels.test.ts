@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { leastGrowth } from '../../../../test/support/memory-growth.ts'
 import { type Arena, type ArenaRange, floatsOf, hostOf } from '../../contract/arena.ts'
 import type { AdamwSettings, ArenaKernels, Gate } from '../../contract/arena-kernels.ts'
 import { createArena } from '../../native/cpu-arena.ts'
@@ -336,11 +337,10 @@ describe('threads', () => {
         await two.adamw([range], settings, open)
         await sumsOfSquares(two, [{ arena, start: 0, count: 40_000 }])
       }
-      return process.memoryUsage().rss
     }
     await round()
-    const before = await round()
-    expect((await round()) - before).toBeLessThan(16 * 2 ** 20)
+    await round()
+    expect(await leastGrowth(round, 16)).toBeLessThan(16)
   })
 
   test('closing waits for a running kernel; a later call is refused; closing again does nothing', async () => {
