@@ -21,7 +21,7 @@ import { randomFor } from '../../src/train/step/random.ts'
 import { ParameterStore } from '../../src/train/step/store.ts'
 import { Generator } from '../../src/use/infer/generation/generator.ts'
 import type { SamplingOptions } from '../../src/use/infer/generation/sampling.ts'
-import { tokenScratch } from '../../src/use/infer/generation/token-decoder.ts'
+import { tokenScratch } from '../../src/use/infer/generation/token-memory.ts'
 import { QuantizedStore } from '../../src/use/infer/quantized/quantized-store.ts'
 import type { WeightFormat } from '../../src/use/infer/quantized/weight-format.ts'
 

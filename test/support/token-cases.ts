@@ -1,4 +1,4 @@
-/** Test cases of the kernels of a single token, which have no gradient. */
+/** Test cases of the kernels of the next tokens of a few texts, which have no gradient. */
 import fc from 'fast-check'
 import {
   type QuantizedMatrix,
@@ -14,7 +14,7 @@ import {
   rowExperts,
   rowProduct,
   scaledRow,
-  tableRow,
+  tableRows,
 } from '../../src/core/graph/ops/token.ts'
 import { type Bits, quantizedBytes } from '../../src/core/graph/quantized-layout.ts'
 import type { Tensor } from '../../src/core/graph/tensor.ts'
@@ -32,6 +32,8 @@ const integers = (values: readonly number[], shape: readonly number[] = [values.
 })
 
 interface ProductShape {
+  /** Default: 1. */
+  readonly rows?: number
   readonly inner: number
   readonly columns: number
   readonly transposed: boolean
@@ -39,11 +41,11 @@ interface ProductShape {
   readonly plus?: boolean
 }
 
-const rowProductCase = ({ inner, columns, transposed, plus = false }: ProductShape): KernelCase => ({
+const rowProductCase = ({ rows = 1, inner, columns, transposed, plus = false }: ProductShape): KernelCase => ({
   inputs: {
-    x: { shape: [1, inner] },
+    x: { shape: [rows, inner] },
     w: { shape: transposed ? [columns, inner] : [inner, columns] },
-    ...(plus && { c: { shape: [1, columns] } }),
+    ...(plus && { c: { shape: [rows, columns] } }),
   },
   build(tensors) {
     const c = plus ? g.multiply(of(tensors, 'c'), 2) : null
@@ -58,16 +60,16 @@ const rowProductCase = ({ inner, columns, transposed, plus = false }: ProductSha
   forward: true,
 })
 
-const tableRowCase = (rows: number, width: number, index: number): KernelCase => ({
-  inputs: { table: { shape: [rows, width] }, index: integers([index]) },
-  build: (tensors) => tableRow(of(tensors, 'table'), of(tensors, 'index')),
+const tableRowsCase = (rows: number, width: number, index: readonly number[]): KernelCase => ({
+  inputs: { table: { shape: [rows, width] }, index: integers(index) },
+  build: (tensors) => tableRows(of(tensors, 'table'), of(tensors, 'index')),
   reference: (tensors) => g.gather(of(tensors, 'table'), of(tensors, 'index')),
   kernels: ['gather-rows'],
   forward: true,
 })
 
-const scaledRowCase = (width: number, factor: number, plus: boolean): KernelCase => ({
-  inputs: { x: { shape: [1, width] }, ...(plus && { c: { shape: [1, width] } }) },
+const scaledRowCase = (rows: number, width: number, factor: number, plus: boolean): KernelCase => ({
+  inputs: { x: { shape: [rows, width] }, ...(plus && { c: { shape: [rows, width] } }) },
   build(tensors) {
     const c = plus ? g.multiply(of(tensors, 'c'), 2) : null
     const scaled = scaledRow(of(tensors, 'x'), factor)
@@ -99,22 +101,24 @@ function quantizedWeights(bits: Bits, name: string, experts: number, inner: numb
 }
 
 /** Rows of integers are rounded to int16 without an error if the largest is 32,767. */
-const int16Row = (inner: number): KernelInput => ({
-  shape: [1, inner],
-  values: (random, i) => (i === 0 ? 32767 : Math.round(random() * 65534) - 32767),
+const int16Rows = (rows: number, inner: number): KernelInput => ({
+  shape: [rows, inner],
+  values: (random, i) => (i % inner === 0 ? 32767 : Math.round(random() * 65534) - 32767),
 })
 
 interface QuantizedShape {
   readonly bits: Bits
+  /** Default: 1. */
+  readonly rows?: number
   readonly inner: number
   readonly columns: number
   readonly plus?: boolean
 }
 
-function quantizedProductCase({ bits, inner, columns, plus = false }: QuantizedShape): KernelCase {
+function quantizedProductCase({ bits, rows = 1, inner, columns, plus = false }: QuantizedShape): KernelCase {
   const w = quantizedWeights(bits, 'w', 1, inner, columns)
   return {
-    inputs: { x: int16Row(inner), w: w.input, ...(plus && { c: { shape: [1, columns] } }) },
+    inputs: { x: int16Rows(rows, inner), w: w.input, ...(plus && { c: { shape: [rows, columns] } }) },
     build(tensors) {
       const c = plus ? g.multiply(of(tensors, 'c'), 2) : null
       const product = quantizedProduct(of(tensors, 'x'), w.matrix(tensors))
@@ -149,7 +153,7 @@ function quantizedExpandCase({ bits, inner, columns, transposed }: ExpandedShape
   }
 }
 
-interface QuantizedFfnShape extends Omit<QuantizedExpertsShape, 'experts'> {
+interface QuantizedFfnShape extends Omit<QuantizedExpertsShape, 'experts' | 'rows'> {
   /** Number of rows of each expert, and of rows that no expert uses. */
   readonly rows: readonly number[]
   readonly left?: number
@@ -192,13 +196,16 @@ function quantizedFfnCase({ bits, rows, left = 0, width, hidden, gated }: Quanti
 
 interface QuantizedExpertsShape {
   readonly bits: Bits
+  /** The choices of one row after the other. */
   readonly experts: readonly number[]
+  /** Default: 1. */
+  readonly rows?: number
   readonly width: number
   readonly hidden: number
   readonly gated: boolean
 }
 
-function quantizedExpertsCase({ bits, experts, width, hidden, gated }: QuantizedExpertsShape): KernelCase {
+function quantizedExpertsCase({ bits, experts, rows = 1, width, hidden, gated }: QuantizedExpertsShape): KernelCase {
   const [up, gate, down] = [
     quantizedWeights(bits, 'up', 5, width, hidden),
     quantizedWeights(bits, 'gate', 5, width, hidden),
@@ -206,9 +213,9 @@ function quantizedExpertsCase({ bits, experts, width, hidden, gated }: Quantized
   ]
   return {
     inputs: {
-      x: { shape: [1, width] },
-      experts: integers(experts, [1, experts.length]),
-      gates: { shape: [1, experts.length] },
+      x: { shape: [rows, width] },
+      experts: integers(experts, [rows, experts.length / rows]),
+      gates: { shape: [rows, experts.length / rows] },
       up: up.input,
       ...(gated && { gate: gate.input }),
       down: down.input,
@@ -222,13 +229,11 @@ function quantizedExpertsCase({ bits, experts, width, hidden, gated }: Quantized
       return quantizedExperts(of(tensors, 'x'), of(tensors, 'experts'), of(tensors, 'gates'), weights)
     },
     reference(tensors) {
-      const x = of(tensors, 'x')
-      const outputs = experts.map((expert, choice) => {
+      return sumOfExperts(tensors, experts, (x, expert) => {
         const inner = g.matmul(x, up.expert(expert))
         const active = gated ? g.multiply(swish(g.matmul(x, gate.expert(expert))), inner) : g.gelu(inner)
-        return g.multiply(g.matmul(active, down.expert(expert)), g.slice(of(tensors, 'gates'), 1, choice, choice + 1))
+        return g.matmul(active, down.expert(expert))
       })
-      return outputs.reduce((a, b) => g.add(a, b))
     },
     kernels: ['quantized-experts-down', 'quantized-experts-up'],
     forward: true,
@@ -237,9 +242,31 @@ function quantizedExpertsCase({ bits, experts, width, hidden, gated }: Quantized
   }
 }
 
+/** Rows [R, ·]: for each row of x the sum of the networks of its experts, scaled by its gates. */
+function sumOfExperts(
+  tensors: Tensors,
+  experts: readonly number[],
+  network: (x: Tensor, expert: number) => Tensor,
+): Tensor {
+  const [all, gates] = [of(tensors, 'x'), of(tensors, 'gates')]
+  const [rows, choices] = gates.shape as [number, number]
+  const sums = Array.from({ length: rows }, (_, r) => {
+    const [x, gate] = [g.slice(all, 0, r, r + 1), g.slice(gates, 0, r, r + 1)]
+    const outputs = Array.from({ length: choices }, (_, choice) =>
+      g.multiply(network(x, experts[r * choices + choice] as number), g.slice(gate, 1, choice, choice + 1)),
+    )
+    return outputs.reduce((a, b) => g.add(a, b))
+  })
+  return g.concat(sums, 0)
+}
+
 interface CachedShape {
+  /** Positions of a context. */
   readonly positions: number
-  readonly current: number
+  /** The position of each text. */
+  readonly current: readonly number[]
+  /** The context of each text, which are all contexts; default: in order. */
+  readonly contexts?: readonly number[]
   readonly heads: number
   readonly size: number
   readonly rotary: boolean
@@ -251,47 +278,62 @@ interface CachedShape {
 
 function attendCachedCase(shape: CachedShape): KernelCase {
   const { positions, current, heads, size, rotary, keyHeads = heads, window = null } = shape
+  const texts = current.length
+  const contexts = shape.contexts ?? current.map((_, text) => text)
   const width = keyHeads * size
-  const first = window === null ? 0 : Math.max(0, current + 1 - window)
   const scale = 1 / Math.sqrt(size)
   const angles = (of: (angle: number) => number): KernelInput => ({
-    shape: [1, size / 2],
-    values: (_, i) => of(current / (1 + i)),
+    shape: [texts, size / 2],
+    values: (_, i) => of((current[Math.floor(i / (size / 2))] as number) / (1 + (i % (size / 2)))),
   })
-  const table = { shape: [positions, width] }
+  const table = { shape: [texts * positions, width] }
   return {
     inputs: {
-      qkv: { shape: [1, heads * size + 2 * width] },
+      qkv: { shape: [texts, heads * size + 2 * width] },
       keys: table,
       values: table,
-      position: integers([current]),
+      position: integers(current),
+      context: integers(contexts),
       ...(rotary && { cos: angles(Math.cos), sin: angles(Math.sin) }),
     },
     build(tensors) {
+      const places = { position: of(tensors, 'position'), context: of(tensors, 'context') }
       const cached = { keys: of(tensors, 'keys'), values: of(tensors, 'values') }
       const cosAndSin = rotary ? ([of(tensors, 'cos'), of(tensors, 'sin')] as const) : null
-      const shape = { heads, size, scale, window }
-      return attendCached(of(tensors, 'qkv'), of(tensors, 'position'), cached, cosAndSin, shape)
+      const shape = { heads, sequence: positions, scale, window }
+      return attendCached(of(tensors, 'qkv'), places, cached, cosAndSin, shape)
     },
     reference(tensors) {
-      const row = g.reshape(of(tensors, 'qkv'), [1, heads + 2 * keyHeads, 1, size])
-      const [q, k, v] = g.split(row, 1, [heads, keyHeads, keyHeads]) as [Tensor, Tensor, Tensor]
-      const rotated = (x: Tensor) => (rotary ? g.rotate(x, of(tensors, 'cos'), of(tensors, 'sin')) : x)
-      const written = (name: string, x: Tensor) => {
-        const all = of(tensors, name)
-        return g.concat(
-          [g.slice(all, 0, 0, current), g.reshape(x, [1, width]), g.slice(all, 0, current + 1, positions)],
-          0,
-        )
-      }
-      const [keys, values] = [written('keys', rotated(k)), written('values', v)]
-      const seen = current + 1 - first
-      const byHead = (x: Tensor) =>
-        g.transpose(g.reshape(g.slice(x, 0, first, current + 1), [seen, keyHeads, size]), [1, 0, 2])
-      const queries = g.reshape(rotated(q), [keyHeads, heads / keyHeads, size])
-      const scores = g.matmul(queries, byHead(keys), { transposeB: true, alpha: scale })
-      const y = g.reshape(g.matmul(g.softmax(scores), byHead(values)), [1, heads * size])
-      return [y, keys, values]
+      const rowOf = (name: string, text: number) => g.slice(of(tensors, name), 0, text, text + 1)
+      const results = current.map((position, text) => {
+        const row = g.reshape(rowOf('qkv', text), [1, heads + 2 * keyHeads, 1, size])
+        const [q, k, v] = g.split(row, 1, [heads, keyHeads, keyHeads]) as [Tensor, Tensor, Tensor]
+        const rotated = (x: Tensor) => (rotary ? g.rotate(x, rowOf('cos', text), rowOf('sin', text)) : x)
+        const start = (contexts[text] as number) * positions
+        const written = (name: string, x: Tensor) => {
+          const all = g.slice(of(tensors, name), 0, start, start + positions)
+          return g.concat(
+            [g.slice(all, 0, 0, position), g.reshape(x, [1, width]), g.slice(all, 0, position + 1, positions)],
+            0,
+          )
+        }
+        const [keys, values] = [written('keys', rotated(k)), written('values', v)]
+        const first = window === null ? 0 : Math.max(0, position + 1 - window)
+        const seen = position + 1 - first
+        const byHead = (x: Tensor) =>
+          g.transpose(g.reshape(g.slice(x, 0, first, position + 1), [seen, keyHeads, size]), [1, 0, 2])
+        const queries = g.reshape(rotated(q), [keyHeads, heads / keyHeads, size])
+        const scores = g.matmul(queries, byHead(keys), { transposeB: true, alpha: scale })
+        const y = g.reshape(g.matmul(g.softmax(scores), byHead(values)), [1, heads * size])
+        return { y, keys, values }
+      })
+      const byContext = contexts.map((_, context) => results[contexts.indexOf(context)] as (typeof results)[number])
+      const all = (each: readonly Tensor[]) => g.concat(each, 0)
+      return [
+        all(results.map(({ y }) => y)),
+        all(byContext.map(({ keys }) => keys)),
+        all(byContext.map(({ values }) => values)),
+      ]
     },
     kernels: ['attend-cached'],
     forward: true,
@@ -300,12 +342,20 @@ function attendCachedCase(shape: CachedShape): KernelCase {
 
 type ChoiceShape = Pick<ChoiceRule, 'prototypes' | 'k' | 'softmax' | 'renormalize'> &
   Partial<ChoiceRule> & {
+    /** Default: 1. */
+    readonly rows?: number
     readonly perPrototype: number
     readonly range?: number
     readonly biased?: boolean
   }
 
-function chooseExpertsCase({ perPrototype, range = 2, biased = false, ...settings }: ChoiceShape): KernelCase {
+function chooseExpertsCase({
+  rows = 1,
+  perPrototype,
+  range = 2,
+  biased = false,
+  ...settings
+}: ChoiceShape): KernelCase {
   const rule: ChoiceRule = {
     ...{ scores: 'softmax', expertGroups: 1, groupsPerToken: 1, groupScore: 'max', routedScale: 1 },
     ...settings,
@@ -316,17 +366,22 @@ function chooseExpertsCase({ perPrototype, range = 2, biased = false, ...setting
   const isLimited = groupsPerToken < expertGroups
   return {
     inputs: {
-      logits: { shape: [1, experts], values: (random) => range * (random() * 2 - 1) },
+      logits: { shape: [rows, experts], values: (random) => range * (random() * 2 - 1) },
       ...(biased && { bias: { shape: [experts], values: (random) => random() - 0.5 } }),
     },
     build: (tensors) => chooseExperts(of(tensors, 'logits'), rule, tensors.bias),
     reference(tensors) {
-      const logits = g.reshape(of(tensors, 'logits'), [prototypes, perPrototype])
+      const choosers = rows * prototypes
+      const logits = g.reshape(of(tensors, 'logits'), [choosers, perPrototype])
       const sigmoids = g.divide(1, g.add(g.exp(g.negate(logits)), 1))
       // Ranks logits if possible: among probabilities that round to the same float64 the first would win.
       const probabilities = (biased || isLimited) && softmax === 'before' ? g.softmax(logits) : logits
       const score = isSigmoid ? sigmoids : probabilities
-      const ranked = biased ? g.add(score, g.reshape(of(tensors, 'bias'), [prototypes, perPrototype])) : score
+      const biases = () => {
+        const bias = g.reshape(of(tensors, 'bias'), [prototypes, perPrototype])
+        return g.concat(Array<Tensor>(rows).fill(bias), 0)
+      }
+      const ranked = biased ? g.add(score, biases()) : score
       const [, local] = g.topK(isLimited ? inBestGroups(ranked, rule) : ranked, k)
       const best = g.takeAlong(logits, local, 1)
       const total = (x: Tensor) => g.sum(x, { axes: [-1], keepDims: true })
@@ -334,25 +389,26 @@ function chooseExpertsCase({ perPrototype, range = 2, biased = false, ...setting
       const shares = isSigmoid ? g.takeAlong(sigmoids, local, 1) : softmaxes
       const gates = g.multiply(renormalize ? g.divide(shares, total(shares)) : shares, rule.routedScale)
       const first = g.constant(
-        Array.from({ length: prototypes }, (_, z) => z * perPrototype),
+        Array.from({ length: choosers }, (_, chooser) => (chooser % prototypes) * perPrototype),
         'int32',
-        [prototypes, 1],
+        [choosers, 1],
       )
-      return [g.reshape(g.add(local, first), [1, prototypes * k]), g.reshape(gates, [1, prototypes * k])]
+      return [g.reshape(g.add(local, first), [rows, prototypes * k]), g.reshape(gates, [rows, prototypes * k])]
     },
     kernels: ['choose-experts'],
     forward: true,
   }
 }
 
-/** Scores [1, N], in which experts outside the best groups are far below all others. */
+/** Scores [R, N], in which experts outside the best groups of a row are far below all others. */
 function inBestGroups(scores: Tensor, { expertGroups, groupsPerToken, groupScore }: ChoiceRule): Tensor {
-  const byGroup = g.reshape(scores, [expertGroups, (scores.shape[1] as number) / expertGroups])
+  const [rows, experts] = scores.shape as [number, number]
+  const byGroup = g.reshape(scores, [rows * expertGroups, experts / expertGroups])
   const [best] = g.topK(byGroup, groupScore === 'max' ? 1 : 2)
-  const worth = g.reshape(g.sum(best, { axes: [1] }), [1, expertGroups])
+  const worth = g.reshape(g.sum(best, { axes: [1] }), [rows, expertGroups])
   const [least] = g.topK(worth, groupsPerToken)
   const limit = g.slice(least, 1, groupsPerToken - 1, groupsPerToken)
-  const isBest = g.reshape(g.greaterOrEqual(worth, limit), [expertGroups, 1])
+  const isBest = g.reshape(g.greaterOrEqual(worth, limit), [rows * expertGroups, 1])
   return g.reshape(g.where(isBest, byGroup, -1e6), scores.shape)
 }
 
@@ -362,7 +418,10 @@ const logSum = (logits: Tensor): Tensor => g.reshape(g.logSumExp(logits), [logit
 const swish = (x: Tensor): Tensor => g.divide(x, g.add(g.exp(g.negate(x)), 1))
 
 interface RowExpertsShape {
+  /** The choices of one row after the other. */
   readonly experts: readonly number[]
+  /** Default: 1. */
+  readonly rows?: number
   readonly count: number
   readonly width: number
   readonly hidden: number
@@ -370,13 +429,13 @@ interface RowExpertsShape {
   readonly range?: number
 }
 
-function rowExpertsCase({ experts, count, width, hidden, gated, range = 1 }: RowExpertsShape): KernelCase {
+function rowExpertsCase({ experts, rows = 1, count, width, hidden, gated, range = 1 }: RowExpertsShape): KernelCase {
   const values = (random: () => number) => range * (random() * 2 - 1)
   return {
     inputs: {
-      x: { shape: [1, width] },
-      experts: integers(experts, [1, experts.length]),
-      gates: { shape: [1, experts.length] },
+      x: { shape: [rows, width] },
+      experts: integers(experts, [rows, experts.length / rows]),
+      gates: { shape: [rows, experts.length / rows] },
       up: { shape: [count, width, hidden], values },
       ...(gated && { gate: { shape: [count, width, hidden], values } }),
       down: { shape: [count, hidden, width], values },
@@ -387,17 +446,15 @@ function rowExpertsCase({ experts, count, width, hidden, gated, range = 1 }: Row
       return rowExperts(of(tensors, 'x'), of(tensors, 'experts'), of(tensors, 'gates'), all)
     },
     reference(tensors) {
-      const x = of(tensors, 'x')
-      const outputs = experts.map((expert, choice) => {
+      return sumOfExperts(tensors, experts, (x, expert) => {
         const matrix = (name: string) => {
           const all = of(tensors, name)
           return g.reshape(g.slice(all, 0, expert, expert + 1), all.shape.slice(1))
         }
         const inner = g.matmul(x, matrix('up'))
         const active = gated ? g.multiply(swish(g.matmul(x, matrix('gate'))), inner) : g.gelu(inner)
-        return g.multiply(g.matmul(active, matrix('down')), g.slice(of(tensors, 'gates'), 1, choice, choice + 1))
+        return g.matmul(active, matrix('down'))
       })
-      return outputs.reduce((a, b) => g.add(a, b))
     },
     kernels: ['activate-parts', 'expert-row-product', 'sum-parts'],
     forward: true,
@@ -417,18 +474,22 @@ export const specialTokens: Record<string, KernelCase[]> = {
     rowProductCase({ inner: 77, columns: 50, transposed, plus: true }),
     rowProductCase({ inner: 300, columns: 3, transposed }),
     rowProductCase({ inner: 1031, columns: 21, transposed, plus: true }),
+    rowProductCase({ rows: 3, inner: 7, columns: 131, transposed }),
+    rowProductCase({ rows: 2, inner: 1031, columns: 600, transposed, plus: true }),
   ]),
   'quantized-product': ([16, 8, 4] as const).flatMap((bits) => [
     quantizedProductCase({ bits, inner: 1, columns: 1 }),
     quantizedProductCase({ bits, inner: 64, columns: 16, plus: true }),
     quantizedProductCase({ bits, inner: 77, columns: 50 }),
     quantizedProductCase({ bits, inner: 300, columns: 131, plus: true }),
+    quantizedProductCase({ bits, rows: 3, inner: 77, columns: 50, plus: true }),
   ]),
   'quantized-experts': ([16, 8, 4] as const).flatMap((bits) =>
     [true, false].flatMap((gated) => [
       quantizedExpertsCase({ bits, experts: [0], width: 1, hidden: 1, gated }),
       quantizedExpertsCase({ bits, experts: [4, 0, 2], width: 33, hidden: 47, gated }),
       quantizedExpertsCase({ bits, experts: [1, 1], width: 70, hidden: 130, gated }),
+      quantizedExpertsCase({ bits, experts: [4, 0, 2, 0, 4, 0], rows: 3, width: 33, hidden: 47, gated }),
     ]),
   ),
   'quantized-expand': ([16, 8, 4] as const).flatMap((bits) =>
@@ -449,18 +510,21 @@ export const specialTokens: Record<string, KernelCase[]> = {
       quantizedFfnCase({ bits, rows: [513, 0, 1100], left: 2, width: 5, hidden: 19, gated }),
     ]),
   ),
-  'scaled-row': [scaledRowCase(1, 3, false), scaledRowCase(70, -0.5, true)],
-  'table-row': [tableRowCase(1, 1, 0), tableRowCase(9, 37, 8)],
+  'scaled-row': [scaledRowCase(1, 1, 3, false), scaledRowCase(1, 70, -0.5, true), scaledRowCase(3, 21, 2, true)],
+  'table-rows': [tableRowsCase(1, 1, [0]), tableRowsCase(9, 37, [8]), tableRowsCase(9, 37, [8, 0, 8])],
   'attend-cached': [
-    attendCachedCase({ positions: 1, current: 0, heads: 1, size: 2, rotary: true }),
-    attendCachedCase({ positions: 5, current: 0, heads: 3, size: 1, rotary: false }),
-    attendCachedCase({ positions: 40, current: 39, heads: 2, size: 10, rotary: true }),
-    attendCachedCase({ positions: 300, current: 123, heads: 5, size: 8, rotary: true }),
-    attendCachedCase({ positions: 17, current: 9, heads: 4, size: 7, rotary: false }),
-    attendCachedCase({ positions: 40, current: 30, heads: 6, keyHeads: 2, size: 10, rotary: true }),
-    attendCachedCase({ positions: 40, current: 39, heads: 5, keyHeads: 1, size: 3, rotary: false, window: 7 }),
-    attendCachedCase({ positions: 70, current: 5, heads: 4, keyHeads: 2, size: 4, rotary: true, window: 33 }),
-    attendCachedCase({ positions: 9, current: 8, heads: 2, size: 4, rotary: true, window: 1 }),
+    attendCachedCase({ positions: 1, current: [0], heads: 1, size: 2, rotary: true }),
+    attendCachedCase({ positions: 5, current: [0], heads: 3, size: 1, rotary: false }),
+    attendCachedCase({ positions: 40, current: [39], heads: 2, size: 10, rotary: true }),
+    attendCachedCase({ positions: 300, current: [123], heads: 5, size: 8, rotary: true }),
+    attendCachedCase({ positions: 17, current: [9], heads: 4, size: 7, rotary: false }),
+    attendCachedCase({ positions: 40, current: [30], heads: 6, keyHeads: 2, size: 10, rotary: true }),
+    attendCachedCase({ positions: 40, current: [39], heads: 5, keyHeads: 1, size: 3, rotary: false, window: 7 }),
+    attendCachedCase({ positions: 70, current: [5], heads: 4, keyHeads: 2, size: 4, rotary: true, window: 33 }),
+    attendCachedCase({ positions: 9, current: [8], heads: 2, size: 4, rotary: true, window: 1 }),
+    attendCachedCase({ positions: 1, current: [0, 0, 0], contexts: [2, 0, 1], heads: 2, size: 4, rotary: true }),
+    attendCachedCase({ positions: 40, current: [39, 0, 17], contexts: [1, 2, 0], heads: 2, size: 10, rotary: true }),
+    attendCachedCase({ positions: 70, current: [5, 69], heads: 4, keyHeads: 2, size: 8, rotary: true, window: 33 }),
   ],
   'choose-experts': [
     chooseExpertsCase({ prototypes: 1, perPrototype: 1, k: 1, softmax: 'before', renormalize: false }),
@@ -476,6 +540,16 @@ export const specialTokens: Record<string, KernelCase[]> = {
     chooseExpertsCase({ ...inGroups, softmax: 'after', renormalize: false, groupScore: 'top-2', biased: true }),
     chooseExpertsCase({ ...inGroups, ...sigmoid, renormalize: true, groupScore: 'top-2', biased: true }),
     chooseExpertsCase({ ...inGroups, ...sigmoid, renormalize: false, expertGroups: 12, groupsPerToken: 5 }),
+    chooseExpertsCase({
+      rows: 3,
+      prototypes: 3,
+      perPrototype: 5,
+      k: 2,
+      softmax: 'before',
+      renormalize: true,
+      biased: true,
+    }),
+    chooseExpertsCase({ rows: 2, ...inGroups, ...sigmoid, renormalize: true, groupScore: 'top-2', biased: true }),
   ],
   'row-experts': [true, false].flatMap((gated) => [
     rowExpertsCase({ experts: [0], count: 1, width: 1, hidden: 1, gated }),
@@ -483,27 +557,35 @@ export const specialTokens: Record<string, KernelCase[]> = {
     rowExpertsCase({ experts: [1, 0], count: 2, width: 300, hidden: 533, gated }),
     rowExpertsCase({ experts: [1, 1], count: 2, width: 70, hidden: 16, gated }),
     rowExpertsCase({ experts: [2], count: 3, width: 9, hidden: 130, gated, range: 100 }),
+    rowExpertsCase({ experts: [4, 0, 2, 0, 4, 0], rows: 3, count: 5, width: 33, hidden: 47, gated }),
+    rowExpertsCase({ experts: [1, 0, 1], rows: 3, count: 2, width: 300, hidden: 533, gated }),
   ]),
 }
 
 const integer = (min: number, max: number) => fc.integer({ min, max })
 const bits = fc.constantFrom<Bits>(16, 8, 4)
+const rows = integer(1, 4)
+/** Choices of some rows among five experts. */
+const chosen = fc.tuple(rows, integer(1, 4)).chain(([rows, choices]) => {
+  const length = rows * choices
+  return fc.array(integer(0, 4), { minLength: length, maxLength: length }).map((experts) => ({ rows, experts }))
+})
 export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<KernelCase>> = {
   'row-product': fc
-    .record({ inner: integer(1, 90), columns: integer(1, 200), transposed: fc.boolean(), plus: fc.boolean() })
+    .record({ rows, inner: integer(1, 90), columns: integer(1, 200), transposed: fc.boolean(), plus: fc.boolean() })
     .map(rowProductCase),
   'quantized-product': fc
-    .record({ bits, inner: integer(1, 150), columns: integer(1, 90), plus: fc.boolean() })
+    .record({ bits, rows, inner: integer(1, 150), columns: integer(1, 90), plus: fc.boolean() })
     .map(quantizedProductCase),
   'quantized-experts': fc
     .record({
       bits,
-      experts: fc.array(integer(0, 4), { minLength: 1, maxLength: 4 }),
+      chosen,
       width: integer(1, 60),
       hidden: integer(1, 60),
       gated: fc.boolean(),
     })
-    .map(quantizedExpertsCase),
+    .map(({ chosen, ...shape }) => quantizedExpertsCase({ ...shape, ...chosen })),
   'quantized-expand': fc
     .record({ bits, inner: integer(1, 150), columns: integer(1, 90), transposed: fc.boolean() })
     .map(quantizedExpandCase),
@@ -518,15 +600,21 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
     })
     .map(quantizedFfnCase),
   'scaled-row': fc
-    .record({ width: integer(1, 90), factor: fc.constantFrom(0.5, -3), plus: fc.boolean() })
-    .map(({ width, factor, plus }) => scaledRowCase(width, factor, plus)),
-  'table-row': fc
-    .tuple(integer(1, 20), integer(1, 90), fc.nat())
-    .map(([rows, width, i]) => tableRowCase(rows, width, i % rows)),
+    .record({ rows, width: integer(1, 90), factor: fc.constantFrom(0.5, -3), plus: fc.boolean() })
+    .map(({ rows, width, factor, plus }) => scaledRowCase(rows, width, factor, plus)),
+  'table-rows': fc
+    .tuple(integer(1, 20), integer(1, 90), fc.array(fc.nat(), { minLength: 1, maxLength: 4 }))
+    .map(([rows, width, index]) =>
+      tableRowsCase(
+        rows,
+        width,
+        index.map((i) => i % rows),
+      ),
+    ),
   'attend-cached': fc
     .record({
       positions: integer(1, 90),
-      current: fc.nat(),
+      current: fc.array(fc.nat(), { minLength: 1, maxLength: 3 }),
       keyHeads: integer(1, 5),
       shared: integer(1, 4),
       half: integer(1, 9),
@@ -535,11 +623,18 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
     })
     .map(({ positions, current, shared, half, ...shape }) => {
       const heads = shared * shape.keyHeads
-      return attendCachedCase({ ...shape, heads, positions, current: current % positions, size: 2 * half })
+      return attendCachedCase({
+        ...shape,
+        heads,
+        positions,
+        current: current.map((at) => at % positions),
+        size: 2 * half,
+      })
     }),
   'choose-experts': fc.oneof(
     fc
       .record({
+        rows,
         prototypes: integer(1, 4),
         perPrototype: integer(2, 40),
         k: integer(1, 2),
@@ -550,6 +645,7 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
       .map(chooseExpertsCase),
     fc
       .record({
+        rows,
         expertGroups: integer(1, 9),
         groupsPerToken: integer(1, 9),
         perGroup: integer(2, 9),
@@ -572,10 +668,10 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
   ),
   'row-experts': fc
     .record({
-      experts: fc.array(integer(0, 4), { minLength: 1, maxLength: 4 }),
+      chosen,
       width: integer(1, 60),
       hidden: integer(1, 60),
       gated: fc.boolean(),
     })
-    .map((shape) => rowExpertsCase({ ...shape, count: 5 })),
+    .map(({ chosen, ...shape }) => rowExpertsCase({ ...shape, ...chosen, count: 5 })),
 }

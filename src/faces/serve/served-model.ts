@@ -5,7 +5,7 @@ import { formatValue } from '../../core/config/problems.ts'
 import { UsageError } from '../../core/errors.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import { Contexts } from '../../use/infer/generation/contexts.ts'
-import { scratchOfTexts } from '../../use/infer/generation/token-decoder.ts'
+import { scratchOfTexts } from '../../use/infer/generation/token-memory.ts'
 import { Scheduler, type SchedulerOptions } from '../../use/infer/streams/scheduler.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from '../../use/runs/trained-model.ts'
 

@@ -1,7 +1,7 @@
 /** Generates text with a model, a checkpoint of a run or a model of another library: it continues a text, or answers a chat. */
 import type { OnMessage } from '../../train/run/messages.ts'
 import { continueText, type TextEnd, type TextOptions } from '../infer/continue-text.ts'
-import { tokenScratch } from '../infer/generation/token-decoder.ts'
+import { tokenScratch } from '../infer/generation/token-memory.ts'
 import type { ChatMessage } from './chat/contract.ts'
 import { renderChat } from './chat/render.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from './trained-model.ts'

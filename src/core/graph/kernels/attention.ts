@@ -39,19 +39,26 @@ export const attentionGradient = declareKernel({
 })
 
 /**
- * Attention of one token at `position` int32 [1] over itself and the earlier positions in the caches of keys and values
- * [S, KV·d], from its qkv [1, (H + 2·KV)·d]: y [1, H·d]. The new caches are the given ones with the row of the position
- * replaced, in the memory of the inputs or elsewhere. cos and sin [1, d/2] are the angles of the position.
+ * Attention of a token of each of R texts, at `position` int32 [R], over itself and the earlier positions of its text,
+ * from qkv [R, (H + 2·KV)·d]: y [R, H·d]. The caches of keys and values [C·S, KV·d] have the `sequence` S rows of C
+ * contexts one after the other; `context` int32 [R] has the context of each text, no two the same. The new caches are the
+ * given ones with the rows of the positions replaced, in the memory of the inputs; elsewhere, only the contexts of the
+ * texts are written. cos and sin [R, d/2] are the angles of the positions.
  */
 export const attendCached = declareKernel({
   name: 'attend-cached',
-  inputs: ['qkv', 'position', 'keys', 'values', 'cos?', 'sin?'],
+  inputs: ['qkv', 'position', 'context', 'keys', 'values', 'cos?', 'sin?'],
   outputs: ['y', 'newKeys', 'newValues'],
   results: (
     { qkv, keys, values },
-    _: { readonly heads: number; readonly window: number; readonly scale: { readonly float: number } },
+    _: {
+      readonly heads: number
+      readonly sequence: number
+      readonly window: number
+      readonly scale: { readonly float: number }
+    },
   ) => ({
-    y: { dtype: qkv.dtype, shape: [1, dim(qkv.shape, 1) - 2 * dim(keys.shape, 1)] },
+    y: { dtype: qkv.dtype, shape: [dim(qkv.shape, 0), dim(qkv.shape, 1) - 2 * dim(keys.shape, 1)] },
     newKeys: keys,
     newValues: values,
   }),

@@ -4,39 +4,42 @@
  * has. `bits` are those of a weight.
  */
 import type { Bits } from '../quantized-layout.ts'
-import { dim } from '../shape.ts'
+import { dim, sizeOf } from '../shape.ts'
 import { declareKernel } from './declaration.ts'
 
-/** y = x·w [1, columns] of x [1, K] and a quantized matrix w. */
+/** y = x·w [R, columns] of x [R, K] and a quantized matrix w. */
 export const quantizedProduct = declareKernel({
   name: 'quantized-product',
   inputs: ['x', 'w'],
   outputs: ['y'],
   results: ({ x }, { columns }: { readonly columns: number; readonly bits: Bits }) => ({
-    y: { dtype: x.dtype, shape: [1, columns] },
+    y: { dtype: x.dtype, shape: [dim(x.shape, 0), columns] },
   }),
   addsTo: ['y'],
   local: true,
 })
 
-/** gelu(x·up), or swish(x·gate) ∘ x·up, of each choice: [K, columns]. Every expert has quantized matrices. */
+/**
+ * gelu(x·up), or swish(x·gate) ∘ x·up, of each choice of rows x [R, D] among experts int32 [R, K]: [R·K, columns]. Every
+ * expert has quantized matrices.
+ */
 export const quantizedExpertsUp = declareKernel({
   name: 'quantized-experts-up',
   inputs: ['x', 'experts', 'up', 'gate?'],
   outputs: ['active'],
   results: ({ x, experts }, { columns }: { readonly columns: number; readonly bits: Bits }) => ({
-    active: { dtype: x.dtype, shape: [dim(experts.shape, 1), columns] },
+    active: { dtype: x.dtype, shape: [sizeOf(experts.shape), columns] },
   }),
   local: true,
 })
 
-/** y = Σ_k gate · active·down [1, columns]. Every expert has a quantized matrix. */
+/** y = Σ_k gate · active·down [R, columns] of gates [R, K] and active [R·K, F]. Every expert has a quantized matrix. */
 export const quantizedExpertsDown = declareKernel({
   name: 'quantized-experts-down',
   inputs: ['active', 'experts', 'gates', 'down'],
   outputs: ['y'],
-  results: ({ active }, { columns }: { readonly columns: number; readonly bits: Bits }) => ({
-    y: { dtype: active.dtype, shape: [1, columns] },
+  results: ({ active, experts }, { columns }: { readonly columns: number; readonly bits: Bits }) => ({
+    y: { dtype: active.dtype, shape: [dim(experts.shape, 0), columns] },
   }),
   addsTo: ['y'],
   local: true,

@@ -1,5 +1,8 @@
-/** Kernels of programs of one token: a row [1, D], K choices, N experts of inner width F. Inference only. */
-import { dim } from '../shape.ts'
+/**
+ * Kernels of programs of R tokens, each of another text: rows [R, D], K choices each, N experts of inner width F.
+ * Inference only. The result of a row has the same bits whatever the other rows are, and whether there are any.
+ */
+import { dim, sizeOf } from '../shape.ts'
 import { declareKernel } from './declaration.ts'
 
 /**
@@ -9,33 +12,41 @@ import { declareKernel } from './declaration.ts'
 const partsOf = (rows: number, columns: number): number =>
   Math.min(8, Math.max(1, Math.floor(Math.min(rows / 128, (rows * columns) / 16384))))
 
-/** The product x·w of x [1, K] and w [K, N] in parts [P, N], each of which is the product with some rows of w. */
+/**
+ * The product x·w of x [R, K] and w [K, N] in parts [R·P, N]: P for each row of x, each of which is the product with some
+ * rows of w.
+ */
 export const rowProduct = declareKernel({
   name: 'row-product',
   inputs: ['x', 'w'],
   outputs: ['parts'],
   results: ({ x, w }) => {
     const [rows, columns] = [dim(w.shape, 0), dim(w.shape, 1)]
-    return { parts: { dtype: x.dtype, shape: [partsOf(rows, columns), columns] } }
+    return { parts: { dtype: x.dtype, shape: [dim(x.shape, 0) * partsOf(rows, columns), columns] } }
   },
   local: true,
 })
 
-/** y = x·wᵀ [1, N] of x [1, K] and w [N, K]. */
+/** y = x·wᵀ [R, N] of x [R, K] and w [N, K]. */
 export const rowProductTransposed = declareKernel({
   name: 'row-product-transposed',
   inputs: ['x', 'w'],
   outputs: ['y'],
-  results: ({ x, w }) => ({ y: { dtype: x.dtype, shape: [1, dim(w.shape, 0)] } }),
+  results: ({ x, w }) => ({ y: { dtype: x.dtype, shape: [dim(x.shape, 0), dim(w.shape, 0)] } }),
   local: true,
 })
 
-/** The sum [1, N] of parts [P, N]. With weights [1, G], each of the G groups of parts is scaled by its weight. */
+/**
+ * The sums [R, N] of parts [R·P, N], P for each row. With weights [R, G], each of the G groups of parts of a row is scaled
+ * by its weight.
+ */
 export const sumParts = declareKernel({
   name: 'sum-parts',
   inputs: ['parts', 'weights?'],
   outputs: ['sum'],
-  results: ({ parts }) => ({ sum: { dtype: parts.dtype, shape: [1, dim(parts.shape, 1)] } }),
+  results: ({ parts }, { rows }: { readonly rows: number }) => ({
+    sum: { dtype: parts.dtype, shape: [rows, dim(parts.shape, 1)] },
+  }),
   addsTo: ['sum'],
   local: true,
 })
@@ -57,7 +68,7 @@ export type ChoiceAttributes = {
 }
 
 /**
- * Experts int32 [1, K] and gates [1, K] of a token from its logits [1, N]: the k best of each prototype. Of experts
+ * Experts int32 [R, K] and gates [R, K] of tokens from their logits [R, N]: the k best of each prototype. Of experts
  * with equal scores the first is chosen. A bias [N] is added to the scores for the choice only.
  */
 export const chooseExperts = declareKernel({
@@ -65,15 +76,15 @@ export const chooseExperts = declareKernel({
   inputs: ['logits', 'bias?'],
   outputs: ['experts', 'gates'],
   results: ({ logits }, { prototypes, k }: ChoiceAttributes) => ({
-    experts: { dtype: 'int32', shape: [1, prototypes * k] },
-    gates: { dtype: logits.dtype, shape: [1, prototypes * k] },
+    experts: { dtype: 'int32', shape: [dim(logits.shape, 0), prototypes * k] },
+    gates: { dtype: logits.dtype, shape: [dim(logits.shape, 0), prototypes * k] },
   }),
   local: true,
 })
 
 /**
- * The product of a row and an expert's matrix for each choice, in P parts: rows [1, D], or [K, D] with a row for each
- * choice, experts int32 [1, K] and matrices [N, D, X] → [K·P, X].
+ * The product of a row and an expert's matrix for each choice, in P parts: rows [R, D], or [R·K, D] with a row for each
+ * choice, experts int32 [R, K] and matrices [N, D, X] → [R·K·P, X].
  */
 export const expertRowProduct = declareKernel({
   name: 'expert-row-product',
@@ -81,12 +92,15 @@ export const expertRowProduct = declareKernel({
   outputs: ['parts'],
   results: ({ rows, experts, matrices: { shape } }) => {
     const [inner, columns] = [dim(shape, 1), dim(shape, 2)]
-    return { parts: { dtype: rows.dtype, shape: [dim(experts.shape, 1) * partsOf(inner, columns), columns] } }
+    return { parts: { dtype: rows.dtype, shape: [sizeOf(experts.shape) * partsOf(inner, columns), columns] } }
   },
   local: true,
 })
 
-/** gelu(up), or swish(gate) ∘ up, [K, F], where up and gate are the sums of the parts [K·P, F] of each choice. */
+/**
+ * gelu(up), or swish(gate) ∘ up, [R·K, F], where up and gate are the sums of the parts [R·K·P, F] of each of the R·K
+ * choices.
+ */
 export const activateParts = declareKernel({
   name: 'activate-parts',
   inputs: ['up', 'gate?'],

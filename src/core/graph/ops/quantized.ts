@@ -2,10 +2,10 @@
  * Ops of programs whose matrices are quantized (`quantized-layout.ts`), as kernels
  * (src/engine/cpu/staged/kernels/quantized).
  *
- * In a program of one token with weights of 8 or 4 bits, a row x is rounded to int16, scaled by its largest number, so
- * that products are sums of integers. The rounding error is at most 1/65,534 of the largest number, which is small beside
- * the rounding error of the weights. With 16 bits, x stays float32. In a pass over many tokens, matrices become float32 one after the other, and products are those of
- * float32.
+ * In a program of tokens (`token.ts`) with weights of 8 or 4 bits, a row x is rounded to int16, scaled by its largest
+ * number, so that products are sums of integers. The rounding error is at most 1/65,534 of the largest number, which is
+ * small beside the rounding error of the weights. With 16 bits, x stays float32. In a pass over many tokens of a text,
+ * matrices become float32 one after the other, and products are those of float32.
  */
 
 import { emitKernel } from '../kernels/declaration.ts'
@@ -26,7 +26,7 @@ export interface QuantizedMatrix {
 export const quantizedWords = (bits: Bits, inner: number, columns: number): number =>
   quantizedBytes(bits, inner, columns) / 4
 
-/** y = x·w of a row x [1, K]: [1, N]. */
+/** y = x·w of rows x [R, K]: [R, N]. */
 export const quantizedProduct: (x: Tensor, w: QuantizedMatrix) => Tensor = defineIndexOp(
   'quantized-product',
   'kernel',
@@ -44,7 +44,7 @@ export interface QuantizedExperts {
   readonly down: QuantizedMatrix
 }
 
-/** Σ_k gate · expert(x) for a row x [1, D] with experts int32 [1, K] and gates [1, K]: [1, D]. */
+/** Σ_k gate · expert(x) for rows x [R, D] with experts int32 [R, K] and gates [R, K]: [R, D]. */
 export const quantizedExperts: (x: Tensor, experts: Tensor, gates: Tensor, weights: QuantizedExperts) => Tensor =
   defineIndexOp(
     'quantized-experts',

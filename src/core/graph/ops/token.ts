@@ -1,64 +1,75 @@
 /**
- * Ops of programs of one token, as kernels (src/engine/cpu/staged/kernels/token.ts). They are for inference only: none
- * has a gradient. With them one program computes a token from its row of the embedding to the logits, and chooses the
- * experts on the way.
+ * Ops of programs of R tokens, each of another text, as kernels (src/engine/cpu/staged/kernels/token.ts). They are for
+ * inference only: none has a gradient. With them one program computes tokens from their rows of the embedding to the
+ * logits, and chooses the experts on the way. What is computed for a token does not depend on the other tokens.
  */
 import { attendCached as attendCachedKernel } from '../kernels/attention.ts'
 import { emitKernel } from '../kernels/declaration.ts'
 import { gatherRows } from '../kernels/rows.ts'
 import * as kernels from '../kernels/token.ts'
-import { dim } from '../shape.ts'
+import { dim, sizeOf } from '../shape.ts'
 import { constant, defineIndexOp, type Tensor } from '../tensor.ts'
 
-/** y = x·w [1, N] of a row x [1, K] and w [K, N], or x·wᵀ with w [N, K] when transposed. */
+/** y = x·w [R, N] of rows x [R, K] and w [K, N], or x·wᵀ with w [N, K] when transposed. */
 export const rowProduct: (x: Tensor, w: Tensor, options?: { readonly transposed?: boolean }) => Tensor = defineIndexOp(
   'row-product',
   'kernel',
   (x: Tensor, w: Tensor, { transposed = false }: { readonly transposed?: boolean } = {}) => {
     if (transposed) return emitKernel(kernels.rowProductTransposed, { x, w }).y
-    return emitKernel(kernels.sumParts, emitKernel(kernels.rowProduct, { x, w })).sum
+    return emitKernel(kernels.sumParts, emitKernel(kernels.rowProduct, { x, w }), { rows: dim(x.shape, 0) }).sum
   },
 )
 
-/** factor·x of a row x [1, N]. */
+/** factor·x of rows x [R, N]. */
 export const scaledRow: (x: Tensor, factor: number) => Tensor = defineIndexOp(
   'scaled-row',
   'kernel',
-  (x: Tensor, factor: number) =>
-    emitKernel(kernels.sumParts, { parts: x, weights: constant([factor], x.dtype, [1, 1]) }).sum,
+  (x: Tensor, factor: number) => {
+    const rows = dim(x.shape, 0)
+    const weights = constant(Array<number>(rows).fill(factor), x.dtype, [rows, 1])
+    return emitKernel(kernels.sumParts, { parts: x, weights }, { rows }).sum
+  },
 )
 
-/** Row `index` int32 [1] of a table [R, D]: [1, D]. */
-export const tableRow: (table: Tensor, index: Tensor) => Tensor = defineIndexOp(
-  'table-row',
+/** Rows `index` int32 [R] of a table [N, D]: [R, D]. */
+export const tableRows: (table: Tensor, index: Tensor) => Tensor = defineIndexOp(
+  'table-rows',
   'kernel',
   (table: Tensor, index: Tensor) => emitKernel(gatherRows, { x: table, index }).y,
 )
 
 export interface Cached {
-  /** Rotated keys of all positions so far [S, KV·d]. */
+  /** Rotated keys of all positions so far, of one context after the other [C·S, KV·d]. */
   readonly keys: Tensor
-  /** Values of all positions so far [S, KV·d]. */
+  /** Values of all positions so far [C·S, KV·d]. */
   readonly values: Tensor
 }
 
 export interface CachedShape {
   /** Heads of queries, H, a multiple of the heads of keys and values. */
   readonly heads: number
+  /** Positions of a context, S. */
+  readonly sequence: number
   /** Factor of the scores. */
   readonly scale: number
   /** Number of positions that the token sees, its own included; null = all. */
   readonly window: number | null
 }
 
+/** Where R tokens are: the position in its context, and the context, int32 [R] each. No two have the same context. */
+export interface CachedPlaces {
+  readonly position: Tensor
+  readonly context: Tensor
+}
+
 /**
- * Attention of a token at `position` int32 [1] over itself and the earlier positions in the cache, from its
- * qkv [1, (H + 2·KV)·d]: [1, H·d]. The keys and values returned are the given ones with the token's row replaced; if
- * they are bound to the same memory, only that row is written. Angles are cos and sin [1, d/2] of the position.
+ * Attention of tokens over themselves and the earlier positions of their contexts in the cache, from their
+ * qkv [R, (H + 2·KV)·d]: [R, H·d]. The keys and values returned are the given ones with the rows of the tokens replaced;
+ * if they are bound to the same memory, only those rows are written. Angles are cos and sin [R, d/2] of the positions.
  */
 export const attendCached: (
   qkv: Tensor,
-  position: Tensor,
+  places: CachedPlaces,
   cached: Cached,
   angles: readonly [cos: Tensor, sin: Tensor] | null,
   shape: CachedShape,
@@ -67,14 +78,14 @@ export const attendCached: (
   'kernel',
   (
     qkv: Tensor,
-    position: Tensor,
+    { position, context }: CachedPlaces,
     { keys, values }: Cached,
     angles: readonly [cos: Tensor, sin: Tensor] | null,
-    { heads, scale, window }: CachedShape,
+    { heads, sequence, scale, window }: CachedShape,
   ) => {
     const [cos, sin] = angles ?? []
-    const attributes = { heads, window: window ?? dim(keys.shape, 0), scale: { float: scale } }
-    const operands = { qkv, position, keys, values, cos, sin }
+    const attributes = { heads, sequence, window: window ?? sequence, scale: { float: scale } }
+    const operands = { qkv, position, context, keys, values, cos, sin }
     const { y, newKeys, newValues } = emitKernel(attendCachedKernel, operands, attributes)
     return [y, newKeys, newValues]
   },
@@ -96,8 +107,8 @@ export interface ChoiceRule {
 }
 
 /**
- * Experts int32 [1, K] and gates [1, K] of a token, from its logits [1, N]. A bias [N] is added to the scores
- * for the choice only.
+ * Experts int32 [R, K] and gates [R, K] of tokens, from their logits [R, N]. A bias [N] is added to the scores for the
+ * choice only.
  */
 export const chooseExperts: (
   logits: Tensor,
@@ -134,7 +145,7 @@ export interface RowExperts {
   readonly down: Tensor
 }
 
-/** Σ_k gate · expert(x) for a row x [1, D] with experts int32 [1, K] and gates [1, K]: [1, D]. */
+/** Σ_k gate · expert(x) for rows x [R, D] with experts int32 [R, K] and gates [R, K]: [R, D]. */
 export const rowExperts: (x: Tensor, experts: Tensor, gates: Tensor, weights: RowExperts) => Tensor = defineIndexOp(
   'row-experts',
   'kernel',
@@ -142,7 +153,7 @@ export const rowExperts: (x: Tensor, experts: Tensor, gates: Tensor, weights: Ro
     const product = (rows: Tensor, matrices: Tensor): Tensor =>
       emitKernel(kernels.expertRowProduct, { rows, experts, matrices }).parts
     const inner = { up: product(x, up), gate: gate && product(x, gate) }
-    const { active } = emitKernel(kernels.activateParts, inner, { choices: dim(experts.shape, 1) })
-    return emitKernel(kernels.sumParts, { parts: product(active, down), weights: gates }).sum
+    const { active } = emitKernel(kernels.activateParts, inner, { choices: sizeOf(experts.shape) })
+    return emitKernel(kernels.sumParts, { parts: product(active, down), weights: gates }, { rows: dim(x.shape, 0) }).sum
   },
 )

@@ -1,5 +1,5 @@
 /**
- * Products of a token with the model's matrices, for each format of weights. Matrices are named by their parameters.
+ * Products of tokens with the model's matrices, for each format of weights. Matrices are named by their parameters.
  */
 import { quantizedExperts, quantizedProduct } from '../../graph/ops/quantized.ts'
 import { reshape } from '../../graph/ops/shape.ts'
@@ -11,9 +11,9 @@ import type { FfnWeights } from '../ffn.ts'
 import { quantizedInput, quantizedParameters } from '../quantized-matrices.ts'
 
 export interface TokenProducts {
-  /** The product x·w of a row x [1, K] and w [K, N]. */
+  /** The product x·w of rows x [R, K] and w [K, N]. */
   row(x: Tensor, w: Tensor): Tensor
-  /** The product x·wᵀ of the normed stream x [1, D] and the head w [V, D]. */
+  /** The product x·wᵀ of the normed stream x [R, D] and the head w [V, D]. */
   head(x: Tensor, w: Tensor): Tensor
   /** The sum Σ_k gate · expert(x). Weights without the dimension of experts belong to one expert. */
   experts(x: Tensor, experts: Tensor, gates: Tensor, weights: FfnWeights): Tensor

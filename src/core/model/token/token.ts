@@ -1,11 +1,14 @@
 /**
- * The program of one token, for models without experts in attention. The program itself chooses the experts, and a kernel reads only the chosen ones. Weights
- * are float32, or quantized (`quantized-matrices.ts`).
+ * The program of the next tokens of R texts, for models without experts in attention. The program itself chooses the
+ * experts, and a kernel reads only the chosen ones, each once for all texts. Weights are float32, or quantized
+ * (`quantized-matrices.ts`).
+ *
+ * What is computed for a text has the same bits whatever the other texts are, and whether there are any.
  */
 import { add } from '../../graph/ops/elementwise.ts'
-import { reshape } from '../../graph/ops/shape.ts'
-import { attendCached, chooseExperts, rowProduct, scaledRow, tableRow } from '../../graph/ops/token.ts'
+import { attendCached, chooseExperts, rowProduct, scaledRow, tableRows } from '../../graph/ops/token.ts'
 import type { Bits } from '../../graph/quantized-layout.ts'
+import { dim } from '../../graph/shape.ts'
 import { constant, input, scope, type Tensor } from '../../graph/tensor.ts'
 import { normQueriesAndKeys } from '../attention.ts'
 import { attentionColumns, attentionScaleOf, headScaleOf, headWidthOf, type ModelConfig, windowOf } from '../config.ts'
@@ -18,33 +21,40 @@ import { choicesName, linear, queryKeyNorms } from '../transformer.ts'
 import { cacheName } from './cache.ts'
 import { float32Products, quantizedProducts, type TokenProducts } from './products.ts'
 
+export interface TokenProgramOptions {
+  /** Number of tokens, R. */
+  readonly rows: number
+  /** Number of contexts in the caches, C. */
+  readonly contexts: number
+  /** Bits of quantized weights, which are inputs by `quantizedName`. Default: weights are float32. */
+  readonly bits?: Bits | undefined
+  /** Whether the experts and gates [R, K] that routers with weights choose are outputs too, by {@link routeName}. */
+  readonly routes?: boolean
+}
+
 /**
- * The outputs of the program by name: the logits [V], and the caches with the token's keys and values. Its inputs,
- * besides parameters, are `token` and `position` int32 [1], the caches [S, KV·d] by {@link cacheName}, for rotary
- * positions `cos` and `sin` of the position's angles [1, d/2], and the experts [1, K] of a router without weights by
- * {@link choicesName}. The outputs of the caches have the same names plus `.next`; bind them to the same memory.
- * @param bits Bits of quantized weights, which are inputs by `quantizedName`; default: weights are float32.
- * @param routes Whether the experts and gates [1, K] that routers with weights choose are outputs too, by
- * {@link routeName}.
+ * The outputs of the program by name: the logits [R, V], and the caches with the tokens' keys and values. Its inputs,
+ * besides parameters, are `token`, `position` and `context` int32 [R], the caches [C·S, KV·d] by {@link cacheName}, for
+ * rotary positions `cos` and `sin` of the positions' angles [R, d/2], and the experts [R, K] of a router without weights
+ * by {@link choicesName}. The outputs of the caches have the same names plus `.next`; bind them to the same memory.
  */
 export function tokenProgram(
   config: ModelConfig,
   parameters: Parameters,
-  bits?: Bits,
-  routes = false,
+  { rows, contexts, bits, routes = false }: TokenProgramOptions,
 ): Readonly<Record<string, Tensor>> {
   const products = bits ? quantizedProducts(config, bits) : float32Products
-  const { heads, residualScale } = config
-  const position = input('position', 'int32', [1])
+  const { heads, sequence, residualScale } = config
+  const places = { position: input('position', 'int32', [rows]), context: input('context', 'int32', [rows]) }
   const size = headWidthOf(config)
-  const angle = (name: string) => input(name, 'float32', [1, size / 2])
+  const angle = (name: string) => input(name, 'float32', [rows, size / 2])
   const angles = config.positions === 'rotary' ? ([angle('cos'), angle('sin')] as const) : null
   const caches: Record<string, Tensor> = {}
   const chosen: Record<string, Tensor> = {}
 
   const embedded = scope('embedding', () => {
-    const rows = { embedding: input('token', 'int32', [1]), positions: position }
-    return embed(config, (table) => tableRow(parameters.get(table), rows[table]), scaled)
+    const index = { embedding: input('token', 'int32', [rows]), positions: places.position }
+    return embed(config, (table) => tableRows(parameters.get(table), index[table]), scaled)
   })
   const { x } = layers(config, parameters, embedded, {
     scaled,
@@ -52,11 +62,11 @@ export function tokenProgram(
       const project = (x: Tensor, module: 'qkv' | 'output') =>
         linear(config, parameters, layer, module, (w) => products.row(x, w))
       const qkv = normQueriesAndKeys(config, project(normed, 'qkv'), queryKeyNorms(config, parameters, layer))
-      const table = [config.sequence, attentionColumns(config).keys]
+      const table = [contexts * sequence, attentionColumns(config).keys]
       const cache = (kind: 'keys' | 'values') => input(cacheName(layer, kind), 'float32', table)
       const cached = { keys: cache('keys'), values: cache('values') }
-      const shape = { heads, size, scale: attentionScaleOf(config), window: windowOf(config, layer) }
-      const [y, keys, values] = attendCached(qkv, position, cached, angles, shape)
+      const shape = { heads, sequence, scale: attentionScaleOf(config), window: windowOf(config, layer) }
+      const [y, keys, values] = attendCached(qkv, places, cached, angles, shape)
       caches[`${cacheName(layer, 'keys')}.next`] = keys as Tensor
       caches[`${cacheName(layer, 'values')}.next`] = values as Tensor
       return project(y as Tensor, 'output')
@@ -72,8 +82,11 @@ export function tokenProgram(
           chosen[routeName(layer, 'gates')] = gate
           return [expert, gate] as const
         }
-        const choices = [1, activatedExperts(moe)]
-        return [input(choicesName(layer), 'int32', choices), constant(equalGates(moe), 'float32', choices)] as const
+        const choices = [rows, activatedExperts(moe)]
+        return [
+          input(choicesName(layer), 'int32', choices),
+          constant(equalGates(moe, rows), 'float32', choices),
+        ] as const
       })
       const shared = (matrix: string) => parameters.get(`${name}.shared.${matrix}`)
       const addShared = () => {
@@ -90,27 +103,26 @@ export function tokenProgram(
   const logits = scope('head', () =>
     products.head(scaled(x, headScaleOf(config)), parameters.get(config.tied ? 'embedding' : 'head')),
   )
-  return { logits: reshape(logits, [config.vocabulary]), ...caches, ...(routes && chosen) }
+  return { logits, ...caches, ...(routes && chosen) }
 }
 
 /** Name of the output with the experts, or the gates, that the router of a layer chose. */
 export const routeName = (layer: number, kind: 'experts' | 'gates'): string => `layers.${layer}.moe.chosen.${kind}`
 
-/** The gates [K] of a router without weights. */
-export const equalGates = (moe: MoeConfig): Float32Array =>
-  new Float32Array(activatedExperts(moe)).fill(moe.routedScale / moe.k)
+/** The gates [R, K] of a router without weights. */
+export const equalGates = (moe: MoeConfig, rows: number): Float32Array =>
+  new Float32Array(rows * activatedExperts(moe)).fill(moe.routedScale / moe.k)
 
 const scaled: Scale = (x, factor) => (factor === 1 ? x : scaledRow(x, factor))
 
 /** A dense feed-forward network, as an expert that is always chosen. */
-const alwaysChosen = (
-  products: TokenProducts,
-  x: Tensor,
-  weights: FfnWeights,
-  factor = constant([1], 'float32', [1, 1]),
-): Tensor => products.experts(x, constant([0], 'int32', [1, 1]), factor, weights)
+const alwaysChosen = (products: TokenProducts, x: Tensor, weights: FfnWeights, factor?: Tensor): Tensor => {
+  const rows = dim(x.shape, 0)
+  const all = (value: number, dtype: 'int32' | 'float32') => constant(Array<number>(rows).fill(value), dtype, [rows, 1])
+  return products.experts(x, all(0, 'int32'), factor ?? all(1, 'float32'), weights)
+}
 
-/** sigmoid(x·mix) [1, 1], as the gate of a choice among one expert. */
+/** sigmoid(x·mix) [R, 1], as the gate of a choice among one expert. */
 function sigmoidGate(x: Tensor, mix: Tensor): Tensor {
   const [, gate] = chooseExperts(rowProduct(x, mix), {
     ...{ prototypes: 1, k: 1, scores: 'sigmoid', softmax: 'before', renormalize: false, routedScale: 1 },

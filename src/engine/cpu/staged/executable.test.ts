@@ -12,7 +12,7 @@ import { rmsNorm } from '../../../core/graph/ops/fused.ts'
 import { gather } from '../../../core/graph/ops/indexing.ts'
 import { matmul } from '../../../core/graph/ops/matmul.ts'
 import { sum } from '../../../core/graph/ops/reduction.ts'
-import { scaledRow, tableRow } from '../../../core/graph/ops/token.ts'
+import { scaledRow, tableRows } from '../../../core/graph/ops/token.ts'
 import type { Program } from '../../../core/graph/program.ts'
 import { cut } from '../../../core/graph/stages/cut.ts'
 import { input, scope, type Tensor, withKernels } from '../../../core/graph/tensor.ts'
@@ -77,7 +77,7 @@ describe('staged programs', () => {
     const executable = await compile(() => {
       const [x, index] = [input('x', 'float32', [5, WIDTH]), input('index', 'int32', [ROWS])]
       const row = (name: string, layer: string) =>
-        scope(layer, () => scaledRow(tableRow(x, input(name, 'int32', [1])), 3))
+        scope(layer, () => scaledRow(tableRows(x, input(name, 'int32', [1])), 3))
       const plan = { tokenOfSlot: index, assignmentOfSlot: index, slotOfAssignment: index }
       return { outputs: { first: row('i', 'layers.1'), second: row('j', 'layers.2'), y: dispatch(x, plan) } }
     })

@@ -42,7 +42,7 @@ const opFunctionNames = [
   'routeRowsGradient',
   'rowDots',
   'rowLargest',
-  'rowTimes',
+  'rowsTimes',
   'rowTimesTransposed',
   'scaleHeads',
   'softmaxRow',

@@ -136,6 +136,7 @@ describe.skipIf(testDevice === null)('sums of parts', () => {
           }),
         )
         const call = {
+          attributes: { rows: 1 },
           inputs: { parts, weights: weighted ? weights : undefined },
           outputs: { sum: result(1, columns) },
           addends: { sum: hasAddend ? addend : undefined },

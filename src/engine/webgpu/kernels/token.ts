@@ -1,5 +1,5 @@
 /**
- * Kernels of a single token. They read every active weight once and do little else, so only two things count: many
+ * Kernels of the next tokens of a few texts. They read every active weight once and do little else, so only two things count: many
  * invocations read at once, and neighbours read neighbouring memory.
  */
 import * as declared from '../../../core/graph/kernels/token.ts'
@@ -30,9 +30,10 @@ const dimsOf = ({ shape }: Operand): readonly [number, number] => [dim(shape, -2
 
 export const rowProduct = implement(declared.rowProduct, {
   lower({ inputs: { x, w }, outputs: { parts } }) {
-    return parts.size === 0 ? [] : [partialProducts('row-product', { rows: x, matrices: w, parts, count: 1 })]
+    if (parts.size === 0) return []
+    return [partialProducts('row-product', { rows: x, matrices: w, parts, count: dim(x.shape, 0) })]
   },
-  work: ({ inputs: { w } }) => ({ flops: 2 * w.size, bytes: 4 * w.size }),
+  work: ({ inputs: { x, w } }) => ({ flops: 2 * dim(x.shape, 0) * w.size, bytes: 4 * w.size }),
 })
 
 export const expertRowProduct = implement(declared.expertRowProduct, {
@@ -48,10 +49,11 @@ export const expertRowProduct = implement(declared.expertRowProduct, {
 })
 
 interface PartialProducts {
-  /** One row for all products, or one row for each product. */
+  /** Rows, each for as many products. */
   readonly rows: Operand
   readonly matrices: Operand
   readonly parts: Operand
+  /** Number of products. */
   readonly count: number
   /** The index of the matrix of each product, if there are several matrices. */
   readonly experts?: Operand
@@ -64,7 +66,7 @@ interface PartialProducts {
 function partialProducts(name: string, { rows, matrices, parts: y, count, experts }: PartialProducts): Dispatch {
   const [inner, columns] = dimsOf(matrices)
   const parts = dimsOf(y)[0] / count
-  const rowEach = dimsOf(rows)[0] > 1
+  const perRow = count / dimsOf(rows)[0]
   const vector = vectorOf(inner, columns)
   const vectors = columns / vector.size
   // A workgroup reads 256 bytes of a row, or 128: whole cache lines, and many lanes are left to share the rows.
@@ -85,7 +87,7 @@ ${workgroupMain(groups)} {
   let lane = local / ${columnLanes}u;
   var sum = ${vector.type}();
   if (column < ${vectors}u) {
-    let x_first = ${rowEach ? `product * ${inner}u` : '0u'};
+    let x_first = product / ${perRow}u * ${inner}u;
     let w_first = ${experts ? `u32(${experts}[product]) * ${inner}u` : '0u'};
     let end = ${inner}u * (part + 1u) / ${parts}u;
     for (var r = ${inner}u * part / ${parts}u + lane; r < end; r += ${lanes}u) {
@@ -107,42 +109,46 @@ export const rowProductTransposed = implement(declared.rowProductTransposed, {
     const lanes = lanesOf(vectors, 32)
     const rows = WORKGROUP / lanes
     const groups = Math.ceil(count / rows)
+    const texts = dim(x.shape, 0)
     const product = dispatchOf({
       name: 'row-product-transposed',
       operands: { x: { of: x, as }, w: { of: w, as }, y },
-      workgroups: rowsOf(groups),
+      workgroups: rowsOf(texts * groups),
       code: ({ x, w, y }) => `
 ${reduction({ name: 'sum_of_row', lanes })}
-${workgroupMain(groups)} {
+${workgroupMain(texts * groups)} {
   let lane = local % ${lanes}u;
-  let line = row * ${rows}u + local / ${lanes}u;
+  let text = row / ${groups}u;
+  let line = row % ${groups}u * ${rows}u + local / ${lanes}u;
   var sum = ${as}();
   if (line < ${count}u) {
-    for (var i = lane; i < ${vectors}u; i += ${lanes}u) { sum += ${x}[i] * ${w}[line * ${vectors}u + i]; }
+    for (var i = lane; i < ${vectors}u; i += ${lanes}u) { sum += ${x}[text * ${vectors}u + i] * ${w}[line * ${vectors}u + i]; }
   }
   let all = sum_of_row(${size === 4 ? 'dot(sum, vec4<f32>(1.0))' : 'sum'}, local);
-  if (lane == 0u && line < ${count}u) { ${y}[line] = all; }
+  if (lane == 0u && line < ${count}u) { ${y}[text * ${count}u + line] = all; }
 }`,
     })
     return [product]
   },
-  work: ({ inputs: { w } }) => ({ flops: 2 * w.size, bytes: 4 * w.size }),
+  work: ({ inputs: { x, w } }) => ({ flops: 2 * dim(x.shape, 0) * w.size, bytes: 4 * w.size }),
 })
 
 export const sumParts = implement(declared.sumParts, {
   lower({ inputs: { parts, weights }, outputs: { sum }, addends }) {
     if (sum.size === 0) return []
-    const [rows, columns] = dimsOf(parts)
-    const perGroup = weights ? rows / weights.size : rows
+    const [count, columns] = dimsOf(parts)
+    const perRow = count / dim(sum.shape, 0)
+    const perGroup = weights ? count / weights.size : perRow
     const add = dispatchOf({
       name: 'sum-parts',
       operands: { parts, y: sum, weights, addend: addends.sum },
-      workgroups: gridOf(columns, SMALL_GROUP),
+      workgroups: gridOf(sum.size, SMALL_GROUP),
       code: ({ parts, y, weights, addend }) => `
-${linearMain(columns, SMALL_GROUP)} {
+${linearMain(sum.size, SMALL_GROUP)} {
+  let first = index / ${columns}u * ${perRow}u;
   var sum = ${addend ? `${addend}[index]` : '0.0'};
-  for (var r = 0u; r < ${rows}u; r++) {
-    sum += ${weights && `${weights}[r / ${perGroup}u] * `}${parts}[r * ${columns}u + index];
+  for (var part = first; part < first + ${perRow}u; part++) {
+    sum += ${weights && `${weights}[part / ${perGroup}u] * `}${parts}[part * ${columns}u + index % ${columns}u];
   }
   ${y}[index] = sum;
 }`,

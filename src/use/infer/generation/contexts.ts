@@ -1,10 +1,10 @@
 /**
  * The contexts of several texts: each has keys and values of its own, and all share the programs.
  *
- * A prompt is processed in one pass (`Prefill`), each later token alone (`TokenDecoder`), with the keys and values of
- * earlier tokens in the cache of its context. A model with experts in attention, with a router or a layer of the user's
- * own, in training, or without memory for a cache recomputes the whole context for every token instead
- * (`ContextDecoder`). One text is computed at a time, and what is computed for it does not depend on the others.
+ * A prompt is processed in one pass (`Prefill`), and later the next tokens of all texts together (`TokenDecoder`), with
+ * the keys and values of earlier tokens in the cache of each context. A model with experts in attention, with a router or
+ * a layer of the user's own, in training, or without memory for a cache recomputes the whole context for every token
+ * instead (`ContextDecoder`). What is computed for a text does not depend on the others.
  */
 import { option, UsageError, wording } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
@@ -15,13 +15,15 @@ import { bytes, grouped } from '../../../core/text/numbers.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { generationConfig } from '../../../train/step/capacity-rules.ts'
 import type { ModelStore } from '../../../train/step/model-store.ts'
-import type { CollectedRoutes } from '../collected-routes.ts'
+import type { CollectedRoutes, RouterRows } from '../collected-routes.ts'
 import { ContextDecoder } from './context-decoder.ts'
-import { KeyValueCache } from './key-value-cache.ts'
+import type { PredeterminedExperts } from './predetermined-experts.ts'
 import { Prefill } from './prefill.ts'
 import { RowLogits } from './row-logits.ts'
 import type { TextState } from './text-state.ts'
-import { memoryOfContext, scratchOfTexts, TokenDecoder, TokenProgram } from './token-decoder.ts'
+import { type NextToken, TokenDecoder } from './token-decoder.ts'
+import { memoryOfContexts, scratchOfTexts } from './token-memory.ts'
+import { TokenProgram } from './token-program.ts'
 
 /** A prompt of at most this many tokens is read token by token, which is faster than compiling a program for it. */
 const MAX_STEPWISE_PROMPT = 16
@@ -49,15 +51,33 @@ export interface ComputeOptions {
   readonly onLogits?: ((position: number, logits: Float32Array) => void) | undefined
 }
 
-interface Context {
-  readonly cache: KeyValueCache | null
-  readonly decoder: TokenDecoder | ContextDecoder
+/** A context in the cache of a decoder. */
+interface Cached {
+  readonly decoder: TokenDecoder
+  /** Its index among the contexts of the decoder. */
+  readonly place: number
+}
+
+/** A text and its context, whose next token is computed. */
+export interface TextInContext {
+  /** Context of the text, the same for all of its computations; no other text may use it meanwhile. */
+  readonly context: number
+  /** Its pending is a token. */
+  readonly text: TextState
+  /** Gets the choices of routers for the token. */
+  readonly routes?: CollectedRoutes | undefined
 }
 
 export class Contexts {
   /** Configuration of the model for generation. */
   readonly config: ModelConfig
-  private readonly contexts: readonly Context[]
+  /** Number of contexts. */
+  readonly count: number
+  private readonly decoders: readonly TokenDecoder[]
+  /** The contexts of the decoders; none if they have no caches. */
+  private readonly cached: readonly Cached[]
+  /** Decoders of contexts without caches. */
+  private readonly uncached: readonly ContextDecoder[]
   private readonly prefill: Prefill
   private readonly program: TokenProgram
   private readonly rows: RowLogits | null
@@ -74,24 +94,17 @@ export class Contexts {
   ) {
     const config = generationConfig(trainedConfig)
     this.config = config
+    this.count = count
     const { moe, layer } = config
     if (moe?.router === 'own' && routerOf(moe).sees === 'batch') throw seesLater('router', moe.own)
     if (layer && ownLayers.get(layer.own).sees === 'batch') throw seesLater('layer', layer.own)
     this.program = new TokenProgram(runtime, config, store, detailed)
-    const contexts = isChanging ? [] : cachedContexts(this.program, count)
-    this.prefill = new Prefill(runtime, config, store, { cached: contexts.length > 0, detailed })
+    this.decoders = isChanging ? [] : openDecoders(this.program, count)
+    this.cached = this.decoders.flatMap((decoder) => decoder.cache.contexts.map((_, place) => ({ decoder, place })))
+    this.prefill = new Prefill(runtime, config, store, { cached: this.cached.length > 0, detailed })
+    const none = this.cached.length > 0 ? 0 : count
+    this.uncached = Array.from({ length: none }, () => new ContextDecoder(this.prefill))
     this.rows = detailed ? new RowLogits(runtime, config, store) : null
-    if (contexts.length > 0) this.contexts = contexts
-    else
-      this.contexts = Array.from({ length: count }, () => ({
-        cache: null,
-        decoder: new ContextDecoder(this.prefill),
-      }))
-  }
-
-  /** Number of contexts. */
-  get count(): number {
-    return this.contexts.length
   }
 
   /** Number of choices of experts for each token, in all layers. */
@@ -109,28 +122,22 @@ export class Contexts {
    * @param index Context of the text, the same for all of its computations; no other text may use it meanwhile.
    */
   async compute(index: number, text: TextState, options: ComputeOptions = {}): Promise<Float32Array> {
-    const { cache, decoder } = this.contexts[index] as Context
     const { pending, experts } = text
+    const cached = this.cached[index]
     if (pending.kind === 'token') {
-      const { token, position } = pending
-      const logits = await decoder.step(token, position, experts)
-      addRoutes(decoder, position, options)
+      let logits: Float32Array = new Float32Array()
+      await this.computeTokens([{ context: index, text, routes: options.routes }], (_, computed) => {
+        logits = computed
+      })
       return logits
     }
     const { tokens, isFirst } = pending
+    if (isFirst && cached && tokens.length <= MAX_STEPWISE_PROMPT)
+      return this.readTokens(cached, tokens, experts, options)
     const last = tokens.length - 1
-    if (isFirst && cache && tokens.length <= MAX_STEPWISE_PROMPT) {
-      let logits: Float32Array = new Float32Array()
-      for (const [position, token] of tokens.entries()) {
-        logits = await decoder.step(token, position, experts)
-        addRoutes(decoder, position, options)
-        if (position < last) options.onLogits?.(position, logits)
-      }
-      return logits
-    }
-    const logits = cache
-      ? await this.prefill.run(tokens, experts, cache)
-      : await (decoder as ContextDecoder).run(tokens, experts)
+    const logits = cached
+      ? await this.prefill.run(tokens, experts, cached.decoder.cache.contexts[cached.place])
+      : await (this.uncached[index] as ContextDecoder).run(tokens, experts)
     const { routers, length } = this.prefill.details
     // A context that is read again has tokens that were routed before, all but the last.
     options.routes?.add(routers, length, isFirst ? 0 : last, last + 1)
@@ -138,43 +145,103 @@ export class Contexts {
     return logits
   }
 
+  /**
+   * Computes the pending tokens of texts in different contexts.
+   * @param onLogits Called for each text in turn, with its index and the logits [V] for its next token, which are
+   * overwritten after its return.
+   */
+  async computeTokens(
+    texts: readonly TextInContext[],
+    onLogits: (index: number, logits: Float32Array) => void,
+  ): Promise<void> {
+    const byDecoder = new Map<TokenDecoder, { index: number; next: NextToken }[]>()
+    for (const [index, { context, text, routes }] of texts.entries()) {
+      const { pending, experts } = text
+      if (pending.kind !== 'token') throw new Error('internal: the pending of a text is not a token')
+      const { token, position } = pending
+      const cached = this.cached[context]
+      if (cached) {
+        const of = byDecoder.get(cached.decoder) ?? []
+        byDecoder.set(cached.decoder, of)
+        of.push({ index, next: { context: cached.place, token, position, experts } })
+        continue
+      }
+      const decoder = this.uncached[context] as ContextDecoder
+      const logits = await decoder.step(token, position, experts)
+      addRoutes(routes, decoder.detailsAt(position))
+      onLogits(index, logits)
+    }
+    for (const [decoder, of] of byDecoder)
+      await decoder.step(
+        of.map(({ next }) => next),
+        (i, result) => {
+          const { index } = of[i] as { index: number }
+          addRoutes(texts[index]?.routes, result)
+          onLogits(index, result.logits)
+        },
+      )
+  }
+
+  /** Reads a short prompt token by token. */
+  private async readTokens(
+    { decoder, place }: Cached,
+    tokens: readonly number[],
+    experts: PredeterminedExperts,
+    { routes, onLogits }: ComputeOptions,
+  ): Promise<Float32Array> {
+    let logits: Float32Array = new Float32Array()
+    for (const [position, token] of tokens.entries()) {
+      await decoder.step([{ context: place, token, position, experts }], (_, result) => {
+        addRoutes(routes, result)
+        logits = result.logits
+      })
+      if (position < tokens.length - 1) onLogits?.(position, logits)
+    }
+    return logits
+  }
+
   release(): void {
     // Scratch memory is returned in the reverse order.
-    for (const { decoder } of this.contexts.toReversed()) decoder.release()
+    for (const decoder of this.decoders.toReversed()) decoder.release()
+    for (const decoder of this.uncached) decoder.release()
     this.program.release()
     this.prefill.release()
     this.rows?.release()
   }
 }
 
-function addRoutes(decoder: TokenDecoder | ContextDecoder, position: number, { routes }: ComputeOptions): void {
-  if (!routes) return
-  const { routers, length, row } = decoder.detailsAt(position)
-  routes.add(routers, length, row, row + 1)
+function addRoutes(
+  routes: CollectedRoutes | undefined,
+  { routers, length, row }: { readonly routers: readonly RouterRows[]; readonly length: number; readonly row: number },
+): void {
+  routes?.add(routers, length, row, row + 1)
 }
 
 /**
- * Contexts with caches: `count` of them, or none if the model has no cache.
- * @throws UsageError if only some of them have memory
+ * Decoders with `count` contexts together: one if its memory fits in an arena, else as few as possible; none if the
+ * model cannot be decoded token by token.
+ * @throws UsageError if only some of the contexts have memory
  */
-function cachedContexts(program: TokenProgram, count: number): Context[] {
+function openDecoders(program: TokenProgram, count: number): TokenDecoder[] {
   const { runtime, config, store } = program
   const { memoryBytes = Number.POSITIVE_INFINITY, threads } = runtime
-  const each = 4 * memoryOfContext(config, threads)
+  const each = 4 * memoryOfContexts(config, threads, 1)
   const weights = store.byteLength - 4 * scratchOfTexts(config, count)
   const most = Math.max(1, Math.floor((memoryBytes - weights) / each))
   if (count > most) throw tooMany(count, each, most)
-  const contexts: Context[] = []
-  for (let i = 0; i < count; i++) {
-    const memory = TokenDecoder.borrow(runtime, config, store)
-    if (!memory) break
-    const cache = new KeyValueCache(config, (floats) => memory.take(floats))
-    contexts.push({ cache, decoder: new TokenDecoder(program, cache, memory) })
+  const decoders: TokenDecoder[] = []
+  let opened = 0
+  for (let size = count; opened < count && size > 0; ) {
+    const decoder = TokenDecoder.open(program, size)
+    if (decoder) {
+      decoders.push(decoder)
+      opened += size
+      size = Math.min(size, count - opened)
+    } else size = Math.floor(size / 2)
   }
-  const { length } = contexts
-  if (length === count || length === 0) return contexts
-  for (const { decoder } of contexts.reverse()) decoder.release()
-  throw tooMany(count, each, length)
+  if (opened === count || opened === 0) return decoders
+  for (const decoder of decoders.reverse()) decoder.release()
+  throw tooMany(count, each, opened)
 }
 
 const tooMany = (count: number, each: number, most: number): UsageError =>

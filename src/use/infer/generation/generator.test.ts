@@ -14,7 +14,8 @@ import { sizeOf } from '../../../core/graph/shape.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { parameterSpecs, routedModules } from '../../../core/model/parameters.ts'
 import { hashTableOf } from '../../../core/model/routing/hash.ts'
-import { floatsOf } from '../../../engine/contract/arena.ts'
+import { cacheName } from '../../../core/model/token/cache.ts'
+import { type ArenaRange, floatsOf } from '../../../engine/contract/arena.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { createRuntime } from '../../../engine/cpu/cpu-runtime.ts'
 import { cpuMemory } from '../../../engine/testing/cpu-memory.ts'
@@ -25,10 +26,11 @@ import { generationConfig } from '../../../train/step/capacity-rules.ts'
 import { drawDistinct, moduleLabels, randomFor } from '../../../train/step/random.ts'
 import { ParameterStore } from '../../../train/step/store.ts'
 import { Generator } from './generator.ts'
-import { KeyValueCache } from './key-value-cache.ts'
 import { PredeterminedExperts } from './predetermined-experts.ts'
 import { Prefill } from './prefill.ts'
-import { TokenDecoder, TokenProgram, tokenScratch } from './token-decoder.ts'
+import { TokenDecoder } from './token-decoder.ts'
+import { tokenScratch } from './token-memory.ts'
+import { TokenProgram } from './token-program.ts'
 
 const runtime = await createRuntime({ threads: 1 })
 afterAll(() => runtime.close())
@@ -127,23 +129,25 @@ async function cachedLogits(
   on: Runtime = runtime,
 ): Promise<Float32Array[]> {
   // Another text has the memory in the store.
-  const other = place === 'an arena of its own' ? TokenDecoder.borrow(on, config, store) : null
-  const memory = TokenDecoder.borrow(on, config, store)
-  if (!memory) throw new Error('no memory for a token')
-  const isInStore = store.specs.some(({ name }) => store.parameter(name).arena === memory.arena)
-  expect(isInStore, place).toBe(place === 'the arena of the parameters')
-  const cache = new KeyValueCache(config, (floats) => memory.take(floats))
-  const predetermined = new PredeterminedExperts(config, SEED)
-  const prefill = new Prefill(on, config, store, { cached: true })
   const program = new TokenProgram(on, config, store)
-  const decoder = new TokenDecoder(program, cache, memory)
-  const found = [(await prefill.run(text.slice(0, prompt), predetermined, cache)).slice()]
-  for (let at = prompt; at < text.length; at++)
-    found.push((await decoder.step(text[at] as number, at, predetermined)).slice())
+  const other = place === 'an arena of its own' ? TokenDecoder.open(program, 1) : null
+  const decoder = TokenDecoder.open(program, 1)
+  const [context] = decoder?.cache.contexts ?? []
+  if (!decoder || !context) throw new Error('no memory for a token')
+  const { arena } = context.rows(cacheName(0, 'keys'), 1) as ArenaRange
+  const isInStore = store.specs.some(({ name }) => store.parameter(name).arena === arena)
+  expect(isInStore, place).toBe(place === 'the arena of the parameters')
+  const experts = new PredeterminedExperts(config, SEED)
+  const prefill = new Prefill(on, config, store, { cached: true })
+  const found = [(await prefill.run(text.slice(0, prompt), experts, context)).slice()]
+  for (let at = prompt; at < text.length; at++) {
+    const next = { context: 0, token: text[at] as number, position: at, experts }
+    await decoder.step([next], (_, { logits }) => found.push(logits.slice()))
+  }
   prefill.release()
   decoder.release()
-  program.release()
   other?.release()
+  program.release()
   return found
 }
 

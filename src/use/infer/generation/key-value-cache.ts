@@ -1,27 +1,41 @@
 /**
- * Keys and values of the tokens so far: two tables per layer, with one row per position, [S, KV·d]. A
- * program for fewer positions reads the first rows of the same memory.
+ * Keys and values of the tokens so far: two tables per layer, with one row per position, [C·S, KV·d], the rows of one
+ * context after the other. A program for fewer positions uses the first rows of a context.
  */
 import { attentionColumns, type ModelConfig } from '../../../core/model/config.ts'
 import { cacheName } from '../../../core/model/token/cache.ts'
 import type { ArenaRange } from '../../../engine/contract/arena.ts'
 
-export class KeyValueCache {
-  private readonly tables = new Map<string, ArenaRange>()
-  private readonly width: number
+/** The rows of a context. */
+export interface CachedContext {
+  /** The first `length` rows of the context in the table of a port; undefined for other ports. */
+  rows(port: string, length: number): ArenaRange | undefined
+}
 
-  /** @param allocate Allocates the tables. */
-  constructor(config: ModelConfig, allocate: (floats: number) => ArenaRange) {
+export class KeyValueCache {
+  readonly contexts: readonly CachedContext[]
+  private readonly tables = new Map<string, ArenaRange>()
+
+  /**
+   * @param count Number of contexts.
+   * @param allocate Allocates the tables.
+   */
+  constructor(config: ModelConfig, count: number, allocate: (floats: number) => ArenaRange) {
     const { layers, sequence } = config
-    this.width = attentionColumns(config).keys
+    const width = attentionColumns(config).keys
     for (let layer = 0; layer < layers; layer++)
       for (const kind of ['keys', 'values'] as const)
-        this.tables.set(cacheName(layer, kind), allocate(sequence * this.width))
+        this.tables.set(cacheName(layer, kind), allocate(count * sequence * width))
+    this.contexts = Array.from({ length: count }, (_, context) => ({
+      rows: (port, length) => {
+        const table = this.tables.get(port)
+        return table && { ...table, start: table.start + context * sequence * width, count: length * width }
+      },
+    }))
   }
 
-  /** The first `length` rows of the table of a port; undefined for other ports. */
-  rows(port: string, length: number): ArenaRange | undefined {
-    const table = this.tables.get(port.replace(/\.next$/, ''))
-    return table && { ...table, count: length * this.width }
+  /** The table of a port, before or after a token; undefined for other ports. */
+  table(port: string): ArenaRange | undefined {
+    return this.tables.get(port.replace(/\.next$/, ''))
   }
 }

@@ -16,7 +16,7 @@ import type { Binding, Buffer, Executable, PortMemory, Runtime } from '../../../
 import { inputNameOf, type ModelStore } from '../../../train/step/model-store.ts'
 import type { RouterRows } from '../collected-routes.ts'
 import { QuantizedStore } from '../quantized/quantized-store.ts'
-import type { KeyValueCache } from './key-value-cache.ts'
+import type { CachedContext } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 
 const MIN_LENGTH = 32
@@ -53,8 +53,8 @@ const noDetails: PrefillDetails = { length: 1, routers: [], x_TD: new Float32Arr
 interface Program {
   readonly executable: Executable
   readonly ports: Readonly<Record<string, PortMemory>>
-  /** Bindings by the cache that gets keys and values. */
-  readonly bindings: Map<KeyValueCache | null, Binding>
+  /** Bindings by the context that gets keys and values. */
+  readonly bindings: Map<CachedContext | null, Binding>
   readonly tokens: Int32Array
   readonly position: Int32Array
   /** Experts [T, K] of each routed module, for a random router. */
@@ -91,12 +91,12 @@ export class Prefill {
   /**
    * Runs a prompt. Returns the logits [V] for the token after it.
    * @param tokens 1 to `sequence` ids, at positions 0, 1, ... of the cache.
-   * @param cache Gets the keys and values, if they are kept.
+   * @param context Gets the keys and values, if they are kept.
    */
   async run(
     tokens: readonly number[],
     predetermined: PredeterminedExperts,
-    cache: KeyValueCache | null = null,
+    context: CachedContext | null = null,
   ): Promise<Float32Array> {
     let length = MIN_LENGTH
     while (length < tokens.length) length *= 2
@@ -109,7 +109,7 @@ export class Prefill {
       for (let t = 0; t < program.tokens.length; t++)
         predetermined.choose(layer, tokens[t] ?? 0, t, choices_TK.subarray(t * choices, (t + 1) * choices), module)
     }
-    await this.bindingOf(program, cache).run()
+    await this.bindingOf(program, context).run()
     this.details = program.details
     return this.logits
   }
@@ -122,15 +122,15 @@ export class Prefill {
     this.programs.clear()
   }
 
-  private bindingOf({ bindings, executable, ports, tokens }: Program, cache: KeyValueCache | null): Binding {
-    const bound = bindings.get(cache)
+  private bindingOf({ bindings, executable, ports, tokens }: Program, context: CachedContext | null): Binding {
+    const bound = bindings.get(context)
     if (bound) return bound
     const tables = executable.model.outputs.flatMap(({ name }) => {
-      const rows = cache?.rows(name, tokens.length)
+      const rows = context?.rows(name, tokens.length)
       return rows ? [[name, rows] as const] : []
     })
     const binding = executable.bind({ ...ports, ...Object.fromEntries(tables) })
-    bindings.set(cache, binding)
+    bindings.set(context, binding)
     return binding
   }
 

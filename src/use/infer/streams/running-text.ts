@@ -1,8 +1,8 @@
-/** A text that is being written in turns with others: each turn computes one token. */
+/** A text that is being written together with others: each turn computes one token. */
 import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
 import { CollectedRoutes } from '../collected-routes.ts'
 import { keptOf } from '../continue-text.ts'
-import type { Contexts } from '../generation/contexts.ts'
+import type { Contexts, TextInContext } from '../generation/contexts.ts'
 import { TextState } from '../generation/text-state.ts'
 import { WrittenText } from '../written-text.ts'
 import type { Answer } from './answer.ts'
@@ -57,6 +57,11 @@ export class RunningText {
     return pending.kind === 'context' ? pending.tokens.length : 1
   }
 
+  /** What the next turn computes in a context, which no other text uses, if it does not read a context. */
+  inContext(context: number): TextInContext {
+    return { context, text: this.state, routes: this.routes }
+  }
+
   /** Computes the next token in a context, which no other text uses. */
   async advance(context: number): Promise<void> {
     const { request, routes, contexts, state } = this
@@ -68,9 +73,16 @@ export class RunningText {
       rated.push(rate(logits, vocabulary, request.prompt[position + 1] as number, request.top ?? 0))
     const onLogits = isPrompt && request.ratesPrompt ? ratePrompt : undefined
     const logits = await contexts.compute(context, state, { routes, onLogits })
-    if (this.step === 'last token') return this.end()
     if (onLogits) this.answer.push({ kind: 'prompt', index: this.index, tokens: rated })
-    if (request.tokens === 0) return this.end()
+    this.take(logits)
+  }
+
+  /** Takes what a turn has computed: the logits [V] for the next token. */
+  take(logits: Float32Array): void {
+    if (this.step === 'last token' || this.request.tokens === 0) {
+      this.end()
+      return
+    }
     this.step = 'text'
     this.write(logits)
   }

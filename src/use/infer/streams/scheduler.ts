@@ -1,10 +1,9 @@
 /**
- * Writes several texts in turns: each place has a text, and a token of each is computed in a round. Texts that have no
- * place wait in a queue.
+ * Writes several texts together: each place has a text, and in a round the next tokens of all of them are computed at
+ * once. Texts that have no place wait in a queue.
  *
  * A text depends on its request alone: it has a context and random numbers of its own, so it is the same text whatever
- * is written beside it. Texts of a round share no computation yet. When rows of several texts are computed in one step,
- * that step replaces the inner loop of {@link Scheduler.round}, and nothing else here.
+ * is written beside it.
  */
 import { nextTurn } from '../../../core/next-turn.ts'
 import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
@@ -23,7 +22,7 @@ export interface SchedulerOptions {
   /** Number of texts that may wait. A request is accepted as a whole while there are fewer. */
   readonly queue: number
   readonly turn?: Turn
-  /** Called after each computation of a text. */
+  /** Called after each computation of one text or of several. */
   readonly onComputed?: (computed: { readonly read: number; readonly written: number; readonly ms: number }) => void
   readonly patienceMs?: number
 }
@@ -126,33 +125,66 @@ export class Scheduler {
     }
   }
 
-  /** Computes a token of each text. Returns whether there was one. */
+  /** Computes the next token of each text, and reads one context. Returns whether there was anything to compute. */
   private async round(): Promise<boolean> {
-    let computed = false
-    let hasRead = false
-    for (const [place, text] of this.places.entries()) {
-      if (!text || text.isOver || !text.answer.hasRoom) continue
-      // A prompt takes long: the others wait for one of them at most.
-      if (text.readsContext && hasRead) continue
-      hasRead ||= text.readsContext
-      computed = true
-      await this.compute(text, place)
-    }
-    return computed
+    const ready = this.places.flatMap((text, place) =>
+      text && !text.isOver && text.answer.hasRoom ? [{ text, place }] : [],
+    )
+    // A prompt takes long: the others wait for one of them at most.
+    const reader = ready.find(({ text }) => text.readsContext)
+    const writers = ready.filter(({ text }) => !text.readsContext)
+    if (writers.length > 0) await this.write(writers)
+    if (reader && !reader.text.isOver) await this.read(reader)
+    return ready.length > 0
   }
 
-  private async compute(text: RunningText, place: number): Promise<void> {
-    const { turn = (work) => work(), onComputed } = this.options
-    const [read, before] = [text.readsContext ? text.pendingTokens : 0, text.computed]
+  private async read({ text, place }: Placed): Promise<void> {
+    const [read, before] = [text.pendingTokens, text.computed]
     try {
-      const ms = await turn(async () => {
-        const began = performance.now()
+      const ms = await this.timed(async () => {
         if (!text.isOver) await text.advance(place)
-        return performance.now() - began
       })
-      onComputed?.({ read, written: text.computed - before, ms })
+      this.options.onComputed?.({ read, written: text.computed - before, ms })
     } catch (error) {
       text.answer.fail(error)
     }
   }
+
+  private async write(placed: readonly Placed[]): Promise<void> {
+    let written = 0
+    try {
+      const ms = await this.timed(async () => {
+        const left = placed.filter(({ text }) => !text.isOver)
+        const texts = left.map(({ text, place }) => text.inContext(place))
+        await this.contexts.computeTokens(texts, (i, logits) => {
+          const { text } = left[i] as Placed
+          const before = text.computed
+          try {
+            text.take(logits)
+          } catch (error) {
+            text.answer.fail(error)
+          }
+          written += text.computed - before
+        })
+      })
+      this.options.onComputed?.({ read: 0, written, ms })
+    } catch (error) {
+      for (const { text } of placed) text.answer.fail(error)
+    }
+  }
+
+  /** Runs work when the processor is free for it. Returns its duration in ms. */
+  private timed(work: () => Promise<void>): Promise<number> {
+    const { turn = (work) => work() } = this.options
+    return turn(async () => {
+      const began = performance.now()
+      await work()
+      return performance.now() - began
+    })
+  }
+}
+
+interface Placed {
+  readonly text: RunningText
+  readonly place: number
 }

@@ -1,6 +1,6 @@
 /**
- * Matrices in any memory. WASM functions reach one memory, so the functions of the memory of the matrix compute, and a
- * row and its results are copied there and back: they are small beside the matrix.
+ * Matrices in any memory. WASM functions reach one memory, so the functions of the memory of the matrix compute, and rows
+ * and their results are copied there and back: they are small beside the matrix.
  */
 import { RuntimeError } from '../../../contract/runtime.ts'
 import type { OpFunctions } from '../../wasm/module.ts'
@@ -14,38 +14,69 @@ const padded = (floats: number): number => Math.ceil(floats / LINE) * LINE
 export const memoryOf = ({ memories }: KernelThread, { memory }: KernelTensor): KernelMemory =>
   memories[memory] as KernelMemory
 
-/** Bytes of scratch memory beside a matrix, for {@link multiplyRow}. */
-export const bytesBeside = (inner: number, columns: number): number => 4 * (padded(inner) + padded(columns))
-
-export interface Row {
-  /** Byte offset in the memory of the program. */
-  readonly offset: number
-  readonly count: number
+/** Where rows and their results are: the byte offset of each row, and of each result, and their numbers of floats. */
+export interface Rows {
+  readonly x: readonly number[]
+  readonly y: readonly number[]
+  readonly inner: number
+  readonly columns: number
 }
 
+/** Bytes of scratch memory beside a matrix, for {@link multiplyRows} with `rows` rows. */
+export const bytesBeside = (rows: number, inner: number, columns: number): number =>
+  4 * rows * (padded(inner) + padded(columns)) + bytesOfPlaces(rows)
+
+/** Bytes of a table with two addresses for each row. */
+export const bytesOfPlaces = (rows: number): number => 4 * padded(2 * rows)
+
 /**
- * Computes a row of results of a matrix and a row x, by functions of the memory of the matrix, which add to zeros.
- * @param product Given byte offsets of x and of the results in that memory.
+ * Computes results of a matrix and rows, by functions of the memory of the matrix, which add to zeros.
+ * @param product Given byte offsets in that memory.
  */
-export function multiplyRow(
+export function multiplyRows(
   thread: KernelThread,
   matrix: KernelTensor,
-  x: Row,
-  y: Row,
-  product: (functions: OpFunctions, x: number, y: number) => void,
+  rows: Rows,
+  product: (functions: OpFunctions, x: readonly number[], y: readonly number[]) => void,
 ): void {
   const { floats } = thread
-  const [from, to] = [x.offset / 4, y.offset / 4]
+  const { inner, columns } = rows
   if (matrix.memory === 0) {
-    floats.fill(0, to, to + y.count)
-    product(thread.functions, x.offset, y.offset)
+    for (const to of rows.y) floats.fill(0, to / 4, to / 4 + columns)
+    product(thread.functions, rows.x, rows.y)
     return
   }
   const { functions, floats: beside, scratch } = memoryOf(thread, matrix)
   if (scratch === null) throw new RuntimeError('internal: no scratch memory beside a matrix')
-  const results = scratch / 4 + padded(x.count)
-  beside.set(floats.subarray(from, from + x.count), scratch / 4)
-  beside.fill(0, results, results + y.count)
-  product(functions, scratch, 4 * results)
-  floats.set(beside.subarray(results, results + y.count), to)
+  const first = scratch + bytesOfPlaces(rows.x.length)
+  const each = 4 * (padded(inner) + padded(columns))
+  const x = rows.x.map((_, r) => first + r * each)
+  const y = x.map((offset) => offset + 4 * padded(inner))
+  for (const [r, to] of x.entries()) {
+    const from = (rows.x[r] as number) / 4
+    beside.set(floats.subarray(from, from + inner), to / 4)
+    beside.fill(0, to / 4 + padded(inner), to / 4 + padded(inner) + columns)
+  }
+  product(functions, x, y)
+  for (const [r, to] of rows.y.entries()) {
+    const from = (y[r] as number) / 4
+    floats.set(beside.subarray(from, from + columns), to / 4)
+  }
+}
+
+/**
+ * Adds x·w to the results of rows, for a matrix w [inner, columns] at a byte offset in the memory of its tensor. The table
+ * of their places is at the start of the scratch memory: {@link bytesOfPlaces} bytes.
+ */
+export function addProducts(thread: KernelThread, matrix: KernelTensor, w: number, rows: Rows): void {
+  multiplyRows(thread, matrix, rows, (functions, x, y) => {
+    const { floats, scratch } =
+      matrix.memory === 0 ? { floats: thread.floats, scratch: thread.scratch.offset } : memoryOf(thread, matrix)
+    const places = new Int32Array(floats.buffer, scratch as number, 2 * x.length)
+    for (let r = 0; r < x.length; r++) {
+      places[2 * r] = x[r] as number
+      places[2 * r + 1] = y[r] as number
+    }
+    functions.rowsTimes(scratch as number, x.length, w, rows.inner, rows.columns)
+  })
 }

@@ -1,28 +1,42 @@
 /**
- * Products of a row and a matrix, for the tokens of a generated text. Each float of the matrix is read once, so
+ * Products of a few rows and a matrix, for the next tokens of generated texts. Each float of the matrix is read once, so
  * these loops must be as fast as memory. A core reads four distant streams more than twice as fast as one. So rows
  * are taken from four parts of the matrix in turn, and the sums stay in the L1 cache.
  *
- * The order of the additions depends only on the shape.
+ * The order of the additions of a row depends only on the shape of the matrix, not on the other rows.
  */
 import { touch } from './row'
 
-/** out += x·w of x [rows] and w [rows, columns], whose rows are `stride` floats apart. */
-export function rowTimes(x: usize, w: usize, out: usize, rows: u32, columns: u32, stride: u32): void {
-  const step: usize = stride * 4
+/** Columns of a matrix that stay in the L1 cache while all rows are multiplied with them, a multiple of 16. */
+const TILE: u32 = 512
+
+/**
+ * out += x·w for `count` rows x [rows] and w [rows, columns]. The table `places` has the address of x and of out for
+ * each row, u32.
+ */
+export function rowsTimes(places: usize, count: u32, w: usize, rows: u32, columns: u32): void {
+  const step: usize = columns * 4
   const part: u32 = rows / 4
   const far: usize = <usize>part * step
   const next: usize = <usize>part * 4
+  const end: usize = places + <usize>count * 8
+  let at: usize = 0
   for (let left = part; left > 0; left--) {
-    addFour(x, next, w, far, out, columns)
-    x += 4
+    for (let from: u32 = 0; from < columns; from += TILE) {
+      const width = min(TILE, columns - from)
+      const tile: usize = <usize>from * 4
+      for (let place = places; place < end; place += 8)
+        addFour(<usize>load<u32>(place) + at, next, w + tile, far, <usize>load<u32>(place, 4) + tile, width)
+    }
+    at += 4
     w += step
   }
-  x += 3 * next
+  at += 3 * next
   w += 3 * far
   for (let left: u32 = rows - 4 * part; left > 0; left--) {
-    addTimes(out, w, load<f32>(x), columns)
-    x += 4
+    for (let place = places; place < end; place += 8)
+      addTimes(<usize>load<u32>(place, 4), w, load<f32>(<usize>load<u32>(place) + at), columns)
+    at += 4
     w += step
   }
 }

@@ -73,14 +73,15 @@ function callOf(given: Case, position: number, isInPlace: boolean) {
   const angle = (f: (x: number) => number) => drawn([1, size / 2], () => Math.fround(f(3 * random())))
   const [cos, sin] = [angle(Math.cos), angle(Math.sin)]
   const at = { dtype: 'int32' as const, shape: [1], data: Float64Array.of(position) }
+  const context = { dtype: 'int32' as const, shape: [1], data: Float64Array.of(0) }
   const result = (shape: readonly number[]) => ({ dtype: 'float32' as const, shape })
   const qkv = drawn([1, heads * size + 2 * width])
   const [keys, values] = [cache(), cache()]
   const after = () => result([sequence, width])
   const caches = isInPlace ? { newKeys: keys, newValues: values } : { newKeys: after(), newValues: after() }
   return {
-    attributes: { heads, window, scale: { float: size ** -0.5 } },
-    inputs: { qkv, position: at, keys, values, ...(rotary && { cos, sin }) },
+    attributes: { heads, sequence, window, scale: { float: size ** -0.5 } },
+    inputs: { qkv, position: at, context, keys, values, ...(rotary && { cos, sin }) },
     outputs: { y: result([1, heads * size]), ...caches },
   }
 }

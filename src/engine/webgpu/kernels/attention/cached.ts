@@ -1,9 +1,10 @@
 /**
- * Attention of one token over a cache of keys and values, as in Flash-Decoding (Dao et al. 2023): the heads of a single
+ * Attention of the next tokens of a few texts over a cache of keys and values, as in Flash-Decoding (Dao et al. 2023): the heads of a single
  * query are too few to fill a GPU, so workgroups share the keys of a head. Each workgroup computes the softmax and the
  * sum of its part of the keys, relative to its own maximum, and a second dispatch merges the parts.
  *
- * Both dispatches take the token's own key and value from qkv, so its row of the cache is written, never read. If the
+ * Both dispatches take a token's own key and value from qkv, so its row of the cache is written, never read. No two texts
+ * have the same context. If the
  * caches before and after are the same memory, nothing else is written.
  */
 import * as declared from '../../../../core/graph/kernels/attention.ts'
@@ -30,22 +31,24 @@ type CachedCall = ReturnType<typeof cachedCall>
 
 /** A call: its shape, and its operands as they are bound. */
 function cachedCall({ attributes, inputs, outputs }: KernelCall<typeof declared.attendCached>) {
-  const { heads, window, scale } = attributes
-  const { qkv, position, keys, values, cos, sin } = inputs
+  const { heads, sequence, window, scale } = attributes
+  const { qkv, position, context, keys, values, cos, sin } = inputs
   const { y, newKeys, newValues } = outputs
-  const [sequence, keyWidth] = [dim(keys.shape, 0), dim(keys.shape, 1)]
+  const [texts, keyWidth] = [dim(qkv.shape, 0), dim(keys.shape, 1)]
   const size = (dim(qkv.shape, -1) - 2 * keyWidth) / heads
   const [keyHeads, rotary] = [keyWidth / size, cos !== undefined]
   const shape = checkedShape({ batch: 1, sequence, heads, keyHeads, size, scale: scale.float, rotary })
   const parts = Math.ceil(sequence / PART)
   // The vectors of a part are the slots of its sum, then one vector with its maximum and the sum of its weights.
-  const partials = scratch('float32', [heads, parts, 4 * (slotsOf(shape) + 1)])
+  const partials = scratch('float32', [texts, heads, parts, 4 * (slotsOf(shape) + 1)])
   return {
     shape,
     window,
+    texts,
     parts,
     partials: { of: partials, as: 'vec4<f32>' },
     position,
+    context,
     qkv: arrayOfHeads(shape, qkv),
     keys: arrayOfHeads(shape, keys),
     values: arrayOfHeads(shape, values),
@@ -57,51 +60,56 @@ function cachedCall({ attributes, inputs, outputs }: KernelCall<typeof declared.
   } as const
 }
 
-const constants = ({ shape, window, parts }: CachedCall): string => `${headConstants(shape)}
+const constants = ({ shape, window, parts }: CachedCall, context: string): string => `${headConstants(shape)}
 const INVOCATIONS = ${INVOCATIONS}u;
 const PART = ${PART}u;
 const PARTS = ${parts}u;
 const LANES = INVOCATIONS / PART;
 // Rows of slots that invocations read at once.
 const GROUPS = INVOCATIONS / SLOTS;
+// The first row of the context of a text in the caches.
+fn first_row(text: u32) -> u32 { return u32(${context}[text]) * SEQUENCE; }
 // The first position that a token sees.
 fn first_seen(token: u32) -> u32 { return ${window < shape.sequence ? `max(token + 1u, ${window}u) - ${window}u` : '0u'}; }
 var<workgroup> sums: array<vec4<f32>, INVOCATIONS>;
 // Maximum and sum of weights.
 var<workgroup> totals: array<vec2<f32>, INVOCATIONS>;`
 
-/** Writes the keys and the partial results. A workgroup is a part of a head. */
+/** Writes the keys and the partial results. A workgroup is a part of a head of a text. */
 function attendParts(call: CachedCall): Dispatch {
-  const { shape, parts, qkv, position, keys, values, cos, sin, newKeys, partials } = call
-  const count = shape.heads * parts
+  const { shape, texts, parts, qkv, position, context, keys, values, cos, sin, newKeys, partials } = call
+  const count = texts * shape.heads * parts
   return dispatchOf({
     name: 'attend-cached',
-    operands: { qkv, position, keys, values, cos, sin, newKeys, partials },
+    operands: { qkv, position, context, keys, values, cos, sin, newKeys, partials },
     workgroups: rowsOf(count),
     code(arrays) {
       const { position, partials } = arrays
       const moves = arrays.keys !== arrays.newKeys
-      return `${constants(call)}
+      return `${constants(call, arrays.context)}
 ${readerOf(shape, 'qkv', { floats: qkv, array: arrays.qkv, stride: 'QKV_WIDTH' })}
 ${readerOf(shape, 'keys', { floats: keys, array: arrays.keys, stride: 'KEY_WIDTH' })}
 ${readerOf(shape, 'values', { floats: values, array: arrays.values, stride: 'KEY_WIDTH' })}
-${rotationOf(shape, arrays)}
+${rotationOf(shape, arrays, `${texts}u`)}
 ${writerOf(shape, 'keys', { floats: newKeys, array: arrays.newKeys, stride: 'KEY_WIDTH' })}
 var<workgroup> query: array<vec4<f32>, SLOTS>;
 var<workgroup> token_key: array<vec4<f32>, SLOTS>;
 var<workgroup> products: array<f32, INVOCATIONS>;
 var<workgroup> scores: array<f32, PART>;
 ${workgroupMain(count, INVOCATIONS)} {
-  let head = row / PARTS;
+  let text = row / (HEADS * PARTS);
+  let head = row / PARTS % HEADS;
   let key_base = head / SHARED * SIZE;
   // Heads of queries that share a head of keys have the same parts of it: one of them writes.
   let writes = head % SHARED == 0u;
   let first = row % PARTS * PART;
-  let token = u32(${position}[0]);
+  let token = u32(${position}[text]);
+  let qkv_base = text * QKV_WIDTH;
+  let cache_base = first_row(text) * KEY_WIDTH + key_base;
   let start = first_seen(token);
   if (local < PAIRS) {
-    let q = rotated(qkv_pair(head * SIZE, 0u, local), 0u, local);
-    let k = rotated(qkv_pair(WIDTH + key_base, 0u, local), 0u, local);
+    let q = rotated(qkv_pair(qkv_base + head * SIZE, 0u, local), text, local);
+    let k = rotated(qkv_pair(qkv_base + WIDTH + key_base, 0u, local), text, local);
     query[2u * local] = SCALE * LOG2_E * q[0];
     query[2u * local + 1u] = SCALE * LOG2_E * q[1];
     token_key[2u * local] = k[0];
@@ -114,8 +122,8 @@ ${workgroupMain(count, INVOCATIONS)} {
   var product = 0.0;
   for (var slot = local % LANES; slot < SLOTS; slot += LANES) {
     var k = token_key[slot];
-    if (${moves ? 'key != token' : 'key >= start && key < token'}) { k = keys_slot(key_base, key, slot); }
-    if (writes${moves ? '' : ' && key == token'}) { write_keys(key_base, key, slot, k); }
+    if (${moves ? 'key != token' : 'key >= start && key < token'}) { k = keys_slot(cache_base, key, slot); }
+    if (writes${moves ? '' : ' && key == token'}) { write_keys(cache_base, key, slot, k); }
     product += dot(query[slot], k);
   }
   products[local] = product;
@@ -138,9 +146,9 @@ ${workgroupMain(count, INVOCATIONS)} {
     let weight = exp2(scores[i] - maximum);
     total += weight;
     if (first + i == token) {
-      sum += weight * qkv_slot(WIDTH + KEY_WIDTH + key_base, 0u, slot);
+      sum += weight * qkv_slot(qkv_base + WIDTH + KEY_WIDTH + key_base, 0u, slot);
     } else {
-      sum += weight * values_slot(key_base, first + i, slot);
+      sum += weight * values_slot(cache_base, first + i, slot);
     }
   }
   sums[local] = sum;
@@ -159,27 +167,30 @@ ${workgroupMain(count, INVOCATIONS)} {
   })
 }
 
-/** Writes y and the values. A workgroup is a head. */
+/** Writes y and the values. A workgroup is a head of a text. */
 function mergeParts(call: CachedCall): Dispatch {
-  const { shape, qkv, position, values, partials, y, newValues } = call
+  const { shape, texts, qkv, position, context, values, partials, y, newValues } = call
   return dispatchOf({
     name: 'attend-cached merge',
-    operands: { qkv, position, values, partials, y, newValues },
-    workgroups: rowsOf(shape.heads),
+    operands: { qkv, position, context, values, partials, y, newValues },
+    workgroups: rowsOf(texts * shape.heads),
     code(arrays) {
       const moveOthers = `
   for (var i = local; writes && i < SEQUENCE * SLOTS; i += INVOCATIONS) {
-    if (i / SLOTS != token) { write_values(key_base, i / SLOTS, i % SLOTS, values_slot(key_base, i / SLOTS, i % SLOTS)); }
+    if (i / SLOTS != token) { write_values(cache_base, i / SLOTS, i % SLOTS, values_slot(cache_base, i / SLOTS, i % SLOTS)); }
   }`
-      return `${constants(call)}
+      return `${constants(call, arrays.context)}
 ${readerOf(shape, 'qkv', { floats: qkv, array: arrays.qkv, stride: 'QKV_WIDTH' })}
 ${readerOf(shape, 'values', { floats: values, array: arrays.values, stride: 'KEY_WIDTH' })}
 ${writerOf(shape, 'values', { floats: newValues, array: arrays.newValues, stride: 'KEY_WIDTH' })}
 ${writerOf(shape, 'y', { floats: y, array: arrays.y, stride: 'WIDTH' })}
-${workgroupMain(shape.heads, INVOCATIONS)} {
-  let key_base = row / SHARED * SIZE;
-  let writes = row % SHARED == 0u;
-  let token = u32(${arrays.position}[0]);
+${workgroupMain(texts * shape.heads, INVOCATIONS)} {
+  let text = row / HEADS;
+  let head = row % HEADS;
+  let key_base = head / SHARED * SIZE;
+  let writes = head % SHARED == 0u;
+  let token = u32(${arrays.position}[text]);
+  let cache_base = first_row(text) * KEY_WIDTH + key_base;
   let slot = local % SLOTS;
   var sum = vec4<f32>();
   var total = vec2<f32>(${NO_MAXIMUM}, 0.0);
@@ -206,8 +217,9 @@ ${workgroupMain(shape.heads, INVOCATIONS)} {
       sum += factor * sums[other];
       weight += factor * totals[other][1];
     }
-    write_y(row * SIZE, 0u, local, sum / weight);
-    if (writes) { write_values(key_base, token, local, qkv_slot(WIDTH + KEY_WIDTH + key_base, 0u, local)); }
+    write_y(text * WIDTH + head * SIZE, 0u, local, sum / weight);
+    let qkv_base = text * QKV_WIDTH;
+    if (writes) { write_values(cache_base, token, local, qkv_slot(qkv_base + WIDTH + KEY_WIDTH + key_base, 0u, local)); }
   }${arrays.values === arrays.newValues ? '' : moveOthers}
 }`
     },

@@ -121,7 +121,7 @@ fn write_${name}(base: u32, position: u32, slot: u32, value: vec4<f32>) {
 }`
 }
 
-/** Rotary tables float32 [S, d/2]. Names are empty if there are no tables. */
+/** Rotary tables float32, [S, d/2] or with another number of rows. Names are empty if there are no tables. */
 interface Tables {
   readonly cos: string
   readonly sin: string
@@ -131,15 +131,16 @@ interface Tables {
  * Functions `rotated`, which rotates a pair at a position (Su et al. 2021, RoFormer, eq. 34, with half-split columns),
  * and `rotated_back`, which returns a slot of the pair rotated by the opposite angle, from the slot and its partner.
  * Without tables both return their first argument.
+ * @param rows (in WGSL) Number of rows of the tables.
  */
-export const rotationOf = (shape: HeadShape, { cos, sin }: Tables): string => {
+export const rotationOf = (shape: HeadShape, { cos, sin }: Tables, rows = 'SEQUENCE'): string => {
   if (!shape.rotary)
     return `
 fn rotated(x: mat2x4<f32>, position: u32, pair: u32) -> mat2x4<f32> { return x; }
 fn rotated_back(x: vec4<f32>, partner: vec4<f32>, position: u32, slot: u32) -> vec4<f32> { return x; }`
   const table = (name: string, array: string) => `
 fn ${name}_at(position: u32, pair: u32) -> vec4<f32> {
-  if (position >= SEQUENCE || pair >= PAIRS) { return vec4<f32>(); }
+  if (position >= ${rows} || pair >= PAIRS) { return vec4<f32>(); }
   let at = position * (SIZE / 2u) + 4u * pair;${readVector(shape, (element) => element, array, 'columns_in(2u * pair)')}
 }`
   return `${table('cos', cos)}${table('sin', sin)}

@@ -1,5 +1,6 @@
-/** The router's choice for a single token, by the rules of src/core/model/routing/routers.ts. */
+/** The router's choices for the next tokens of a few texts, by the rules of src/core/model/routing/routers.ts. */
 import * as declared from '../../../../core/graph/kernels/token.ts'
+import { dim } from '../../../../core/graph/shape.ts'
 import { implement, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { COMES_FIRST, FLOAT_KEY } from '../order/sort-block.ts'
@@ -11,7 +12,7 @@ type Rule = declared.ChoiceAttributes
 const isLimited = ({ groups, groupsPerToken }: Rule): boolean => groupsPerToken < groups
 
 /**
- * A workgroup chooses for a prototype, in k rounds: each round finds the best of the experts that come after the last
+ * A workgroup chooses for a text and a prototype, in k rounds: each round finds the best of the experts that come after the last
  * choice.
  */
 export const chooseExperts = implement(declared.chooseExperts, {
@@ -19,11 +20,13 @@ export const chooseExperts = implement(declared.chooseExperts, {
     if (experts.size === 0) return []
     const { prototypes, k, after, sigmoid, renormalize, scale } = rule
     const hasMass = !after && !sigmoid
-    const width = logits.size / prototypes
+    const count = dim(logits.shape, -1)
+    const width = count / prototypes
+    const choosers = dim(logits.shape, 0) * prototypes
     const choose = dispatchOf({
       name: 'choose-experts',
       operands: { logits, experts, gates, bias },
-      workgroups: rowsOf(prototypes),
+      workgroups: rowsOf(choosers),
       code: ({ logits, experts, gates, bias }) => `
 ${MASS}
 ${FLOAT_KEY}
@@ -35,7 +38,7 @@ fn better_of(a: Best, b: Best) -> Best {
 }
 ${reduction({ name: 'best_of_all', type: 'Best', lanes: WORKGROUP, merge: (a, b) => `better_of(${a}, ${b})` })}
 ${hasMass ? reduction({ name: 'mass_of_all', type: 'Mass', lanes: WORKGROUP, merge: (a, b) => `mass_of(${a}, ${b})` }) : ''}
-${workgroupMain(prototypes)} {
+${workgroupMain(choosers)} {
   let first = row * ${width}u;
   var mass = no_mass();
   ${hasMass ? massOfAll(width) : ''}
@@ -45,7 +48,7 @@ ${workgroupMain(prototypes)} {
   var total = ${renormalize ? (sigmoid ? '1e-20' : '0.0') : '1.0'};
   ${renormalize ? `for (var i = 0u; i < ${k}u; i++) { total += score(first + chosen[i], mass); }` : ''}
   for (var i = local; i < ${k}u; i += ${WORKGROUP}u) {
-    ${experts}[row * ${k}u + i] = i32(first + chosen[i]);
+    ${experts}[row * ${k}u + i] = i32(row % ${prototypes}u * ${width}u + chosen[i]);
     ${gates}[row * ${k}u + i] = score(first + chosen[i], mass) / total * ${scale.float};
   }
 }
@@ -61,7 +64,7 @@ fn score(expert: u32, mass: Mass) -> f32 {
 // The score by which an expert is chosen. A softmax does not change the order of logits.
 fn preference(expert: u32, mass: Mass) -> f32 {
   let value = ${after || (hasMass && !bias && !isLimited(rule)) ? 'logit(expert)' : 'score(expert, mass)'};
-  return value${bias ? ` + ${bias}[expert]` : ''};
+  return value${bias ? ` + ${bias}[expert % ${count}u]` : ''};
 }
 `,
     })

@@ -9,10 +9,11 @@ import { generationConfig } from '../../../../train/step/capacity-rules.ts'
 import { randomFor } from '../../../../train/step/random.ts'
 import { ParameterStore } from '../../../../train/step/store.ts'
 import { ContextDecoder } from '../../generation/context-decoder.ts'
-import { KeyValueCache } from '../../generation/key-value-cache.ts'
 import { PredeterminedExperts } from '../../generation/predetermined-experts.ts'
 import { Prefill } from '../../generation/prefill.ts'
-import { TokenDecoder, TokenProgram, tokenScratch } from '../../generation/token-decoder.ts'
+import { TokenDecoder } from '../../generation/token-decoder.ts'
+import { tokenScratch } from '../../generation/token-memory.ts'
+import { TokenProgram } from '../../generation/token-program.ts'
 import type { LiveModel } from '../../live-model.ts'
 import { type Scorable, scorable } from '../scorable.ts'
 import { type ScoreOptions, scoreItems, type TextScore } from '../score.ts'
@@ -105,24 +106,25 @@ export function expectNear(
  */
 export async function bySteps({ runtime, config, store }: Model, ids: readonly number[], offset = 0) {
   const model = generationConfig(config.model)
-  const memory = TokenDecoder.borrow(runtime, model, store)
   const program = new TokenProgram(runtime, model, store)
   const prefill = new Prefill(runtime, model, store)
-  const decoder = memory
-    ? new TokenDecoder(program, new KeyValueCache(model, (floats) => memory.take(floats)), memory)
-    : new ContextDecoder(prefill)
+  const decoder = TokenDecoder.open(program, 1)
+  const uncached = new ContextDecoder(prefill)
   const experts = new PredeterminedExperts(model, config.train.seed)
   experts.offset = offset
   const found: { readonly logProbability: number; readonly greedy: boolean; readonly likeliest: number }[] = []
   for (const [t, id] of ids.slice(0, -1).entries()) {
-    const logits = [...(await decoder.step(id, t, experts))]
+    const logits: number[] = []
+    const next = { context: 0, token: id, position: t, experts }
+    if (decoder) await decoder.step([next], (_, result) => logits.push(...result.logits))
+    else logits.push(...(await uncached.step(id, t, experts)))
     const largest = Math.max(...logits)
     const target = logits[ids[t + 1] as number] as number
     const mass = logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0)
     const logProbability = target - largest - Math.log(mass)
     found.push({ logProbability, greedy: target === largest, likeliest: logits.indexOf(largest) })
   }
-  decoder.release()
+  decoder?.release()
   program.release()
   prefill.release()
   return found

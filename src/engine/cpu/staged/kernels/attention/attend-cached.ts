@@ -1,4 +1,4 @@
-/** Attention of a single token over the key-value cache. */
+/** Attention of the next tokens of a few texts over the key-value cache. */
 import * as declared from '../../../../../core/graph/kernels/attention.ts'
 import { implement, type KernelCall, type KernelTensor } from '../../contract.ts'
 import { bandsOf } from '../matmul.ts'
@@ -9,9 +9,9 @@ const LINE = 16
 const padded = (floats: number): number => Math.ceil(floats / LINE) * LINE
 
 /**
- * A task is a band of heads, so that long runs of a row of the cache are read at once. Tasks that share a head of keys
- * may run at the same time: the task with the first of its heads of queries writes the position's row of the caches,
- * and no task reads that row.
+ * A task is a band of heads of a text, so that long runs of a row of the cache are read at once. Tasks that share a head
+ * of keys may run at the same time: the task with the first of its heads of queries writes the position's row of the
+ * caches, and no task reads that row. No two texts have the same context.
  */
 export const attendCached = implement(declared.attendCached, {
   provider: 'WASM',
@@ -21,64 +21,71 @@ export const attendCached = implement(declared.attendCached, {
   },
 
   prepare(call, { floats, integers, functions, scratch, threads }) {
-    const { qkv, position, keys, values, cos, sin } = call.inputs
+    const { qkv, position, context, keys, values, cos, sin } = call.inputs
     const { y, newKeys, newValues } = call.outputs
     const { heads, size, perKey, width, positions, bands } = shapeOf(call, threads)
-    const { window, scale } = call.attributes
+    const { window, scale, sequence } = call.attributes
+    const texts = qkv.shape[0] as number
     const scoreStride = padded(positions)
 
-    /** Rotates and scales a head of queries or keys. Offsets are in bytes. */
-    const rotate = (from: number, to: number, factor: number) => {
-      if (cos && sin)
-        functions.rotateHeads(from, 4, 0, 0, to, 4, 0, 0, 1, 1, size / 2, cos.offset, sin.offset, factor, 1)
-      else functions.scaleHeads(from, 4, 0, 0, to, 4, 0, 0, 1, 1, size, factor)
+    /** Rotates and scales a head of queries or keys of a text. Offsets are in bytes. */
+    const rotate = (text: number, from: number, to: number, factor: number) => {
+      const angle = (text * size) / 2
+      if (cos && sin) {
+        const [cosAt, sinAt] = [offsetAt(cos, angle), offsetAt(sin, angle)]
+        functions.rotateHeads(from, 4, 0, 0, to, 4, 0, 0, 1, 1, size / 2, cosAt, sinAt, factor, 1)
+      } else functions.scaleHeads(from, 4, 0, 0, to, 4, 0, 0, 1, 1, size, factor)
     }
-    /** Copies a head of keys or values at all other positions, if the output has its own memory. */
-    const copyOthers = (from: KernelTensor, to: KernelTensor, first: number, current: number) => {
+    /** Copies a head of keys or values of the other rows of a context, if the output has its own memory. */
+    const copyOthers = (from: KernelTensor, to: KernelTensor, head: number, context: number, current: number) => {
       if (from.offset === to.offset) return
-      for (let s = 0; s < (from.shape[0] as number); s++)
-        if (s !== current) copy(offsetAt(from, s * width + first), offsetAt(to, s * width + first))
+      for (let row = context * sequence; row < (context + 1) * sequence; row++)
+        if (row !== current) copy(offsetAt(from, row * width + head), offsetAt(to, row * width + head))
     }
     const copy = (from: number, to: number) => {
       floats.copyWithin(to / 4, from / 4, from / 4 + size)
     }
     return {
-      tasks: bands.length,
+      tasks: texts * bands.length,
       run(task) {
-        const current = integers[position.offset / 4] as number
-        const { from, length } = bands[task] as { from: number; length: number }
+        const text = Math.floor(task / bands.length)
+        const { from, length } = bands[task % bands.length] as { from: number; length: number }
+        const current = integers[position.offset / 4 + text] as number
+        const place = integers[context.offset / 4 + text] as number
+        const row = place * sequence + current
+        const own = text * widthOf(qkv)
         const queries = scratch.offset
         const rotatedKeys = queries + 4 * length * padded(size)
         const scores = rotatedKeys + 4 * length * padded(size)
-        const first = Math.max(0, current + 1 - window)
-        const earlier = current - first
+        const earlier = Math.min(current, window - 1)
+        const first = row - earlier
         const [keyOf, scoresOf] = [
           (h: number) => Math.floor((from + h) / perKey),
           (h: number) => scores + 4 * h * scoreStride,
         ]
         for (let h = 0; h < length; h++) {
-          rotate(offsetAt(qkv, (from + h) * size), queries + 4 * h * size, scale.float)
+          rotate(text, offsetAt(qkv, own + (from + h) * size), queries + 4 * h * size, scale.float)
           const shared = keyOf(h) * size
           const key = rotatedKeys + 4 * h * size
-          rotate(offsetAt(qkv, heads * size + shared), key, 1)
+          rotate(text, offsetAt(qkv, own + heads * size + shared), key, 1)
           if ((from + h) % perKey > 0) continue
-          copyOthers(keys, newKeys, shared, current)
-          copyOthers(values, newValues, shared, current)
-          copy(key, offsetAt(newKeys, current * width + shared))
-          copy(offsetAt(qkv, heads * size + width + shared), offsetAt(newValues, current * width + shared))
+          copyOthers(keys, newKeys, shared, place, row)
+          copyOthers(values, newValues, shared, place, row)
+          copy(key, offsetAt(newKeys, row * width + shared))
+          copy(offsetAt(qkv, own + heads * size + width + shared), offsetAt(newValues, row * width + shared))
         }
         const shape = [from, length, size, perKey, width, scoreStride] as const
         functions.cachedScores(queries, offsetAt(keys, first * width), scores, earlier, ...shape)
         for (let h = 0; h < length; h++) {
-          const own = scoresOf(h) + 4 * earlier
-          functions.rowTimesTransposed(queries + 4 * h * size, rotatedKeys + 4 * h * size, own, 1, size, size)
+          const score = scoresOf(h) + 4 * earlier
+          functions.rowTimesTransposed(queries + 4 * h * size, rotatedKeys + 4 * h * size, score, 1, size, size)
           functions.softmaxRow(scoresOf(h), earlier + 1)
         }
-        const to = offsetAt(y, from * size)
+        const to = offsetAt(y, (text * heads + from) * size)
         floats.fill(0, to / 4, to / 4 + length * size)
         functions.cachedValues(scores, offsetAt(values, first * width), to, earlier, ...shape)
         for (let h = 0; h < length; h++) {
-          const value = offsetAt(qkv, heads * size + width + keyOf(h) * size)
+          const value = offsetAt(qkv, own + heads * size + width + keyOf(h) * size)
           functions.addTimes(to + 4 * h * size, value, floats[scoresOf(h) / 4 + earlier] as number, size)
         }
       },
@@ -90,12 +97,12 @@ export const attendCached = implement(declared.attendCached, {
  * Sizes of the heads, and the bands. If there are enough heads of keys for all threads, bands have whole heads of keys.
  */
 function shapeOf(
-  { attributes: { heads }, inputs: { keys }, outputs: { y } }: KernelCall<typeof declared.attendCached>,
+  { attributes: { heads, sequence }, inputs: { keys }, outputs: { y } }: KernelCall<typeof declared.attendCached>,
   threads: number,
 ) {
   const size = widthOf(y) / heads
   const width = widthOf(keys)
   const perKey = (heads * size) / width
   const bands = bandsOf(heads, threads, heads / perKey >= threads ? perKey : 1)
-  return { heads, size, perKey, width, positions: keys.shape[0] as number, bands }
+  return { heads, size, perKey, width, positions: sequence, bands }
 }

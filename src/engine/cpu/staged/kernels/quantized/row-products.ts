@@ -1,13 +1,15 @@
 /**
- * Products of a single token with quantized matrices, which may be in memories of their own.
+ * Products of the next tokens of a few texts with quantized matrices, which may be in memories of their own.
  *
  * A task is a band of whole blocks of columns, so there are no partial sums, and additions and activations follow in the
- * same task. Every task copies the row into the memory of the matrix and, unless weights are bfloat16, rounds it there.
+ * same task. Every task copies its rows into the memory of the matrix and, unless weights are bfloat16, rounds them there.
+ * A block of columns stays in the cache of the core while all rows are multiplied with it.
  */
 import * as declared from '../../../../../core/graph/kernels/quantized.ts'
 import { type Bits, BLOCK, groupRows, groupsOf } from '../../../../../core/graph/quantized-layout.ts'
 import { RuntimeError } from '../../../../contract/runtime.ts'
 import { implement, type KernelMemory, type KernelTensor, type KernelThread } from '../../contract.ts'
+import { choicesFrom } from '../chosen.ts'
 import { memoryOf } from '../reach.ts'
 import { offsetAt, widthOf } from '../rows.ts'
 import { type Band, bandsIn, blockBytes } from './blocks.ts'
@@ -25,24 +27,25 @@ const longest = (columns: number, threads: number): number => {
 /** Bytes of `rows` rows of results of a band, at the start of the scratch memory of the program. */
 const resultBytes = (y: KernelTensor, rows: number, threads: number): number => 4 * rows * longest(widthOf(y), threads)
 
-/**
- * Bytes of scratch memory in the memory of a matrix: the rounded row, a sum for each group, the row, and a row of results
- * of a band.
- */
-const scratchBeside = (bits: Bits, x: KernelTensor, y: KernelTensor, threads: number): number =>
-  roundedBytes(bits, widthOf(x)) + 4 * (groupsOf(bits, widthOf(x)) + widthOf(x) + longest(widthOf(y), threads))
+const rowsOf = ({ shape }: KernelTensor): number => shape[0] as number
 
-/** Products of a row of x with bands of a matrix, in the memory of that matrix. */
+/** Bytes of a row in the memory of a matrix, in whole cache lines: the rounded row, a sum for each group, and the row. */
+const rowBytes = (bits: Bits, inner: number): number =>
+  64 * Math.ceil((roundedBytes(bits, inner) + 4 * (groupsOf(bits, inner) + inner)) / 64)
+
+/** Bytes of scratch memory in the memory of a matrix: `rows` rows, and as many rows of results of a band. */
+const scratchBeside = (bits: Bits, rows: number, x: KernelTensor, y: KernelTensor, threads: number): number =>
+  rows * (rowBytes(bits, widthOf(x)) + 4 * longest(widthOf(y), threads))
+
+/** Products of rows of x with bands of a matrix, in the memory of that matrix. */
 class BandProduct {
   private readonly thread: KernelThread
   private readonly memory: KernelMemory
   private readonly bits: Bits
   private readonly inner: number
-  /** Byte offsets in the memory of the matrix. */
-  private readonly rounded: number
-  private readonly sums: number
-  private readonly row: number
-  private readonly results: number
+  /** Byte offset of the rows in the memory of the matrix. */
+  private readonly first: number
+  private taken = 0
 
   /** @param results Bytes at the start of the scratch memory of the program that hold results. */
   constructor(thread: KernelThread, matrix: KernelTensor, bits: Bits, inner: number, results: number) {
@@ -51,59 +54,85 @@ class BandProduct {
     if (this.memory.scratch === null) throw new RuntimeError('internal: no scratch memory beside quantized weights')
     this.bits = bits
     this.inner = inner
-    this.rounded = this.memory.scratch + (matrix.memory === 0 ? results : 0)
-    this.sums = this.rounded + roundedBytes(bits, inner)
-    this.row = this.sums + 4 * groupsOf(bits, inner)
-    this.results = this.row + 4 * inner
+    this.first = this.memory.scratch + (matrix.memory === 0 ? results : 0)
   }
 
-  /** Copies a row of x into the memory of the matrix, and rounds it. @param row Byte offset of the row. */
-  take(row: number): void {
-    const { thread, memory, bits, inner, rounded, sums } = this
-    memory.floats.set(thread.floats.subarray(row / 4, row / 4 + inner), this.row / 4)
-    if (bits === 16) return
-    memory.functions.roundRow(this.row, rounded, inner, paddedRows(bits, inner))
-    if (bits === 4) memory.functions.int4Sums(rounded, sums, groupsOf(bits, inner))
+  /** Copies rows of x into the memory of the matrix, and rounds them. @param rows Byte offset of each row. */
+  take(rows: readonly number[]): void {
+    const { thread, memory, bits, inner } = this
+    this.taken = rows.length
+    for (const [r, row] of rows.entries()) {
+      const { rounded, sums, floats } = this.placeOf(r)
+      memory.floats.set(thread.floats.subarray(row / 4, row / 4 + inner), floats / 4)
+      if (bits === 16) continue
+      memory.functions.roundRow(floats, rounded, inner, paddedRows(bits, inner))
+      if (bits === 4) memory.functions.int4Sums(rounded, sums, groupsOf(bits, inner))
+    }
+  }
+
+  /** Uses the rows that another product took in the same memory. */
+  share({ taken }: BandProduct): void {
+    this.taken = taken
   }
 
   /**
-   * Multiplies the row with a band.
+   * Multiplies the rows with a band.
    * @param matrix Byte offset of the matrix in its memory.
-   * @param to Byte offset of the results in the memory of the program.
+   * @param to Byte offset in the memory of the program of the results of each row.
    */
-  times(matrix: number, { from, columns, blocks }: Band, to: number): void {
-    const { thread, memory, bits, inner, rounded, sums, results } = this
-    const groups = groupsOf(bits, inner)
+  times(matrix: number, { from, columns, blocks }: Band, to: readonly number[]): void {
+    const { thread, memory, bits, inner, first, taken } = this
     const band = matrix + (from / BLOCK) * blockBytes(bits, inner)
-    if (bits === 16) memory.functions.bf16Times(this.row, band, results, blocks, inner)
-    else if (bits === 4) memory.functions.int4Times(rounded, sums, band, results, blocks, groups)
-    else memory.functions.int8Times(rounded, band, results, blocks, groups)
-    thread.floats.set(memory.floats.subarray(results / 4, results / 4 + columns), to / 4)
+    const results = first + taken * rowBytes(bits, inner)
+    const bytes = 4 * BLOCK * blocks
+    if (taken === 1) this.multiply(0, band, results, blocks)
+    else
+      for (let block = 0; block < blocks; block++)
+        for (let r = 0; r < taken; r++)
+          this.multiply(r, band + block * blockBytes(bits, inner), results + r * bytes + 4 * BLOCK * block, 1)
+    for (const [r, offset] of to.entries()) {
+      const at = (results + r * bytes) / 4
+      thread.floats.set(memory.floats.subarray(at, at + columns), offset / 4)
+    }
+  }
+
+  /** Byte offsets of the parts of a row. */
+  private placeOf(r: number): { readonly rounded: number; readonly sums: number; readonly floats: number } {
+    const { bits, inner, first } = this
+    const rounded = first + r * rowBytes(bits, inner)
+    const sums = rounded + roundedBytes(bits, inner)
+    return { rounded, sums, floats: sums + 4 * groupsOf(bits, inner) }
+  }
+
+  private multiply(r: number, w: number, to: number, blocks: number): void {
+    const { memory, bits, inner } = this
+    const { rounded, sums, floats } = this.placeOf(r)
+    const groups = groupsOf(bits, inner)
+    if (bits === 16) memory.functions.bf16Times(floats, w, to, blocks, inner)
+    else if (bits === 4) memory.functions.int4Times(rounded, sums, w, to, blocks, groups)
+    else memory.functions.int8Times(rounded, w, to, blocks, groups)
   }
 }
 
-/** Writes the addend to a band of y, or zeros; returns the offset of the band. */
+/** Writes the addend to a band of a row of y, or zeros; returns the offset of the band. */
 function startBand(
   y: KernelTensor,
   addend: KernelTensor | undefined,
   floats: Float32Array,
+  row: number,
   { from, columns }: Band,
 ): number {
-  const to = offsetAt(y, from)
+  const first = row * widthOf(y) + from
+  const to = offsetAt(y, first)
   if (!addend) floats.fill(0, to / 4, to / 4 + columns)
   else if (addend.offset !== y.offset)
-    floats.copyWithin(to / 4, offsetAt(addend, from) / 4, offsetAt(addend, from) / 4 + columns)
+    floats.copyWithin(to / 4, offsetAt(addend, first) / 4, offsetAt(addend, first) / 4 + columns)
   return to
 }
 
-/** The offset of the matrix of a chosen expert. @throws RuntimeError if the layer has no such expert */
-function matrixOf({ integers }: KernelThread, experts: KernelTensor, choice: number, matrices: KernelTensor): number {
-  const [count = 0, words = 0] = matrices.shape
-  const expert = integers[experts.offset / 4 + choice] as number
-  if (!(expert >= 0 && expert < count))
-    throw new RuntimeError(`invalid expert: ${expert} (expected one of the ${count} of the layer)`)
-  return offsetAt(matrices, expert * words)
-}
+/** The offset of the matrix of the expert of a choice. */
+const matrixOf = ({ integers }: KernelThread, experts: KernelTensor, choice: number, matrices: KernelTensor): number =>
+  offsetAt(matrices, (integers[experts.offset / 4 + choice] as number) * widthOf(matrices))
 
 /** Operations and bytes of products with `chosen` of the matrices. */
 const workOf = ({ size, shape }: KernelTensor, chosen: number) => {
@@ -115,81 +144,109 @@ export const quantizedProduct = implement(declared.quantizedProduct, {
   provider: 'WASM',
   anywhere: ['w'],
   scratch: ({ inputs: { x }, outputs: { y }, attributes: { bits } }, threads) =>
-    resultBytes(y, 1, threads) + scratchBeside(bits, x, y, threads),
+    resultBytes(y, rowsOf(x), threads) + scratchBeside(bits, rowsOf(x), x, y, threads),
   scratchBeside: ({ inputs: { x }, outputs: { y }, attributes: { bits } }, threads) =>
-    scratchBeside(bits, x, y, threads),
+    scratchBeside(bits, rowsOf(x), x, y, threads),
   prepare({ inputs: { x, w }, outputs: { y }, attributes: { bits }, addends }, thread) {
     const bands = bandsIn(widthOf(y), thread.threads)
-    const product = new BandProduct(thread, w, bits, x.size, resultBytes(y, 1, thread.threads))
-    const results = thread.scratch.offset
+    const rows = offsetsOf(offsetAt(x), rowsOf(x), 4 * widthOf(x))
+    const product = new BandProduct(thread, w, bits, widthOf(x), resultBytes(y, rows.length, thread.threads))
+    const results = offsetsOf(thread.scratch.offset, rows.length, 4 * longest(widthOf(y), thread.threads))
     return {
       tasks: bands.length,
       run(task) {
         const band = bands[task] as Band
-        product.take(x.offset)
+        product.take(rows)
         product.times(w.offset, band, results)
-        thread.functions.addTimes(startBand(y, addends.y, thread.floats, band), results, 1, band.columns)
+        for (const [row, from] of results.entries())
+          thread.functions.addTimes(startBand(y, addends.y, thread.floats, row, band), from, 1, band.columns)
       },
     }
   },
   work: ({ inputs: { w } }) => workOf(w, 1),
 })
 
+/** `count` offsets from the first one on, each `bytes` after the one before. */
+const offsetsOf = (first: number, count: number, bytes: number): readonly number[] =>
+  Array.from({ length: count }, (_, i) => first + i * bytes)
+
+/** A task is a band of an expert, for all choices of it; the tasks of its later choices do nothing. */
 export const quantizedExpertsUp = implement(declared.quantizedExpertsUp, {
   provider: 'WASM',
   anywhere: ['up', 'gate'],
   scratch: ({ inputs: { x }, outputs: { active }, attributes: { bits } }, threads) =>
-    resultBytes(active, 2, threads) + scratchBeside(bits, x, active, threads),
+    resultBytes(active, 2 * rowsOf(x), threads) + scratchBeside(bits, rowsOf(x), x, active, threads),
   scratchBeside: ({ inputs: { x }, outputs: { active }, attributes: { bits } }, threads) =>
-    scratchBeside(bits, x, active, threads),
+    scratchBeside(bits, rowsOf(x), x, active, threads),
   prepare({ inputs: { x, experts, up, gate }, outputs: { active: y }, attributes: { bits } }, thread) {
-    const columns = widthOf(y)
+    const [rows, inner, columns] = [rowsOf(x), widthOf(x), widthOf(y)]
+    const choicesPerRow = experts.size / rows
     const bands = bandsIn(columns, thread.threads)
     const { functions } = thread
-    const before = resultBytes(y, 2, thread.threads)
-    const [ofUp, ofGate] = [up, gate].map((matrix) => matrix && new BandProduct(thread, matrix, bits, x.size, before))
-    const inner = thread.scratch.offset
-    const gates = inner + 4 * longest(columns, thread.threads)
+    const before = resultBytes(y, 2 * rows, thread.threads)
+    const ofUp = new BandProduct(thread, up, bits, inner, before)
+    const ofGate = gate && new BandProduct(thread, gate, bits, inner, before)
+    const each = 4 * longest(columns, thread.threads)
+    const ups = offsetsOf(thread.scratch.offset, rows, each)
+    const gates = offsetsOf(thread.scratch.offset + rows * each, rows, each)
     return {
       tasks: experts.size * bands.length,
       run(task) {
-        const choice = Math.floor(task / bands.length)
         const band = bands[task % bands.length] as Band
-        const to = offsetAt(y, choice * columns + band.from)
-        ofUp?.take(x.offset)
-        ofUp?.times(matrixOf(thread, experts, choice, up), band, inner)
-        if (!gate || !ofGate) return functions.geluParts(inner, to, 1, band.columns, 0)
-        if (gate.memory !== up.memory) ofGate.take(x.offset)
-        ofGate.times(matrixOf(thread, experts, choice, gate), band, gates)
-        functions.swishParts(inner, gates, to, 1, band.columns, 0)
+        const first = Math.floor(task / bands.length)
+        for (const choices of choicesFrom(thread.integers, experts, first, rowsOf(up))) {
+          const taken = choices.map((choice) => offsetAt(x, Math.floor(choice / choicesPerRow) * inner))
+          ofUp.take(taken)
+          ofUp.times(matrixOf(thread, experts, first, up), band, ups.slice(0, taken.length))
+          if (gate && ofGate) {
+            if (gate.memory === up.memory) ofGate.share(ofUp)
+            else ofGate.take(taken)
+            ofGate.times(matrixOf(thread, experts, first, gate), band, gates.slice(0, taken.length))
+          }
+          for (const [i, choice] of choices.entries()) {
+            const to = offsetAt(y, choice * columns + band.from)
+            if (gate) functions.swishParts(ups[i] as number, gates[i] as number, to, 1, band.columns, 0)
+            else functions.geluParts(ups[i] as number, to, 1, band.columns, 0)
+          }
+        }
       },
     }
   },
   work: ({ inputs: { experts, up, gate } }) => workOf(up, (gate ? 2 : 1) * experts.size),
 })
 
+/**
+ * A task is a band for all rows. The products of a row are added in the order of its choices, whichever expert is read
+ * first.
+ */
 export const quantizedExpertsDown = implement(declared.quantizedExpertsDown, {
   provider: 'WASM',
   anywhere: ['down'],
-  scratch: ({ inputs: { active }, outputs: { y }, attributes: { bits } }, threads) =>
-    resultBytes(y, 1, threads) + scratchBeside(bits, active, y, threads),
+  scratch: ({ inputs: { active, experts }, outputs: { y }, attributes: { bits } }, threads) =>
+    resultBytes(y, experts.size, threads) + scratchBeside(bits, rowsOf(y), active, y, threads),
   scratchBeside: ({ inputs: { active }, outputs: { y }, attributes: { bits } }, threads) =>
-    scratchBeside(bits, active, y, threads),
+    scratchBeside(bits, rowsOf(y), active, y, threads),
   prepare({ inputs: { active, experts, gates, down }, outputs: { y }, attributes: { bits }, addends }, thread) {
     const inner = widthOf(active)
+    const choicesPerRow = experts.size / rowsOf(y)
     const bands = bandsIn(widthOf(y), thread.threads)
     const { floats, functions } = thread
-    const product = new BandProduct(thread, down, bits, inner, resultBytes(y, 1, thread.threads))
-    const results = thread.scratch.offset
+    const product = new BandProduct(thread, down, bits, inner, resultBytes(y, experts.size, thread.threads))
+    const results = offsetsOf(thread.scratch.offset, experts.size, 4 * longest(widthOf(y), thread.threads))
     return {
       tasks: bands.length,
       run(task) {
         const band = bands[task] as Band
-        const to = startBand(y, addends.y, floats, band)
-        for (let choice = 0; choice < experts.size; choice++) {
-          product.take(offsetAt(active, choice * inner))
-          product.times(matrixOf(thread, experts, choice, down), band, results)
-          functions.addTimes(to, results, floats[gates.offset / 4 + choice] as number, band.columns)
+        for (let first = 0; first < experts.size; first++)
+          for (const choices of choicesFrom(thread.integers, experts, first, rowsOf(down))) {
+            product.take(choices.map((choice) => offsetAt(active, choice * inner)))
+            const to = choices.map((choice) => results[choice] as number)
+            product.times(matrixOf(thread, experts, first, down), band, to)
+          }
+        for (let row = 0; row < rowsOf(y); row++) {
+          const to = startBand(y, addends.y, floats, row, band)
+          for (let choice = row * choicesPerRow; choice < (row + 1) * choicesPerRow; choice++)
+            functions.addTimes(to, results[choice] as number, floats[gates.offset / 4 + choice] as number, band.columns)
         }
       },
     }

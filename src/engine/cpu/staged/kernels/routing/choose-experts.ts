@@ -1,19 +1,19 @@
-/** The router's choice for a single token, by the rules of src/core/model/routing/routers.ts. */
+/** The router's choices for the next tokens of a few texts, by the rules of src/core/model/routing/routers.ts. */
 import * as declared from '../../../../../core/graph/kernels/token.ts'
-import { implement, type KernelTensor } from '../../contract.ts'
+import { implement } from '../../contract.ts'
+import { widthOf } from '../rows.ts'
 
 /** Number added to a divisor, so that the quotient is finite if all sigmoids round to 0. */
 const TINY = 1e-20
 
 export const chooseExperts = implement(declared.chooseExperts, {
   provider: 'WASM',
-  scratch: ({ inputs: { logits } }) => 2 * 4 * logits.size,
+  scratch: ({ inputs: { logits } }) => 2 * 4 * widthOf(logits),
 
   prepare({ attributes, inputs: { logits, bias }, outputs: { experts, gates } }, { floats, integers, scratch }) {
     const { prototypes, k, after, sigmoid, renormalize, groups, groupsPerToken, pair, scale } = attributes
-    const perPrototype = logits.size / prototypes
+    const perPrototype = widthOf(logits) / prototypes
     const isLimited = groupsPerToken < groups
-    const start = ({ offset }: KernelTensor, prototype: number, each: number) => offset / 4 + prototype * each
     /** Places of the scores from which gates are computed, and of the scores by which experts are chosen. */
     const values = scratch.offset / 4
     const ranked = values + perPrototype
@@ -30,7 +30,7 @@ export const chooseExperts = implement(declared.chooseExperts, {
       const from = ranksLogits ? first : values
       floats.copyWithin(ranked, from, from + perPrototype)
       if (!bias) return
-      const biases = start(bias, prototype, perPrototype)
+      const biases = bias.offset / 4 + prototype * perPrototype
       for (let i = 0; i < perPrototype; i++)
         floats[ranked + i] = (floats[ranked + i] as number) + (floats[biases + i] as number)
     }
@@ -44,12 +44,14 @@ export const chooseExperts = implement(declared.chooseExperts, {
       return top
     }
     return {
-      tasks: 1,
-      run() {
+      tasks: logits.shape[0] as number,
+      run(row) {
         for (let prototype = 0; prototype < prototypes; prototype++) {
-          const first = start(logits, prototype, perPrototype)
-          const chosen = start(experts, prototype, k)
-          const gate = start(gates, prototype, k)
+          const [first, chosen, gate] = [
+            logits.offset / 4 + (row * prototypes + prototype) * perPrototype,
+            experts.offset / 4 + (row * prototypes + prototype) * k,
+            gates.offset / 4 + (row * prototypes + prototype) * k,
+          ]
           setValues(first)
           setRanked(first, prototype)
           if (isLimited)

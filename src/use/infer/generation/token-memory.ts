@@ -1,0 +1,127 @@
+/**
+ * The memory of a {@link TokenDecoder}: key-value caches of its contexts, and working memory of its programs, which
+ * compute the next tokens of one text, or of 2, 4, ... texts at once.
+ *
+ * On the CPU it is in the arena of the parameters if there is one and its scratch memory is large enough. Otherwise it is
+ * an arena of its own: then kernels reach matrices and tables in the arenas of the parameters, and vectors, such as norms,
+ * are copied.
+ */
+import { sizeOf } from '../../../core/graph/shape.ts'
+import { attentionColumns, headWidthOf, type ModelConfig } from '../../../core/model/config.ts'
+import { activatedExperts, type ParameterSpec, parameterSpecs } from '../../../core/model/parameters.ts'
+import { MAX_ARENA_BYTES } from '../../../engine/contract/arena.ts'
+import type { Runtime } from '../../../engine/contract/runtime.ts'
+import { OutOfMemory } from '../../../engine/contract/runtime-error.ts'
+import { Bank, BESIDE_BYTES, type BorrowedScratch, paddedFloats } from '../../../train/step/bank.ts'
+import type { ModelStore } from '../../../train/step/model-store.ts'
+
+/** Number of threads for which a store reserves scratch memory. */
+const USUAL_THREADS = 128
+/** A store reserves scratch memory of at most this size. */
+const MAX_IN_STORE_BYTES = MAX_ARENA_BYTES / 4
+/** More texts share little more: the weights are then read in a small part of the time. */
+const MAX_ROWS = 16
+
+/** Floats for all intermediate rows of `rows` tokens, scratch memory of each thread, and small inputs. */
+export function workingFloats(config: ModelConfig, threads: number, rows: number): number {
+  const { width, heads, vocabulary, sequence, hidden, moe } = config
+  const { queries, keys } = attentionColumns(config)
+  const ofExperts = moe ? activatedExperts(moe) * moe.hidden + moe.experts + moe.sharedHidden : 0
+  // The scratch memory of all threads holds scores of their heads, of which a thread has at least one, and of a router.
+  const scratch =
+    (2 * heads + threads) * (sequence + 2 * headWidthOf(config) + 64) + threads * (2 * (moe?.experts ?? 0) + 1024)
+  // Products with quantized weights keep rows, and the rows rounded, for each thread.
+  const rounded = threads * (2 * widestRow(config) + 1024)
+  const each = rounded + 32 * (5 * width + queries + 2 * keys + hidden + ofExperts + 64) + 2 * vocabulary
+  return paddedFloats(rows * each + scratch)
+}
+
+/** Floats of the widest row that is multiplied with a matrix. */
+const widestRow = (config: ModelConfig): number => {
+  const { width, hidden, moe } = config
+  return Math.max(width, attentionColumns(config).queries, hidden, moe?.hidden ?? 0, moe?.sharedHidden ?? 0)
+}
+
+/** Whether a token can be decoded by itself: not with experts in attention, or a router or a layer of the user's own. */
+export const isDecodable = ({ moe, layer }: ModelConfig): boolean =>
+  layer === null && (moe === null || (moe.attention === 'none' && moe.router !== 'own'))
+
+/**
+ * Numbers of texts that programs compute at once, from the largest to 1, for some contexts; none if there is too little
+ * room for a single row beside the matrices.
+ */
+export function rowsAtOnce(config: ModelConfig, threads: number, contexts: number): readonly number[] {
+  // Rows of x and of results of a product, of which the longest are those of the head.
+  const row = widestRow(config) + Math.max(widestRow(config), Math.ceil(config.vocabulary / threads)) + 1024
+  const most = Math.min(contexts, MAX_ROWS, BESIDE_BYTES / (8 * row * threads))
+  const sizes: number[] = []
+  for (let rows = 1; rows <= most; rows *= 2) sizes.unshift(rows)
+  return sizes
+}
+
+/** Memory of a decoder of some contexts, in floats. */
+function memoryFloats(config: ModelConfig, threads: number, contexts: number): number {
+  const { layers, sequence, vocabulary, moe } = config
+  const caches = 2 * layers * paddedFloats(contexts * sequence * attentionColumns(config).keys)
+  const sizes = rowsAtOnce(config, threads, contexts)
+  const working = (sizes.length > 0 ? sizes : [1]).map((rows) => {
+    const choices = moe ? 2 * layers * paddedFloats(rows * activatedExperts(moe)) : 0
+    const small = paddedFloats(rows * vocabulary) + 5 * paddedFloats(rows * headWidthOf(config)) + choices
+    return workingFloats(config, threads, rows) + small
+  })
+  return caches + working.reduce((sum, floats) => sum + floats)
+}
+
+/**
+ * Scratch memory that a store reserves for the decoder of some texts, in floats; 0 if the model cannot be decoded token
+ * by token. Decoders for which it is too small, such as those of very long contexts, allocate memory.
+ */
+export function scratchOfTexts(config: ModelConfig, texts: number): number {
+  if (!isDecodable(config)) return 0
+  const floats = memoryFloats(config, USUAL_THREADS, texts)
+  return 4 * floats <= MAX_IN_STORE_BYTES ? floats : paddedFloats(1)
+}
+
+/** Scratch memory that a store reserves for one text, in floats. */
+export const tokenScratch = (config: ModelConfig): number => scratchOfTexts(config, 1)
+
+/** Memory of the decoder of some contexts in an arena of its own, in floats. */
+export const memoryOfContexts = (config: ModelConfig, threads: number, contexts: number): number =>
+  memoryFloats(config, threads, contexts) +
+  parameterSpecs(config)
+    .filter(isCopied)
+    .reduce((sum, { shape }) => sum + paddedFloats(sizeOf(shape)), 0)
+
+/** The parameters that are copied into the memory of a program: kernels reach only matrices and tables elsewhere. */
+export const isCopied = ({ shape }: ParameterSpec): boolean => shape.length === 1
+
+/** Finds memory for a decoder of some contexts; null if there is none. */
+export function borrowMemory(
+  runtime: Runtime,
+  config: ModelConfig,
+  store: ModelStore,
+  contexts: number,
+): BorrowedScratch | null {
+  if (!isDecodable(config)) return null
+  const { threads } = runtime
+  const inStore = store.borrowScratch(memoryFloats(config, Math.max(threads, USUAL_THREADS), contexts))
+  if (inStore || runtime.device !== 'cpu' || store.beside.length === 0) return inStore
+  return ownMemory(runtime, config, contexts)
+}
+
+/** Memory in an arena of its own; null if it is larger than an arena or the machine has too little. */
+function ownMemory(runtime: Runtime, config: ModelConfig, contexts: number): BorrowedScratch | null {
+  const { threads, maxArenaBytes } = runtime
+  if (rowsAtOnce(config, threads, contexts).length === 0) return null
+  const floats = memoryOfContexts(config, threads, contexts)
+  if (4 * floats > maxArenaBytes) return null
+  try {
+    const empty = { parameters: 0, gradients: 0, gradientRegions: 0, moments: 0, momentRegions: 0, beside: 0 }
+    const bank = new Bank(runtime, { ...empty, scratch: floats })
+    const memory = bank.borrow(floats)
+    return memory && { ...memory, release: () => bank.arena.release() }
+  } catch (error) {
+    if (error instanceof OutOfMemory) return null
+    throw error
+  }
+}
