@@ -56,14 +56,8 @@ export class GenerationBench {
   }
 
   static async open(config: RunConfig, weights: WeightFormat = 'float32'): Promise<GenerationBench> {
-    const { model, train } = config
-    const runtime = await openRuntime(config)
-    const scratch = tokenScratch(model)
-    const floats = new ParameterStore(runtime, parameterSpecs(model), null, scratch)
-    await initialize(floats, train.seed, initialScales(config))
-    const store =
-      weights === 'float32' ? floats : await rounded(floats, new QuantizedStore(runtime, model, weights, scratch))
-    return new GenerationBench(runtime, config, new Generator(runtime, model, store), weights)
+    const { runtime, store } = await randomModel(config, weights, tokenScratch(config.model))
+    return new GenerationBench(runtime, config, new Generator(runtime, config.model, store), weights)
   }
 
   /** Generates `tokens` tokens. The first text includes compilation: do not count it. */
@@ -84,6 +78,17 @@ export class GenerationBench {
     this.generator.release()
     await this.runtime.close()
   }
+}
+
+/** A model with random weights of a format. @param scratch Floats of scratch memory for generation */
+export async function randomModel(config: RunConfig, weights: WeightFormat, scratch: number) {
+  const { model, train } = config
+  const runtime = await openRuntime(config)
+  const floats = new ParameterStore(runtime, parameterSpecs(model), null, scratch)
+  await initialize(floats, train.seed, initialScales(config))
+  const store =
+    weights === 'float32' ? floats : await rounded(floats, new QuantizedStore(runtime, model, weights, scratch))
+  return { runtime, store }
 }
 
 /** The store with the weights of a store of float32. */

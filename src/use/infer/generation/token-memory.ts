@@ -59,17 +59,17 @@ export function rowsAtOnce(config: ModelConfig, threads: number, contexts: numbe
   return sizes
 }
 
-/** Memory of a decoder of some contexts, in floats. */
+/** Memory of a decoder of some contexts with at most `threads` threads, in floats. */
 function memoryFloats(config: ModelConfig, threads: number, contexts: number): number {
   const { layers, sequence, vocabulary, moe } = config
   const caches = 2 * layers * paddedFloats(contexts * sequence * attentionColumns(config).keys)
-  const sizes = rowsAtOnce(config, threads, contexts)
-  const working = (sizes.length > 0 ? sizes : [1]).map((rows) => {
+  // With few threads more rows are computed at once.
+  const working = rowsAtOnce(config, 1, contexts).map((rows) => {
     const choices = moe ? 2 * layers * paddedFloats(rows * activatedExperts(moe)) : 0
     const small = paddedFloats(rows * vocabulary) + 5 * paddedFloats(rows * headWidthOf(config)) + choices
     return workingFloats(config, threads, rows) + small
   })
-  return caches + working.reduce((sum, floats) => sum + floats)
+  return caches + working.reduce((sum, floats) => sum + floats, 0)
 }
 
 /**

@@ -10,6 +10,9 @@ import type { KernelMemory, KernelTensor, KernelThread } from '../contract.ts'
 const LINE = 16
 const padded = (floats: number): number => Math.ceil(floats / LINE) * LINE
 
+/** Bytes of a matrix that stay in the L2 cache of a core while several rows are multiplied with them. */
+export const PIECE_BYTES = 2 ** 17
+
 /** The memory of an operand that may be anywhere. */
 export const memoryOf = ({ memories }: KernelThread, { memory }: KernelTensor): KernelMemory =>
   memories[memory] as KernelMemory

@@ -7,7 +7,7 @@ import * as declared from '../../../../core/graph/kernels/token.ts'
 import { implement, type KernelTensor } from '../contract.ts'
 import { choicesFrom } from './chosen.ts'
 import { bandsOf } from './matmul.ts'
-import { addProducts, bytesBeside, bytesOfPlaces, multiplyRows } from './reach.ts'
+import { addProducts, bytesBeside, bytesOfPlaces, multiplyRows, PIECE_BYTES } from './reach.ts'
 import { offsetAt, widthOf } from './rows.ts'
 
 /** Number of floats of which bands are multiples: a cache line. */
@@ -59,9 +59,6 @@ export const rowProduct = implement(declared.rowProduct, {
   },
   work: ({ inputs: { x, w } }) => workOf(w, rowsOf(x)),
 })
-
-/** Bytes of a matrix that stay in the L2 cache of a core while several rows are multiplied with them. */
-const PIECE_BYTES = 2 ** 17
 
 export const rowProductTransposed = implement(declared.rowProductTransposed, {
   provider: 'WASM',

@@ -3,14 +3,14 @@
  *
  * A task is a band of whole blocks of columns, so there are no partial sums, and additions and activations follow in the
  * same task. Every task copies its rows into the memory of the matrix and, unless weights are bfloat16, rounds them there.
- * A block of columns stays in the cache of the core while all rows are multiplied with it.
+ * A piece of the matrix stays in the cache of the core while all rows are multiplied with it.
  */
 import * as declared from '../../../../../core/graph/kernels/quantized.ts'
 import { type Bits, BLOCK, groupRows, groupsOf } from '../../../../../core/graph/quantized-layout.ts'
 import { RuntimeError } from '../../../../contract/runtime.ts'
 import { implement, type KernelMemory, type KernelTensor, type KernelThread } from '../../contract.ts'
 import { choicesFrom } from '../chosen.ts'
-import { memoryOf } from '../reach.ts'
+import { memoryOf, PIECE_BYTES } from '../reach.ts'
 import { offsetAt, widthOf } from '../rows.ts'
 import { type Band, bandsIn, blockBytes } from './blocks.ts'
 
@@ -85,11 +85,12 @@ class BandProduct {
     const band = matrix + (from / BLOCK) * blockBytes(bits, inner)
     const results = first + taken * rowBytes(bits, inner)
     const bytes = 4 * BLOCK * blocks
-    if (taken === 1) this.multiply(0, band, results, blocks)
-    else
-      for (let block = 0; block < blocks; block++)
-        for (let r = 0; r < taken; r++)
-          this.multiply(r, band + block * blockBytes(bits, inner), results + r * bytes + 4 * BLOCK * block, 1)
+    const piece = taken === 1 ? blocks : Math.max(1, Math.floor(PIECE_BYTES / blockBytes(bits, inner)))
+    for (let block = 0; block < blocks; block += piece)
+      for (let r = 0; r < taken; r++) {
+        const to = results + r * bytes + 4 * BLOCK * block
+        this.multiply(r, band + block * blockBytes(bits, inner), to, Math.min(piece, blocks - block))
+      }
     for (const [r, offset] of to.entries()) {
       const at = (results + r * bytes) / 4
       thread.floats.set(memory.floats.subarray(at, at + columns), offset / 4)
