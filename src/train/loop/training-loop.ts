@@ -25,6 +25,7 @@ import { findNonFinite, tooManyNonFinite } from './find-non-finite.ts'
 import type { TrainingProgram } from './program.ts'
 import { RankObserver } from './rank-observer.ts'
 import { Reporter } from './reporter.ts'
+import { RouterHealth } from './router-health.ts'
 
 /** Held-out batches that are evaluated twice to test what parts of the user's own see. */
 const SIGHT_BATCHES = 2
@@ -78,6 +79,7 @@ export class TrainingLoop<Checkpoint> {
   private readonly batches: Batches
   private readonly observer: RankObserver
   private evaluator: Evaluator | null = null
+  private readonly health: RouterHealth
   private isSightTested = false
   private done: number
 
@@ -92,6 +94,7 @@ export class TrainingLoop<Checkpoint> {
     this.done = done
     this.report = new Reporter(config, place.log, ceiling, place.emit)
     this.batches = new Batches(data, config)
+    this.health = new RouterHealth(config.model.moe)
     this.observer = new RankObserver(config, ranks, trainer.allToAlls, {
       warn: (message) => this.warn(message),
       notice: (message) => place.emit({ kind: 'notice', message }),
@@ -141,6 +144,9 @@ export class TrainingLoop<Checkpoint> {
     const outcome = await computing
     const record = this.report.step(step, outcome, performance.now() - started)
     this.observer.stepDone(step, outcome)
+    // All ranks have the counts of all; the first one speaks.
+    const faults = this.health.add(outcome.layers)
+    if (this.place.log !== null) for (const message of faults) this.warn(message)
     this.done = step
     state.evaluationDue = false
     state.nonFiniteInRow = outcome.skipped ? state.nonFiniteInRow + 1 : 0
