@@ -6,6 +6,7 @@ import { UsageError } from '../../core/errors.ts'
 import { dealDocuments } from '../../train/data/document-groups.ts'
 import { bootstrapTexts } from '../study/bootstrap.ts'
 import type { RecordedRouter, Route, RoutedToken, RoutesHeader } from './format.ts'
+import { MixUps } from './mix-ups.ts'
 import { type RoutesRecord, readRoutes } from './read-routes.ts'
 
 export interface RouterAgreement extends Pick<RecordedRouter, 'layer' | 'module'> {
@@ -16,6 +17,15 @@ export interface RouterAgreement extends Pick<RecordedRouter, 'layer' | 'module'
   readonly common: number
   /** Largest difference of the gates of common choices. */
   readonly gate_difference: number
+  /** The experts or the layer under whose names the second record has the choices of this router, if it mixed them up. */
+  readonly mixed_up?: {
+    /** The number in the second record of each expert of the first; null for an expert without tokens. */
+    readonly experts?: readonly (number | null)[]
+    /** Layer of the router of the second record that chooses as this one. */
+    readonly layer?: number
+    /** Share of the choices of the first record that the second one has under these names. */
+    readonly common: number
+  }
 }
 
 export interface RoutesComparison {
@@ -44,6 +54,7 @@ export async function compareRoutes(
   const { groups, groupOf } = dealDocuments(documents)
   const groupOfDocument = new Map(documents.map(({ document }, i) => [document, groupOf[i] as number]))
   const counts = routers.map(() => new Agreement(groups))
+  const mixUps = new MixUps(routers)
   const tokens = new Float64Array(groups)
   const unmatched = [new Map<string, RoutedToken>(), new Map<string, RoutedToken>()] as const
   let matched = 0
@@ -60,10 +71,18 @@ export async function compareRoutes(
     tokens[group] = (tokens[group] as number) + 1
     const [mine, theirs] = side === 0 ? [token, other] : [other, token]
     for (const [i, count] of counts.entries()) count.add(mine.routes[i] as Route, theirs.routes[i] as Route, group)
+    mixUps.add(mine.routes, theirs.routes)
     if (++matched % 1024 === 0) signal?.throwIfAborted()
   }
   if (matched === 0) throw new UsageError(`invalid records: ${first} and ${second} have no token in common`)
-  const agreements = counts.map((count, i) => count.of(routers[i] as RecordedRouter, tokens))
+  const agreements = counts.map((count, i): RouterAgreement => {
+    const found = mixUps.of(i)
+    const agreement = count.of(routers[i] as RecordedRouter, tokens)
+    if (!found) return agreement
+    const { experts, router, common } = found
+    const layer = router === null ? undefined : routers[router]?.layer
+    return { ...agreement, mixed_up: { ...(experts && { experts }), ...(layer !== undefined && { layer }), common } }
+  })
   return {
     kind: 'comparison',
     tokens: matched,
