@@ -90,11 +90,12 @@ export function durationOption(flags: string, description: string): Option {
 }
 
 /** An option with a number of tokens, such as 5000, 300M or 2B. */
-export function tokensOption(description: string): Option {
-  return new Option('--tokens <n>', description).argParser((text: string) => {
+export function tokensOption(description: string, flags = '--tokens <n>'): Option {
+  const option = new Option(flags, description)
+  return option.argParser((text: string) => {
     const tokens = parseTokens(text)
     if (tokens !== undefined) return tokens
-    throw new UsageError(`invalid --tokens: ${formatValue(text)} (expected ${tokensExpected})`)
+    throw new UsageError(`invalid ${option.long}: ${formatValue(text)} (expected ${tokensExpected})`)
   })
 }
 

@@ -58,6 +58,7 @@ const recordFields = {
   tokens: z.int().positive().optional(),
   capacity: evaluationFields.capacity,
   format: z.enum(rowFormats).optional(),
+  ablate: z.int().positive().optional(),
 }
 
 /** A trained model in memory: a checkpoint of a run, by default the newest. Call `close` in the end. */

@@ -11,6 +11,8 @@ export type RowFormat = (typeof rowFormats)[number]
 /** The table of a record. */
 export const rowFile = <Format extends RowFormat>(format: Format): `routes.${Format}` => `routes.${format}`
 
+/** How much the loss rises without each expert, if that was measured. */
+export const ABLATION_FILE = 'ablation.json'
 export const ATLAS_FILE = 'atlas.json'
 /** The atlas to look at. */
 export const PAGE_FILE = 'atlas.html'

@@ -17,9 +17,11 @@ import { fakeIo } from '../../faces/cli/testing/fake.ts'
 import { defineConfig, Run, type RunInput, train } from '../../faces/library/index.ts'
 import { evaluateRun } from '../../use/runs/evaluate.ts'
 import { loadModel } from '../../use/runs/trained-model.ts'
+import { readAblation } from './ablation.ts'
+import { writeAtlas } from './atlas/write-atlas.ts'
 import type { RoutedToken, RoutesHeader } from './format.ts'
 import { readRoutes } from './read-routes.ts'
-import { type RecordRunOptions, recordRun } from './record-routes.ts'
+import { type RecordRunOptions, recordModel, recordRun } from './record-routes.ts'
 
 type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
 
@@ -273,4 +275,71 @@ test('the description names model, text and routers', async () => {
     file: 'routes.jsonl',
   } satisfies Partial<Record<keyof RoutesHeader, unknown>>)
   expect(header.routers).toHaveLength((header.model.config as { layers: number }).layers)
+})
+
+describe('what experts are worth', () => {
+  /** Tokens of a batch. */
+  const BATCH = 4 * 16
+
+  test('is the loss with zeros in the place of an expert, minus the loss with it; the weights stay as they are', async () => {
+    const run = await trained('ablated', { k: 2 })
+    const model = await loadModel(run, {}, () => {})
+    const record = async (options: { ablate?: number } = {}) => {
+      const out = join(folder, `ablated-${names++}`)
+      const { loss } = await recordModel(model, { out, tokens: BATCH, ...options })
+      return { out, loss: loss as number }
+    }
+    const measured = await record({ ablate: 1 })
+    const ablation = await readAblation(measured.out)
+    expect(ablation).toMatchObject({ batches: 1, loss: measured.loss })
+    expect(await record()).toMatchObject({ loss: measured.loss })
+    let moved = 0
+    for (const { layer, experts } of ablation?.routers ?? [])
+      for (const [expert, { rise, interval }] of experts.entries()) {
+        const down = floatsOf(model.store.parameter(`layers.${layer}.moe.experts.{e}.down`, expert))
+        const kept = down.slice()
+        down.fill(0)
+        const { loss } = await record()
+        down.set(kept)
+        expect(loss - measured.loss, `layer ${layer}, expert ${expert}`).toBeCloseTo(rise, 12)
+        expect(interval).toBeNull()
+        if (rise !== 0) moved++
+      }
+    expect(moved).toBeGreaterThan(4)
+    await model.close()
+
+    const atlas = await writeAtlas(measured.out)
+    expect(atlas.ablation).toMatchObject({ batches: 1, loss: measured.loss })
+    expect(atlas.routers[1]?.of[2]?.ablation).toEqual(ablation?.routers[1]?.experts[2])
+    expect(readFileSync(join(measured.out, 'atlas.html'), 'utf8')).toContain('Without it the loss changes by ')
+  })
+
+  test.each(['int8', 'int4'] as const)(
+    'is measured with weights of %s, with intervals over batches',
+    async (weights) => {
+      const run = await trained(`ablated-${weights}`, { k: 1 })
+      const { out, header } = await recorded(run, { weights, ablate: 6 * BATCH })
+      const ablation = await readAblation(out)
+      expect(ablation?.batches).toBe(6)
+      const all = ablation?.routers.flatMap(({ experts }) => experts) ?? []
+      expect(all).toHaveLength(8)
+      for (const { rise, interval } of all) {
+        expect(interval?.[0]).toBeLessThanOrEqual(rise)
+        expect(interval?.[1]).toBeGreaterThanOrEqual(rise)
+      }
+      expect(all.some(({ rise }) => rise !== 0)).toBe(true)
+      expect((await recorded(run, { weights })).header.loss).toBe(header.loss)
+    },
+  )
+
+  test('a damaged file is named', async () => {
+    const { out } = await recorded(await trained('ablated-damaged', {}), { ablate: 1 })
+    for (const [text, reason] of [
+      ['{', /ablation\.json: it is no JSON/],
+      ['{"kind":"ablation"}', /ablation\.json: format: /],
+    ] as const) {
+      writeFileSync(join(out, 'ablation.json'), text)
+      await expect(writeAtlas(out)).rejects.toThrow(reason)
+    }
+  })
 })

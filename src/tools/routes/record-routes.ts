@@ -22,7 +22,8 @@ import { runNotices } from '../../train/run/notices.ts'
 import { type CompiledTracer, compileTracer } from '../../use/infer/compiled-tracer.ts'
 import { openEvaluationText } from '../../use/runs/evaluation-text.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from '../../use/runs/trained-model.ts'
-import { HEADER_FILE, type RowFormat, rowFile } from './files.ts'
+import { type Ablation, measureAblation } from './ablation.ts'
+import { ABLATION_FILE, HEADER_FILE, type RowFormat, rowFile } from './files.ts'
 import { FORMAT, type RecordedRouter, type RoutesHeader } from './format.ts'
 import { PlacesInDocuments } from './places.ts'
 import { recordedRouter, routesOf } from './routes-of.ts'
@@ -39,6 +40,11 @@ export interface RecordOptions {
   readonly capacity?: CapacityRule
   /** Default: `jsonl`. */
   readonly format?: RowFormat
+  /**
+   * Number of tokens, in whole batches, on which each expert is left out, to measure how much the loss rises without it
+   * (`ablation.json`). Default: this is not measured.
+   */
+  readonly ablate?: number
   readonly signal?: AbortSignal
   readonly onMessage?: OnMessage
 }
@@ -89,6 +95,10 @@ async function recordInto(folder: NewFolder, trained: TrainedModel, options: Rec
       for (const message of runNotices(trained.runtime, trained.config, [{ activity: 'evaluation', rule: capacity }]))
         onMessage({ kind: 'notice', message })
       const header = await writeTable(folder.path, trained, compiled, data, options)
+      if (options.ablate !== undefined) {
+        const ablation = await ablationOf(trained, compiled, data, options.ablate, options)
+        await writeFile(join(folder.path, ABLATION_FILE), `${JSON.stringify(ablation, null, 1)}\n`, { flush: true })
+      }
       await writeFile(join(folder.path, HEADER_FILE), `${JSON.stringify(header, null, 1)}\n`, { flush: true })
       await folder.finish()
       return header
@@ -101,6 +111,24 @@ async function recordInto(folder: NewFolder, trained: TrainedModel, options: Rec
   } finally {
     compiled.tracer.release()
   }
+}
+
+function ablationOf(
+  { store }: TrainedModel,
+  compiled: CompiledTracer,
+  data: Dataset,
+  tokens: number,
+  { signal, onMessage = () => {} }: RecordOptions,
+): Promise<Ablation> {
+  const pace = new Pace()
+  return measureAblation(compiled, store, data, {
+    tokens,
+    signal,
+    onPass(done, most) {
+      if (pace.due() !== undefined)
+        onMessage({ kind: 'prepare', message: `leaving out experts: ${grouped(done)} of ${grouped(most)} passes` })
+    },
+  })
 }
 
 /** Writes the table, and returns the description of the record. */

@@ -22,6 +22,7 @@ interface RoutingFlags extends ModelFlags {
   readonly tokens?: number
   readonly format: RowFormat
   readonly capacity: CapacityRule
+  readonly ablate?: number
   readonly compare?: string
   readonly json?: true
 }
@@ -49,6 +50,9 @@ export function addRouting(program: Command, io: Io): void {
         .default('none' satisfies CapacityRule),
     )
     .addOption(
+      tokensOption('also measure how much the loss rises without each expert, on this many tokens', '--ablate <n>'),
+    )
+    .addOption(
       new Option('--compare <folder>', 'another record of the same text: how often both choose the same experts'),
     )
   withModelOptions(command)
@@ -61,6 +65,7 @@ Examples:
   choir routing runs/demo --data 'books/*.txt' --tokens 200k --out routes/books --format parquet
   choir routing OLMoE-1B-7B-0924 --weights int4 --data sotu --tokens 50k --out routes/olmoe
   choir routing runs/demo --capacity train --out routes/drops
+  choir routing runs/demo --out routes/ablated --ablate 20k     what each expert is worth
   choir routing routes/demo                 the atlas of a record, made again
   choir routing routes/demo --compare routes/int8    how often two records have the same experts
 
@@ -111,7 +116,7 @@ async function compare(io: Io, first: string, second: string, flags: RoutingFlag
 
 /** Refuses options of a recording where nothing is recorded. */
 function refuseOptions(flags: RoutingFlags, reason: string): void {
-  const given = (['data', 'out', 'tokens', 'checkpoint', 'device', 'threads', 'math'] as const).find(
+  const given = (['data', 'out', 'tokens', 'ablate', 'checkpoint', 'device', 'threads', 'math'] as const).find(
     (name) => flags[name] !== undefined,
   )
   if (given !== undefined) throw new UsageError(`--${given} has no effect: ${reason}`)

@@ -29,12 +29,12 @@ export function atlasText(atlas: Atlas, colors: Colors, columns: number): string
     'largest: the largest load over the mean; dead: experts that no token chose; entropy: of the largest, near 100 %',
     'the router has not decided; token share: how much of the choices the token alone decides, and not its context.',
   ]
-  const found = [...atlas.routers.flatMap(findings), ...specialists(atlas)]
+  const found = [...atlas.routers.flatMap(findings), ...specialists(atlas), ...ablated(atlas)]
   return [
     '',
     ...titledTable(titles, rows, 'lrrrrrrr', colors, columns),
     ...notes.map((note) => `  ${colors.dim(note)}`),
-    ...(found.length > 0 ? ['', ...found.map((text) => `  ${text}`)] : []),
+    ...(found.length > 0 ? ['', ...found.map((text) => (text === '' ? '' : `  ${text}`))] : []),
     '',
   ].join('\n')
 }
@@ -63,6 +63,27 @@ function specialists({ routers }: Atlas): string[] {
     const texts = tokens.map(({ text, lift }) => `"${text}" ×${fixed(lift, 1)}`)
     return `${nameOf(router)}, expert ${expert.expert}: ${texts.join('  ')}`
   })
+}
+
+/** The experts without which the loss rises most, and those without which it rises least. */
+function ablated({ ablation, routers }: Atlas): string[] {
+  if (!ablation) return []
+  const all = routers.flatMap((router) =>
+    router.of.flatMap(({ expert, ablation }) =>
+      ablation ? [{ name: `${nameOf(router)}, expert ${expert}`, ...ablation }] : [],
+    ),
+  )
+  const sorted = all.sort((a, b) => b.rise - a.rise)
+  const shown = Math.min(3, Math.ceil(sorted.length / 2))
+  const signed = (value: number) => `${value < 0 ? '−' : '+'}${fixed(Math.abs(value), 4)}`
+  const text = ({ name, rise, interval }: (typeof all)[number]) =>
+    `${name} ${signed(rise)}${interval ? ` (${signed(interval[0])} to ${signed(interval[1])})` : ''}`
+  return [
+    '',
+    `loss without an expert, over ${fixed(ablation.loss, 4)} on ${grouped(ablation.tokens)} tokens, nats a token`,
+    `  most: ${sorted.slice(0, shown).map(text).join('; ')}`,
+    `  least: ${sorted.slice(-shown).reverse().map(text).join('; ')}`,
+  ]
 }
 
 const lowestLift = ({ top }: ExpertAtlas): number => Math.max(0, ...top.map(({ interval }) => interval?.[0] ?? 0))

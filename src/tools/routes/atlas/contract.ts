@@ -1,4 +1,6 @@
 /** The contents of `atlas.json`: what every expert of a record takes. docs/routes.md describes the fields. */
+
+import type { Ablation, ExpertAblation } from '../ablation.ts'
 import type { RecordedRouter, RoutesHeader } from '../format.ts'
 
 /** Version of the file. It increases when a field is renamed, removed or changes its meaning; fields may be added. */
@@ -14,6 +16,8 @@ export interface Atlas {
   readonly groups: number
   readonly confidence: number
   readonly domains: readonly { readonly name: string; readonly documents: number; readonly tokens: number }[]
+  /** On what the ablation of experts was measured; absent if it was not. */
+  readonly ablation?: Pick<Ablation, 'tokens' | 'batches' | 'loss'>
   readonly routers: readonly RouterAtlas[]
 }
 
@@ -59,6 +63,11 @@ export interface ExpertAtlas {
   readonly token_share: number | null
   /** The tokens that are most typical of the expert; `share` is the share of their occurrences. */
   readonly top: readonly (Lift & { readonly token: number; readonly text: string; readonly share: number })[]
+  /**
+   * Nats a token that the loss rises without the expert, with its 95 % interval over batches; absent if this was not
+   * measured.
+   */
+  readonly ablation?: ExpertAblation
   /** Every domain; `share` is the share of the tokens of the domain. */
   readonly domains: readonly (Lift & { readonly name: string; readonly share: number })[]
   /** Experts that are chosen for the same tokens more often than by chance. */

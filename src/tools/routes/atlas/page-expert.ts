@@ -2,6 +2,7 @@
 import { fixed, grouped, percent } from '../../../core/text/numbers.ts'
 import { type Child, element, type Markup } from '../../report/markup.ts'
 import type { Interval } from '../../study/statistics.ts'
+import type { ExpertAblation } from '../ablation.ts'
 import type { Atlas, ExpertAtlas, Lift, RouterAtlas } from './contract.ts'
 
 export const routerName = ({ layer, module }: Pick<RouterAtlas, 'layer' | 'module'>): string =>
@@ -43,10 +44,17 @@ function summaryOf({ entropy }: RouterAtlas, expert: ExpertAtlas): string {
       `${fixed(expert.load, 2)} times the mean.`,
     gate_mean === null || entropy === null ? '' : `Its mean gate is ${fixed(gate_mean, 2)}.`,
     token_share === null ? '' : `The token alone decides ${percent(token_share, 0)} of whether it is chosen.`,
+    expert.ablation === undefined ? '' : ablationText(expert.ablation),
     drop_rate > 0 ? `It refused ${percent(drop_rate)} of them because it was full.` : '',
   ]
     .filter((text) => text !== '')
     .join(' ')
+}
+
+/** The rise of the loss without an expert. */
+function ablationText({ rise, interval }: ExpertAblation): string {
+  const signed = (value: number) => `${value < 0 ? '−' : '+'}${fixed(Math.abs(value), 4)}`
+  return `Without it the loss changes by ${signed(rise)} nats a token${range(interval, signed)}.`
 }
 
 function tokensOf({ top }: ExpertAtlas): Child {

@@ -4,10 +4,11 @@ import { grouped } from '../../../core/text/numbers.ts'
 import { writeOutput } from '../../../node/system/output-file.ts'
 import { Pace } from '../../../train/data/progress.ts'
 import type { OnMessage } from '../../../train/run/messages.ts'
+import { type Ablation, readAblation } from '../ablation.ts'
 import { ATLAS_FILE, PAGE_FILE } from '../files.ts'
 import { readRoutes } from '../read-routes.ts'
 import { atlasOf } from './atlas.ts'
-import type { Atlas } from './contract.ts'
+import type { Atlas, RouterAtlas } from './contract.ts'
 import { atlasPage } from './page.ts'
 
 export interface AtlasOptions {
@@ -23,10 +24,29 @@ export async function writeAtlas(folder: string, { signal, onMessage = () => {} 
   const record = await readRoutes(folder)
   const total = grouped(2 * record.header.tokens)
   const pace = new Pace()
-  const atlas = await atlasOf(record, signal, (read) => {
+  const ablation = await readAblation(folder)
+  const counted = await atlasOf(record, signal, (read) => {
     if (pace.due() !== undefined) onMessage({ kind: 'prepare', message: `counted ${grouped(read)} of ${total} tokens` })
   })
+  const atlas = ablation ? withAblation(counted, ablation) : counted
   await writeOutput(join(folder, ATLAS_FILE), `${JSON.stringify(atlas, null, 1)}\n`)
   await writeOutput(join(folder, PAGE_FILE), atlasPage(atlas))
   return atlas
+}
+
+/** The atlas with the ablation of experts, which was measured apart from the record. */
+function withAblation(atlas: Atlas, { tokens, batches, loss, routers }: Ablation): Atlas {
+  const of = ({ layer, module }: RouterAtlas) =>
+    module === 'ffn' ? routers.find((measured) => measured.layer === layer)?.experts : undefined
+  return {
+    ...atlas,
+    ablation: { tokens, batches, loss },
+    routers: atlas.routers.map((router) => ({
+      ...router,
+      of: router.of.map((expert) => {
+        const ablation = of(router)?.[expert.expert]
+        return ablation ? { ...expert, ablation } : expert
+      }),
+    })),
+  }
 }
