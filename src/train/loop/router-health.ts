@@ -129,13 +129,17 @@ function adviceOf({ router }: MoeConfig): string {
   return 'raise model.moe.balance.coefficient, or lower train.schedule.routerRate'
 }
 
-/** The k busiest experts of a prototype, if they have nearly all of its choices and there are many more experts. */
-function collapseOf(tokens: Float64Array, from: number, each: number, k: number) {
+/**
+ * The k busiest experts of a prototype, if they have nearly all of its choices and there are many more experts.
+ * @param tokens Number of choices of each expert of the router.
+ * @param from First expert of the prototype, which has `each` experts.
+ */
+export function collapseOf(tokens: ArrayLike<number>, from: number, each: number, k: number) {
   if (each < 2 * k) return null
   const busiest = Array.from({ length: each }, (_, i) => from + i)
     .sort((a, b) => (tokens[b] as number) - (tokens[a] as number))
     .slice(0, k)
-  const all = sumOf(tokens.subarray(from, from + each))
+  const all = Array.from({ length: each }, (_, i) => tokens[from + i] as number).reduce((sum, count) => sum + count, 0)
   const share = all > 0 ? busiest.reduce((sum, expert) => sum + (tokens[expert] as number), 0) / all : 0
   return share >= COLLAPSED ? { experts: busiest.sort((a, b) => a - b), share } : null
 }

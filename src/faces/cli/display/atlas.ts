@@ -5,6 +5,7 @@
 import { fixed, grouped, percent, plural } from '../../../core/text/numbers.ts'
 import type { Atlas, ExpertAtlas, RouterAtlas } from '../../../tools/routes/atlas/contract.ts'
 import type { RouterAgreement, RoutesComparison } from '../../../tools/routes/compare.ts'
+import { collapseOf } from '../../../train/loop/router-health.ts'
 import type { Colors } from '../io.ts'
 import { titledTable } from './text-layout.ts'
 
@@ -29,7 +30,11 @@ export function atlasText(atlas: Atlas, colors: Colors, columns: number): string
     'largest: the largest load over the mean; dead: experts that no token chose; entropy: of the largest, near 100 %',
     'the router has not decided; token share: how much of the choices the token alone decides, and not its context.',
   ]
-  const found = [...atlas.routers.flatMap(findings), ...specialists(atlas), ...ablated(atlas)]
+  const found = [
+    ...atlas.routers.flatMap((router) => findings(router, atlas)),
+    ...specialists(atlas),
+    ...ablated(atlas),
+  ]
   return [
     '',
     ...titledTable(titles, rows, 'lrrrrrrr', colors, columns),
@@ -42,10 +47,30 @@ export function atlasText(atlas: Atlas, colors: Colors, columns: number): string
 const nameOf = ({ layer, module }: Pick<RouterAtlas, 'layer' | 'module'>): string =>
   module === 'ffn' ? `layer ${layer}` : `layer ${layer}, ${module}`
 
-/** Dead and duplicate experts. */
-function findings(router: RouterAtlas): string[] {
-  const { dead, duplicates } = router
+/** Routers that have collapsed or have gates above 1, and dead and duplicate experts. */
+function findings(router: RouterAtlas, { record }: Atlas): string[] {
+  const { dead, duplicates, experts, prototypes, choices } = router
+  const loads = router.of.map(({ tokens }) => tokens)
+  const each = experts / prototypes
+  const collapsed = Array.from({ length: choices === null ? 0 : prototypes }, (_, prototype) =>
+    collapseOf(loads, prototype * each, each, (choices as number) / prototypes),
+  ).flatMap((found) => found ?? [])
+  const { moe } = record.model.config as { readonly moe?: { readonly routedScale?: number } | null }
+  const scale = moe?.routedScale ?? 1
+  const [highest] = router.of
+    .flatMap(({ expert, gate_mean }) => (gate_mean !== null && gate_mean > 1.01 * scale ? [{ expert, gate_mean }] : []))
+    .sort((a, b) => b.gate_mean - a.gate_mean)
   return [
+    ...collapsed.map(
+      ({ experts: busiest, share }) =>
+        `${nameOf(router)} has collapsed: ${percent(share, 0)} of the choices are for ${busiest.length === 1 ? 'expert' : 'experts'} ${busiest.join(', ')}`,
+    ),
+    ...(highest
+      ? [
+          `${nameOf(router)}: gates that are not normalised: ${fixed(highest.gate_mean, 2)} on average of expert ` +
+            `${highest.expert}, where ${scale} is the most`,
+        ]
+      : []),
     ...(dead.length > 0 ? [`${nameOf(router)}: ${plural(dead.length, 'dead expert')} (${dead.join(', ')})`] : []),
     ...duplicates.map(
       ({ experts: [a, b], jaccard }) =>

@@ -43,7 +43,7 @@ const widestRow = (config: ModelConfig): number => {
 }
 
 /** Whether a token can be decoded by itself: not with experts in attention, or a router or a layer of the user's own. */
-export const isDecodable = ({ moe, layer }: ModelConfig): boolean =>
+const isDecodable = ({ moe, layer }: ModelConfig): boolean =>
   layer === null && (moe === null || (moe.attention === 'none' && moe.router !== 'own'))
 
 /**
