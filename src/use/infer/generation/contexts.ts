@@ -17,6 +17,7 @@ import { generationConfig } from '../../../train/step/capacity-rules.ts'
 import type { ModelStore } from '../../../train/step/model-store.ts'
 import type { CollectedRoutes, RouterRows } from '../collected-routes.ts'
 import { ContextDecoder } from './context-decoder.ts'
+import type { CachedContext } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 import { Prefill } from './prefill.ts'
 import { RowLogits } from './row-logits.ts'
@@ -56,6 +57,8 @@ interface Cached {
   readonly decoder: TokenDecoder
   /** Its index among the contexts of the decoder. */
   readonly place: number
+  /** What was last read into it in a pass, which its rows still have, and the logits after it. */
+  read: { readonly tokens: readonly number[]; readonly logits: Float32Array } | null
 }
 
 /** A text and its context, whose next token is computed. */
@@ -100,7 +103,9 @@ export class Contexts {
     if (layer && ownLayers.get(layer.own).sees === 'batch') throw seesLater('layer', layer.own)
     this.program = new TokenProgram(runtime, config, store, detailed)
     this.decoders = isChanging ? [] : openDecoders(this.program, count)
-    this.cached = this.decoders.flatMap((decoder) => decoder.cache.contexts.map((_, place) => ({ decoder, place })))
+    this.cached = this.decoders.flatMap((decoder) =>
+      decoder.cache.contexts.map((_, place) => ({ decoder, place, read: null })),
+    )
     this.prefill = new Prefill(runtime, config, store, { cached: this.cached.length > 0, detailed })
     const none = this.cached.length > 0 ? 0 : count
     this.uncached = Array.from({ length: none }, () => new ContextDecoder(this.prefill))
@@ -135,9 +140,16 @@ export class Contexts {
     if (isFirst && cached && tokens.length <= MAX_STEPWISE_PROMPT)
       return this.readTokens(cached, tokens, experts, options)
     const last = tokens.length - 1
+    if (cached && !options.routes && !options.onLogits) {
+      const found = await this.copied(cached, tokens)
+      if (found) return found
+    }
+    if (cached) cached.read = null
     const logits = cached
       ? await this.prefill.run(tokens, experts, cached.decoder.cache.contexts[cached.place])
       : await (this.uncached[index] as ContextDecoder).run(tokens, experts)
+    // Experts of a random router depend on the seed of a text.
+    if (cached && this.config.moe?.router !== 'random') cached.read = { tokens: [...tokens], logits: logits.slice() }
     const { routers, length } = this.prefill.details
     // A context that is read again has tokens that were routed before, all but the last.
     options.routes?.add(routers, length, isFirst ? 0 : last, last + 1)
@@ -182,13 +194,34 @@ export class Contexts {
       )
   }
 
+  /**
+   * Copies the keys and values of the same tokens from another context that has read them, which have the same bits, into
+   * a context. Returns the logits after them, or null if no context has read them.
+   */
+  private async copied(to: Cached, tokens: readonly number[]): Promise<Float32Array | null> {
+    const from = this.cached.find(({ read }) => read && isSame(read.tokens, tokens))
+    if (!from?.read) return null
+    if (from !== to) {
+      to.read = null
+      const [source, target] = [from, to].map(({ decoder, place }) => decoder.cache.contexts[place]) as [
+        CachedContext,
+        CachedContext,
+      ]
+      await target.copy(source, tokens.length)
+      to.read = from.read
+    }
+    return to.read?.logits ?? null
+  }
+
   /** Reads a short prompt token by token. */
   private async readTokens(
-    { decoder, place }: Cached,
+    cached: Cached,
     tokens: readonly number[],
     experts: PredeterminedExperts,
     { routes, onLogits }: ComputeOptions,
   ): Promise<Float32Array> {
+    const { decoder, place } = cached
+    cached.read = null
     let logits: Float32Array = new Float32Array()
     for (const [position, token] of tokens.entries()) {
       await decoder.step([{ context: place, token, position, experts }], (_, result) => {
@@ -209,6 +242,9 @@ export class Contexts {
     this.rows?.release()
   }
 }
+
+const isSame = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((token, i) => token === b[i])
 
 function addRoutes(
   routes: CollectedRoutes | undefined,

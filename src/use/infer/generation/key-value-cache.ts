@@ -4,12 +4,14 @@
  */
 import { attentionColumns, type ModelConfig } from '../../../core/model/config.ts'
 import { cacheName } from '../../../core/model/token/cache.ts'
-import type { ArenaRange } from '../../../engine/contract/arena.ts'
+import { type ArenaRange, readRange } from '../../../engine/contract/arena.ts'
 
 /** The rows of a context. */
 export interface CachedContext {
   /** The first `length` rows of the context in the table of a port; undefined for other ports. */
   rows(port: string, length: number): ArenaRange | undefined
+  /** Copies the first `length` rows of another context of the same model into all tables. */
+  copy(from: CachedContext, length: number): Promise<void>
 }
 
 export class KeyValueCache {
@@ -26,12 +28,19 @@ export class KeyValueCache {
     for (let layer = 0; layer < layers; layer++)
       for (const kind of ['keys', 'values'] as const)
         this.tables.set(cacheName(layer, kind), allocate(count * sequence * width))
-    this.contexts = Array.from({ length: count }, (_, context) => ({
-      rows: (port, length) => {
+    this.contexts = Array.from({ length: count }, (_, context): CachedContext => {
+      const rows = (port: string, length: number) => {
         const table = this.tables.get(port)
         return table && { ...table, start: table.start + context * sequence * width, count: length * width }
-      },
-    }))
+      }
+      const copy = async (from: CachedContext, length: number) => {
+        for (const name of this.tables.keys()) {
+          const [source, target] = [from.rows(name, length), rows(name, length)] as [ArenaRange, ArenaRange]
+          await target.arena.write(target.start, await readRange(source))
+        }
+      }
+      return { rows, copy }
+    })
   }
 
   /** The table of a port, before or after a token; undefined for other ports. */

@@ -8,6 +8,7 @@ import { createRuntime } from '../../../engine/cpu/cpu-runtime.ts'
 import { compileTracer } from '../compiled-tracer.ts'
 import { continueText, promptTokens } from '../continue-text.ts'
 import { Contexts } from '../generation/contexts.ts'
+import { Prefill } from '../generation/prefill.ts'
 import {
   type Asked,
   bySteps,
@@ -247,6 +248,51 @@ function contextsOfSteps(contexts: Contexts): number[][] {
   })
   return steps
 }
+
+describe('a prompt that another context has read', () => {
+  const prompt = 'A prompt of more than 16 tokens'
+  const moes: Record<string, Moe | null> = { 'top-2': { k: 2 }, hash: { router: 'hash' }, 'a dense model': null }
+  test.each(Object.entries(moes))('is read once, and the texts are those that each is alone: %s', async (_, moe) => {
+    const model = await modelOf({ moe })
+    const reading = vi.spyOn(Prefill.prototype, 'run')
+    onTestFinished(() => reading.mockRestore())
+    const { scheduler } = schedulerOf(model, 3)
+    const wishes = [5, 6, 7, 8].map((seed) => ({ text: prompt, tokens: 7, seed }))
+    const requests = await Promise.all(wishes.map((wish) => requestOf(model, wish)))
+    const found = await readAll(scheduler.open(requests), 4)
+    expect(reading).toHaveBeenCalledTimes(1)
+    for (const [i, wish] of wishes.entries()) expect(found[i]?.text).toBe((await alone(model, wish)).text)
+
+    // The context that has read it reads another one, goes beyond its end, and begins with a short one.
+    const others = [
+      { text: 'Another prompt of many tokens', tokens: 5 },
+      { text: prompt, tokens: 30 },
+      { text: prompt, tokens: 4 },
+      { text: 'short', tokens: 4 },
+      { text: prompt, tokens: 4 },
+    ]
+    for (const wish of [...others, ...others.toReversed()])
+      expect((await readOne(scheduler.open([await requestOf(model, wish)]))).text).toBe((await alone(model, wish)).text)
+  })
+
+  test('is read again by a random router, whose experts depend on the seed, and where routes are asked for', async () => {
+    const reading = vi.spyOn(Prefill.prototype, 'run')
+    onTestFinished(() => reading.mockRestore())
+    for (const [moe, routes] of [[{ router: 'random' }, false] as const, [{ k: 2 }, true] as const]) {
+      const model = await modelOf({ moe })
+      const { scheduler } = schedulerOf(model, 2)
+      reading.mockClear()
+      for (const seed of [1, 2]) {
+        const wish = { text: prompt, tokens: 5, seed, routes }
+        expect((await readOne(scheduler.open([await requestOf(model, wish)]))).text).toBe(
+          (await alone(model, wish)).text,
+        )
+      }
+      // Two by the scheduler, and two by the generator of one text.
+      expect(reading).toHaveBeenCalledTimes(4)
+    }
+  })
+})
 
 test('a full queue refuses a request, and the place of a reader who leaves is free', async () => {
   const model = await modelOf()
