@@ -117,6 +117,7 @@ const ofNode = {
       'core/model',
       'core/config',
       'engine/contract',
+      'engine/world',
       'engine/cpu',
       'train/step',
       'node/run',

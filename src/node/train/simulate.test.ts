@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../../core/config/run-config.ts'
 import { anyVocabulary } from '../../core/config/testing/any-vocabulary.ts'
-import { ranksInProcess } from '../../train/step/ranks/testing/in-process.ts'
+import { ranksInProcess } from '../../engine/world/in-process/ranks.ts'
 import { createStore, layoutOf, Trainer } from '../../train/step/trainer.ts'
 import { openRuntime } from '../run/session.ts'
 import { forRanks, groupOf } from './layout.ts'

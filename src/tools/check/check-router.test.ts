@@ -52,7 +52,7 @@ async function found(router: Omit<OwnRouter, 'name'>): Promise<PluginCheck> {
 test('a router like top-k passes every check', async () => {
   const report = await found({ choose: topKOf((logits) => logits) })
   expect(failures(report)).toBe('')
-  expect(report.checks).toHaveLength(4)
+  expect(report.checks).toHaveLength(6)
   expect(report.time?.ratio).toBeGreaterThan(0)
 }, 60_000)
 
@@ -61,7 +61,7 @@ test('a router for one expert of a token passes, and its checks are made with on
   const onlyOne = (input: RouterInput): Choice => choose({ ...input, moe: { ...input.moe, k: 1, prototypes: 1 } })
   const report = await found({ choose: onlyOne })
   expect(failures(report)).toBe('')
-  expect(report.checks).toHaveLength(4)
+  expect(report.checks).toHaveLength(6)
   expect(report.checks[0]?.found).toContain('refused: k 2, two prototypes')
 }, 60_000)
 
@@ -212,6 +212,26 @@ describe('the check finds', () => {
         ]),
       )
     expect(failures(await found({ choose: topKOf(drawn) }))).toMatch(/traced again/)
+  }, 60_000)
+})
+
+describe('the checks of ranks find', () => {
+  test('a router that depends on the number of rows of the call, also where every pass has the same bits', async () => {
+    const byRows = (logits: Tensor) => multiply(logits, (logits.shape[0] as number) / 64)
+    for (const sees of ['token', 'past'] as const)
+      expect(failures(await found({ choose: topKOf(byRows), sees }))).toMatch(
+        /^choices do not depend on how many sequences a rank has in a pass: token 0 has another choice in a pass of 2 sequences than in one of 4/,
+      )
+    const { checks } = await found({ choose: topKOf(byRows), sees: 'batch' })
+    expect(checks.at(-1)).toMatchObject({ passed: true, found: expect.stringMatching(/^skipped: the router sees/) })
+  }, 120_000)
+
+  test('a router that keeps something from one call to the next', async () => {
+    let calls = 0
+    const counting = (logits: Tensor) => multiply(logits, 1 + 0.01 * calls++)
+    expect(failures(await found({ choose: topKOf(counting) }))).toMatch(
+      /a training has the same bits on one rank and on two: the loss of step 1 differs/,
+    )
   }, 60_000)
 })
 

@@ -12,6 +12,7 @@ import type { Check, PluginCheck } from './check.ts'
 import { checkDifferences, traceHeld, withoutGradient } from './differences.ts'
 import { EXPERTS, inputsOf, layerOf, layerProgram, type Shape, trace, weighted } from './layer.ts'
 import { compileProgram, numbers, type TracedProgram } from './program.ts'
+import { checkParts, checkTraining } from './ranks.ts'
 import { checkRepeated, timeRatio } from './side-by-side.ts'
 import { checkSight } from './sight.ts'
 
@@ -31,6 +32,8 @@ export async function checkRouter(own: string, { one, two }: Runtimes): Promise<
       await checkGradients(own, one),
       await checkChoicesSee(own, one, router.sees ?? 'token'),
       await checkBits(own, one, two),
+      await checkTraining(layerOf(own, largestK(own)), one),
+      await checkParts(layerOf(own, largestK(own)), one, router.sees ?? 'token'),
     )
   const time = checks[0]?.passed ? { over: 'top-k', ratio: await timeOverTopK(own, two) } : null
   return { part: 'router', id: own, checks, time }

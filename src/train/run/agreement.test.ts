@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { RunError, UsageError } from '../../core/errors.ts'
 import type { Ranks } from '../../engine/contract/ranks.ts'
-import { ranksInProcess } from '../step/ranks/testing/in-process.ts'
+import { ranksInProcess } from '../../engine/world/in-process/ranks.ts'
 import { fromFirst, sharedError, together } from './agreement.ts'
 
 /** The errors of three ranks. */

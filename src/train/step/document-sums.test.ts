@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../../core/config/run-config.ts'
 import type { Ranks } from '../../engine/contract/ranks.ts'
+import { ranksInProcess } from '../../engine/world/in-process/ranks.ts'
 import { openRuntime } from '../../node/run/session.ts'
 import { groupDocuments } from '../data/document-groups.ts'
 import type { TokenStream } from '../data/streams/token-stream.ts'
@@ -8,7 +9,6 @@ import { bytesTokenizer } from '../data/tokenizer/tokenizer.ts'
 import { type Evaluation, Evaluator } from './evaluation.ts'
 import { initialize, initialScales } from './initialize.ts'
 import { randomFor } from './random.ts'
-import { ranksInProcess } from './ranks/testing/in-process.ts'
 import { createStore } from './trainer.ts'
 
 const tokenizer = bytesTokenizer()

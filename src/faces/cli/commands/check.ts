@@ -14,8 +14,8 @@ export function addCheck(program: Command, io: Io): void {
     .summary('check a part of your own: a router, a loss, a layer, a schedule or an optimizer')
     .description(
       'Checks a part of your own. Of a router: its choices, its gradients against finite differences in float64, which ' +
-        'tokens it sees, equal bits with one and two threads, and its speed beside top-k. Of a layer, the same of its ' +
-        'outputs, with its speed beside a dense network. Of a balancing loss: its values, gradients, bits and speed. Of a ' +
+        'tokens it sees, equal bits with one and two threads and on one and two ranks, and its speed beside top-k. Of a ' +
+        'layer: its outputs, gradients, tokens and bits with two threads, and its speed beside a dense network. Of a balancing loss: its values, gradients, bits and speed. Of a ' +
         'learning-rate schedule: its rates. Of an optimizer: shapes and finite values, bits, a quadratic loss, and its ' +
         'speed beside AdamW. Exit code 1 if a check fails. The part is a program: it runs with your rights, and from ' +
         'now on commands load it for runs that were trained with it.',

@@ -17,6 +17,7 @@ import { type Arena, floatsOf } from '../../../engine/contract/arena.ts'
 import type { Ranks } from '../../../engine/contract/ranks.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { cpuMemory } from '../../../engine/testing/cpu-memory.ts'
+import { ranksInProcess } from '../../../engine/world/in-process/ranks.ts'
 import { openRuntime } from '../../../node/run/session.ts'
 import { GradientProgram } from '../gradient-program.ts'
 import { initialize, initialScales } from '../initialize.ts'
@@ -25,7 +26,6 @@ import { ownOptimizers } from '../optimizer/own.ts'
 import { createStore, layoutOf, Trainer } from '../trainer.ts'
 import { isReproducible } from './gradient-tree.ts'
 import { alone, heldSpecs, type Layout, placeOf, sharesOf } from './placement.ts'
-import { ranksInProcess } from './testing/in-process.ts'
 
 const SHARDS = 8
 const STEPS = 4

@@ -1,8 +1,10 @@
-/** Ranks in one process, for tests: transfers are copies in memory. */
-
-import type { Ranks, Transfer } from '../../../../engine/contract/ranks.ts'
-import { NOT_POSTED } from '../../../../engine/contract/runtime.ts'
-import { createOrders } from '../../../../engine/world/mpi/orders.ts'
+/**
+ * Ranks in one process, for checks and tests: transfers are copies in memory. Programs post nothing to them, so ranks do
+ * not share the experts of a layer.
+ */
+import type { Ranks, Transfer } from '../../contract/ranks.ts'
+import { NOT_POSTED } from '../../contract/runtime.ts'
+import { createOrders } from '../mpi/orders.ts'
 
 /** Messages by channel, sender and receiver, and the receivers that wait for them. */
 class Post {
