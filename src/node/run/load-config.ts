@@ -17,7 +17,7 @@ import { version } from '../../core/version.ts'
 import { CONFIG_BYTES, readText } from '../system/read-text.ts'
 import { refuseSpecialFiles } from '../system/special-files.ts'
 import { pluginPathIn } from './plugins/kinds.ts'
-import { withPlugins } from './plugins/plugins.ts'
+import { pluginsBeside, withPlugins } from './plugins/plugins.ts'
 import { readYaml } from './read-yaml.ts'
 import { parseSet, setField } from './set-option.ts'
 
@@ -136,7 +136,7 @@ async function readConfigFile(file: string, presets: Presets): Promise<Fields> {
     refusePaths(stored, file)
     return stored
   }
-  return withPreset(content, presets)
+  return withPreset(pluginsBeside(content, file), presets)
 }
 
 /** Refuses a path of a plugin in the config.json of a run: nobody named it in a command. */

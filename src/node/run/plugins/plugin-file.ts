@@ -1,5 +1,6 @@
 /** The file of a plugin: it is read, its types are left out, and it is loaded as a module. */
-import { extname, resolve } from 'node:path'
+import { existsSync } from 'node:fs'
+import { dirname, extname, isAbsolute, join, resolve } from 'node:path'
 import { formatValue } from '../../../core/config/problems.ts'
 import type { UsageError } from '../../../core/errors.ts'
 import * as graph from '../../../core/graph/public.ts'
@@ -23,6 +24,12 @@ export const PLUGIN_BYTES = 2 ** 20
 /** Whether a value of a configuration is the path of a plugin's file, not one of the words that stand there otherwise. */
 export const isPluginPath = (value: unknown): value is string =>
   typeof value === 'string' && /[\\/]|\.m?[jt]s$/.test(value)
+
+/** A path that a file names: beside that file if something is there, otherwise relative to the current folder. */
+export function besidePath(path: string, file: string): string {
+  const beside = join(dirname(file), path)
+  return !isAbsolute(path) && existsSync(beside) ? beside : path
+}
 
 /** @throws UsageError if it cannot be read */
 export async function readPlugin(file: string, refuse: Refuse): Promise<PluginFile> {

@@ -31,6 +31,7 @@ import {
   withPlugin,
 } from './kinds.ts'
 import {
+  besidePath,
   importPlugin,
   isPluginPath,
   PLUGIN_BYTES,
@@ -57,6 +58,22 @@ export async function withPlugins(fields: Fields, subject = 'this configuration'
     else if (value === 'own' && typeof own === 'string') await expectPlugin(kind, own, subject, directory)
     // What is built in replaces the plugin of a run.
     else if (value !== undefined && value !== 'own' && own) result = replaced(result, path, { ...section, own: null })
+  }
+  return result
+}
+
+/** The fields of a configuration file, with the paths of plugins that are beside the file. */
+export const pluginsBeside = (fields: Fields, file: string): Fields =>
+  withPluginPaths(fields, (path) => besidePath(path, file))
+
+/** The fields with other paths of plugins. */
+export function withPluginPaths(fields: Fields, of: (path: string) => string): Fields {
+  let result = fields
+  for (const kind of pluginKinds) {
+    const { section: path, field } = kindOf(kind)
+    const section = sectionOf(result, kindOf(kind))
+    const value = section?.[field]
+    if (section && isPluginPath(value)) result = replaced(result, path, { ...section, [field]: of(value) })
   }
   return result
 }

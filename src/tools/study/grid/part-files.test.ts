@@ -1,9 +1,10 @@
 /** Files of the user's own parts beside a specification, and their copies in the folder of a study. */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { stringify } from 'yaml'
+import { loadConfig } from '../../../node/run/load-config.ts'
 import { keepParts } from './part-files.ts'
 import { readSpecification, type SpecificationInput, specificationSchema } from './specification.ts'
 
@@ -12,7 +13,10 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'choir-parts-'))
   for (const name of ['a', 'b', 'out']) await mkdir(join(folder, name))
 })
-afterEach(() => rm(folder, { recursive: true, force: true }))
+afterEach(async () => {
+  vi.unstubAllEnvs()
+  await rm(folder, { recursive: true, force: true })
+})
 const file = (...names: string[]) => join(folder, ...names)
 
 test('a path is that of the file beside the specification, dotted, grouped or in a list; other paths stay', async () => {
@@ -32,6 +36,35 @@ test('a path is that of the file beside the specification, dotted, grouped or in
     grid: { 'train.optimizer.kind': ['adamw', beside] },
   })
 })
+
+test.each([
+  ['base.yaml', './mine.ts', 'model:\n  moe: { router: ./mine.ts } # a comment\n'],
+  ['base.json', 'routers/mine.ts', JSON.stringify({ model: { moe: { router: 'routers/mine.ts' } } })],
+])(
+  'a base %s is found beside the specification and copied with its part %s: the copy loads from any folder',
+  async (base, part, text) => {
+    vi.stubEnv('XDG_CACHE_HOME', file('cache'))
+    await mkdir(file('a', 'routers'))
+    const router = 'export default { choose: () => { throw new Error("never called") } }'
+    await writeFile(file('a', part), router)
+    await writeFile(file('a', base), text)
+    await writeFile(file('a', 'study.yaml'), stringify({ base, arms: { one: {} } }))
+    const found = await readSpecification(file('a', 'study.yaml'))
+    expect(found.base).toBe(file('a', base))
+    const { model } = await loadConfig(found.base, [])
+    const kept = await keepParts(found, file('out'))
+    expect(kept.base).toBe(join('parts', base))
+    await writeFile(file('out', 'study.yaml'), stringify(kept))
+    await rm(file('a'), { recursive: true })
+    await rename(file('out'), file('elsewhere'))
+    const again = await readSpecification(file('elsewhere', 'study.yaml'))
+    expect(await readFile(file('elsewhere', 'parts', 'mine.ts'), 'utf8')).toBe(router)
+    // A base whose text need not change keeps its comments.
+    if (part === './mine.ts') expect(await readFile(again.base, 'utf8')).toBe(text)
+    expect((await loadConfig(again.base, [])).model.moe).toEqual(model.moe)
+    expect(model.moe).toMatchObject({ router: 'own', own: expect.stringMatching(/^mine@/) })
+  },
+)
 
 test('a study keeps copies of its parts, two of one name apart, and its study.yaml names them wherever the folder is', async () => {
   for (const name of ['a', 'b']) await writeFile(file(name, 'router.ts'), `the router of ${name}`)
