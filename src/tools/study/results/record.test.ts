@@ -125,7 +125,7 @@ test('evaluations keep the loss under each capacity rule, and are omitted under 
     loss: 4.7,
     capacities: { train: at(train), eval: at(4.7), none: at(4.6) },
   })
-  const { record } = await recorded([step(1), step(2), evaluation(2, 4.9), step(3), step(4), evaluation(4, null)], [])
+  const { record } = await recorded([step(1), step(2), evaluation(2, 4.9), step(3), evaluation(3, null), step(4)], [])
   expect(record.evaluations[0]).toEqual({
     step: 2,
     seconds: 1,

@@ -9,6 +9,7 @@ import { RunError } from '../../../core/errors.ts'
 import { count, grouped } from '../../../core/text/numbers.ts'
 import { TrainingBench } from '../../../node/measure/benchmark.ts'
 import { expectPlugins } from '../../../node/run/plugins/plugins.ts'
+import { RunDirectory } from '../../../node/run/run-directory.ts'
 import { openRunData } from '../../../node/run/session.ts'
 import { writeArm } from '../../../node/run/study-arm.ts'
 import { lockRun } from '../../../node/system/lock.ts'
@@ -159,6 +160,7 @@ async function runTraining(
   const evaluatedAt = performance.now()
   const heldOut = await evaluateRun(directory, { capacity: 'eval', byDocument: !job.trial })
   watch.evaluated((performance.now() - evaluatedAt) / 1000, heldOut.evaluated_tokens)
+  if (!job.trial) await logEvaluation(directory, config, heldOut)
   const elsewhere: Record<string, EvalRecord> = {}
   const batch = sequencesOfPass(config) * config.model.sequence
   for (const source of Object.keys(job.elsewhere)) {
@@ -175,6 +177,25 @@ async function runTraining(
     kind: 'record',
     record: job.trial ? { ...record, layers: [] } : record,
     specialisation: job.specialise ? await specialisation(directory, { arm: '', threads }) : null,
+  }
+}
+
+/**
+ * Adds the last evaluation of a run to its log, as a training does: the training itself ends before it, since the study
+ * evaluates all held-out text. So the dashboard compares arms at their last step.
+ */
+async function logEvaluation(directory: string, config: RunConfig, evaluation: EvalRecord): Promise<void> {
+  const { documents: _, domains: __, ...record } = evaluation
+  const { step } = record
+  const files = await RunDirectory.open(directory, config, true)
+  try {
+    await files.rewind(step)
+    // A study that was killed before it kept the result evaluates once more.
+    if (await files.hasEvaluation(step)) return
+    files.record('eval', step, record)
+    await files.flush()
+  } finally {
+    await files.close()
   }
 }
 
