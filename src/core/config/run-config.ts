@@ -7,7 +7,7 @@ import { isServedByPosition } from '../model/moe-config.ts'
 import { ownLayers, settingsProblem } from '../model/own-layer.ts'
 import { settingsSchema } from '../model/own-settings.ts'
 import { parameterSpecs } from '../model/parameters.ts'
-import { ownRouters } from '../model/routing/own.ts'
+import { ownRouters, routerProblem } from '../model/routing/own.ts'
 import { PLUGIN_ID } from '../plugins.ts'
 import { nearestName } from '../text/nearest.ts'
 import { dataSchema } from './data-config.ts'
@@ -257,9 +257,11 @@ export const runSchema = z
         path: ['parallel', 'ledger'],
         message: 'must be false with parallel.expert 1, since nothing is sent for experts',
       })
+    const router = routerProblem(run.model)
+    if (router) context.addIssue({ code: 'custom', path: ['model', 'moe', router.field], message: router.message })
     const settings = settingsProblem(run.model)
     if (settings !== null) context.addIssue({ code: 'custom', path: ['model', 'layer', 'settings'], message: settings })
-    const frozen = settings === null ? freezeProblem(run) : undefined
+    const frozen = !router && settings === null ? freezeProblem(run) : undefined
     if (frozen) context.addIssue({ code: 'custom', path: ['train', 'freeze'], message: frozen })
     const sequences = sequencesOfPass(run)
     if (!moe || !Number.isInteger(sequences)) return

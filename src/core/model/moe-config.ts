@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { PLUGIN_ID } from '../plugins.ts'
 import { floats, sizes } from './limits.ts'
+import { settingsSchema } from './own-settings.ts'
 
 const positive = z.int().positive()
 const nonNegative = floats.nonNegative
@@ -57,6 +58,8 @@ export const moeSchema = z.strictObject({
    * Name and hash of the router `own`, as `my-router@0123456789abcdef`. It is set when `router` is the path of a file.
    */
   own: z.string().regex(PLUGIN_ID).nullable().default(null),
+  /** Settings of the router `own`, by name; it has defaults. */
+  settings: settingsSchema.default({}),
   /**
    * Experts that a token activates: k, or k' in every prototype for the `prototype` router. With
    * `expert-choice`, the mean at capacity factor 1; in generation, the exact number.
@@ -129,6 +132,8 @@ export function checkMoe(moe: MoeConfig, refuse: Refuse): void {
   if (moe.router === 'own' && moe.own === null)
     refuse(['router'], 'must be the path of the file of your router, such as ./my-router.ts')
   if (moe.router !== 'own' && moe.own !== null) refuse(['own'], 'must be null unless router is "own"')
+  if (moe.router !== 'own' && Object.keys(moe.settings).length > 0)
+    refuse(['settings'], `must be {} for the router "${moe.router}": only a router of your own has further settings`)
   if (moe.router === 'prototype' || moe.router === 'own') {
     if (moe.experts % moe.prototypes !== 0) refuse(['prototypes'], `must divide experts ${moe.experts}`)
     else if (moe.k > moe.experts / moe.prototypes)

@@ -1,4 +1,4 @@
-/** Settings of layers and optimizers of the user's own, as a configuration gives them. */
+/** Settings of routers, layers and optimizers of the user's own, as a configuration gives them. */
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
 import type { PluginSettings } from '../plugins.ts'

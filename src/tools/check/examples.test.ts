@@ -147,6 +147,7 @@ test('expert-choice-by-block takes a token whose probability reaches the c-th be
     tokens_T: input('tokens', 'int32', [tokens]),
     sequence,
     training: true,
+    settings: {},
   })
   const program = await compileProgram(runtime, { expert: expert_TK, gate: gate_TK })
   const [x, weight] = [matrixOf(tokens, width), matrixOf(width, experts)]

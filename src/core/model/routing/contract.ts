@@ -20,6 +20,7 @@
  */
 import type { Shape } from '../../graph/model.ts'
 import type { Tensor } from '../../graph/tensor.ts'
+import type { PluginSettings } from '../../plugins.ts'
 import type { MoeConfig } from '../moe-config.ts'
 
 /**
@@ -41,6 +42,8 @@ export interface RouterShape {
   readonly moe: MoeConfig
   /** Width D of the activations that the router reads. */
   readonly width: number
+  /** The router's own settings: its defaults, replaced by `model.moe.settings`. */
+  readonly settings: PluginSettings
 }
 
 export interface RouterParameter {
@@ -69,6 +72,8 @@ export interface RouterInput {
    * `expert-choice`.
    */
   readonly training: boolean
+  /** As in {@link RouterShape}. */
+  readonly settings: PluginSettings
 }
 
 /** The decision of a router. */

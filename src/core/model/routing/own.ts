@@ -1,19 +1,24 @@
 /** Routers of a user's own: plugins with the interface of the built-in routers. */
 import { UsageError } from '../../errors.ts'
 import type { Tensor } from '../../graph/tensor.ts'
-import { Plugins } from '../../plugins.ts'
+import { type PluginSettings, Plugins } from '../../plugins.ts'
+import type { MoeConfig } from '../moe-config.ts'
 import { checkParameters } from '../own-parameters.ts'
+import { pluginSettings } from '../own-settings.ts'
 import type { Choice, Router, RouterInput, RouterShape } from './contract.ts'
 
 /** A router with its name. */
 export interface OwnRouter extends Router {
   readonly name: string
+  /** Its settings with their defaults, which `model.moe.settings` replaces: the arms of a study may differ in them. */
+  readonly settings?: PluginSettings
 }
 
 /** Routers that `model.moe.own` names. */
 export const ownRouters = new Plugins<OwnRouter>(
   'router',
   {
+    settings: 'optional settings',
     parameters: 'optional function',
     choose: 'function',
     sees: ['token', 'past', 'batch', 'batch in training'],
@@ -31,13 +36,16 @@ function checked(router: OwnRouter): OwnRouter {
       throw fault(`${name}: ${error instanceof Error ? error.message : String(error)}`)
     }
   }
+  const settings = (given: PluginSettings) => pluginSettings('model.moe.settings', router.settings ?? {}, given)
   const parameters = (shape: RouterShape) => {
-    const all = attempt('parameters', () => router.parameters?.(shape)) ?? {}
+    const whole = { ...shape, settings: settings(shape.settings) }
+    const all = attempt('parameters', () => router.parameters?.(whole)) ?? {}
     checkParameters(all, ['zeros', 'ones', 'normal'], 'bias', fault)
     return all
   }
   const choose = (input: RouterInput): Choice => {
-    const choice = attempt('choose', () => router.choose(input))
+    const whole = { ...input, settings: settings(input.settings) }
+    const choice = attempt('choose', () => router.choose(whole))
     const { moe, x_TD } = input
     const [tokens = 0] = x_TD.shape
     const choices = [tokens, moe.k * moe.prototypes]
@@ -59,7 +67,8 @@ function checked(router: OwnRouter): OwnRouter {
       return choice
     }
     // Balancing losses and the entropy of a learned router are computed from its distribution.
-    const isLearned = Object.keys(parameters({ moe, width: x_TD.shape[1] as number })).length > 0
+    const isLearned =
+      Object.keys(parameters({ moe, width: x_TD.shape[1] as number, settings: input.settings })).length > 0
     if (isLearned || choice.logits_TZN || choice.probability_TZN) {
       expect('logits_TZN', x_TD.dtype, scores)
       expect('probability_TZN', x_TD.dtype, scores)
@@ -67,4 +76,24 @@ function checked(router: OwnRouter): OwnRouter {
     return choice
   }
   return { ...router, parameters, choose }
+}
+
+/** Why a loaded router refuses its settings, with the field; null if it accepts them, or is not loaded. */
+export function routerProblem({
+  moe,
+  width,
+}: {
+  readonly moe: MoeConfig | null
+  readonly width: number
+}): { readonly field: 'settings' | 'router'; readonly message: string } | null {
+  // The dashboard reads runs whose router it does not load.
+  if (!moe?.own || !ownRouters.has(moe.own)) return null
+  const { settings } = moe
+  try {
+    ownRouters.get(moe.own).parameters?.({ moe, width, settings })
+    return null
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    return { field: Object.keys(settings).length > 0 ? 'settings' : 'router', message: error.message }
+  }
 }

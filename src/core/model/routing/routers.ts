@@ -179,10 +179,11 @@ export const routerOf = (moe: MoeConfig): Router =>
 
 /** The parameters of the router of a module, by their names in the model, where `prefix` is the name of the matrix. */
 export function routerParameters(
-  shape: RouterShape,
+  shape: Omit<RouterShape, 'settings'>,
   prefix: string,
 ): { readonly name: string; readonly key: string; readonly parameter: RouterParameter }[] {
-  const parameters = routerOf(shape.moe).parameters?.(shape) ?? {}
+  const { moe } = shape
+  const parameters = routerOf(moe).parameters?.({ ...shape, settings: moe.settings }) ?? {}
   return Object.entries(parameters).map(([key, parameter]) => ({
     name: key === 'weight' ? prefix : `${prefix}.${key}`,
     key,
@@ -195,15 +196,15 @@ export const hasRouterWeights = (moe: MoeConfig): boolean => routerParameters({ 
 
 /** The parameters of a router as `RouterInput.weights`; `prefix` is the name of the router's matrix. */
 export const routerWeights = (
-  shape: RouterShape,
+  shape: Omit<RouterShape, 'settings'>,
   parameters: { get(name: string): Tensor },
   prefix: string,
 ): Readonly<Record<string, Tensor>> =>
   Object.fromEntries(routerParameters(shape, prefix).map(({ name, key }) => [key, parameters.get(name)]))
 
 /** The choice of each token; its gates include `routedScale` (DeepSeek-V2, `routed_scaling_factor`). */
-export function route(input: RouterInput): Choice {
-  const choice = routerOf(input.moe).choose(input)
-  const { routedScale } = input.moe
+export function route(input: Omit<RouterInput, 'settings'>): Choice {
+  const { settings, routedScale } = input.moe
+  const choice = routerOf(input.moe).choose({ ...input, settings })
   return routedScale === 1 ? choice : { ...choice, gate_TK: multiply(choice.gate_TK, routedScale) }
 }

@@ -84,7 +84,7 @@ test.each<[string, string, RegExp]>([
   [
     'misspelt.js',
     'export default { chose() {} }',
-    /is no router: unknown field chose \(accepted: name, parameters, choose, sees; did you mean choose\?\)/,
+    /is no router: unknown field chose \(accepted: name, settings, parameters, choose, sees; did you mean choose\?\)/,
   ],
   ['sees.js', 'export default { choose() {}, sees: "all" }', /invalid sees: "all" \(expected "token", "past"/],
   ['name.js', 'export default { choose() {}, name: "Mine!" }', /invalid name: "Mine!"/],
@@ -122,13 +122,13 @@ function help(x: Tensor) {
 }
 `
   const router = ownRouters.get(await loadPlugin('router', await file('my-faults.ts', functions)))
-  const input = (width: number) => ({ moe: { k: 1, prototypes: 1, experts: 4 }, width }) as never
+  const input = (width: number) => ({ moe: { k: 1, prototypes: 1, experts: 4 }, width, settings: {} }) as never
   expect(() => router.parameters?.(input(65))).toThrow(
     /^router my-faults: parameters: line 4 of my-faults\.ts: too wide$/,
   )
-  expect(() => router.choose({ x_TD: constant(new Float32Array(6), 'float32', [2, 3]) } as never)).toThrow(
-    /^router my-faults: choose: line 12 of my-faults\.ts: .+/,
-  )
+  expect(() =>
+    router.choose({ x_TD: constant(new Float32Array(6), 'float32', [2, 3]), settings: {} } as never),
+  ).toThrow(/^router my-faults: choose: line 12 of my-faults\.ts: .+/)
 })
 
 test('a copy of the file under another name is the router of the run', async () => {
@@ -311,6 +311,9 @@ test('given fields replace a plugin of a run, with its settings', () => {
   const adamw = withoutReplaced(ofRun, { train: { optimizer: { kind: 'adamw' } } })
   expect(adamw).toEqual({ train: { optimizer: { kind: 'own', own: null, settings: {}, beta1: 0.5 } } })
   expect(withoutReplaced(ofRun, { train: { optimizer: { beta2: 0.9 } } })).toBe(ofRun)
+  const routed = { model: { moe: { router: 'own', own: 'mine@0123456789abcdef', settings: { block: 8 }, k: 2 } } }
+  const topK = withoutReplaced(routed, { model: { moe: { router: 'top-k' } } })
+  expect(topK).toEqual({ model: { moe: { router: 'own', own: null, settings: {}, k: 2 } } })
   const same = { train: { optimizer: { kind: 'own', own: 'muon@0123456789abcdef' } } }
   expect(withoutReplaced(ofRun, same)).toBe(ofRun)
 })

@@ -24,8 +24,8 @@ const MAX_MISMATCH = 0.1
 /** Largest value that is tried for a field whose schema has no maximum. */
 const MAX_VALUE = 2 ** 20
 
-/** Path of the settings of a layer of the user's own. */
-const SETTINGS = 'model.layer.settings'
+/** Paths of the settings of a layer and of a router of the user's own. */
+const SETTINGS = ['model.layer.settings', 'model.moe.settings']
 
 /** Fields of a model that are whole numbers, by path: a field outside the model is no size of it. */
 type WholeNumbers = ReadonlyMap<string, Range>
@@ -103,8 +103,9 @@ async function solve(
   const fields = await readFields(base, assignmentsOf(overlay(set, arms[arm] ?? {})), presets)
   const by = given ?? (valueAt(fields, ['model', 'moe']) === null ? 'model.hidden' : 'model.moe.hidden')
   const refuse = (why: string) => new UsageError(`invalid match.by of arm "${arm}": "${by}" (${why})`)
-  // A layer of the user's own may have any settings, and refuses numbers that are none of them.
-  const range = wholeNumbers.get(by) ?? (by.startsWith(`${SETTINGS}.`) ? { min: 1, max: MAX_VALUE } : undefined)
+  // A part of the user's own may have any settings, and refuses numbers that are none of them.
+  const isOwn = SETTINGS.some((path) => by.startsWith(`${path}.`))
+  const range = wholeNumbers.get(by) ?? (isOwn ? { min: 1, max: MAX_VALUE } : undefined)
   if (range === undefined)
     throw refuse(
       `expected the path of a field of model that is a whole number, such as model.hidden${suggestion(by, wholeNumbers.keys())}`,
