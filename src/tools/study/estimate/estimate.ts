@@ -24,6 +24,7 @@ import { chooseSeeds, type SeedChoice } from './budget.ts'
 import { type DiskBytes, diskOf, type StudySeconds, timeOf } from './costs.ts'
 import { type Measured, measure } from './measure.ts'
 import { PROBE_SECONDS } from './probe.ts'
+import { type QuestionPlan, questionPlans } from './question-plans.ts'
 import { type Remaining, remainingOf } from './remaining.ts'
 import { type Extras, evaluatedBy, secondsOf, shapeOf, totalOf } from './work.ts'
 
@@ -48,6 +49,7 @@ export interface ArmEstimate {
 
 export interface StudyEstimate {
   readonly arms: readonly ArmEstimate[]
+  readonly questions: readonly QuestionPlan[]
   readonly seeds: number
   /** Known runs that are left, trials included, and finished runs of the study. */
   readonly runs: number
@@ -129,6 +131,7 @@ export async function estimateStudy(
   if (dryRun) emitPredictions(used.grid, ledger.registrations, onEvent)
   return {
     arms: Object.keys(grid.arms).map((arm) => armEstimate(arm, used.grid, used.remaining.known, measured, extras)),
+    questions: questionPlans(grid.questions),
     seeds: used.grid.seeds.length,
     runs: cells.length,
     finished: distinct(runs).filter(({ key, config }) => ledger.find(key, config)?.status === 'finished').length,
