@@ -14,6 +14,7 @@ import type { Specification } from '../grid/specification.ts'
 import { emitPredictions } from '../predictions/register.ts'
 import { Ledger } from '../results/ledger.ts'
 import { runsOf } from '../results/results.ts'
+import { changedPartNotes } from '../runs/changed-parts.ts'
 import { prepareCorpora } from '../runs/corpora.ts'
 import { emitMatches } from '../runs/overview.ts'
 import type { StudyOptions } from '../runs/run-study.ts'
@@ -141,6 +142,7 @@ export async function estimateStudy(
     possible: { runs: used.remaining.possible.flat().length, seconds: time.possible },
     bytes: diskOf(used.remaining, measured, jobs, keepCheckpoints),
     notes: [
+      ...changedPartNotes([...runs, ...cells], ledger),
       ...unkeptPlugins(runs.map(({ config }) => config)),
       ...(warmup === null ? [] : [warmup]),
       ...notesOf(cells, measured, time.known),

@@ -97,6 +97,11 @@ export class Ledger {
     return record && isResultOf(record.config, config) ? record : undefined
   }
 
+  /** The results of every kind of run, also those that no cell of the study has any more. */
+  get records(): readonly RunRecord[] {
+    return this.contents.records
+  }
+
   get timings(): readonly KeyedTiming[] {
     return this.contents.timings
   }

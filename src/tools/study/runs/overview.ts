@@ -10,8 +10,9 @@ import { mismatchOf } from '../match-text.ts'
 import { emitPredictions } from '../predictions/register.ts'
 import { runsOf } from '../results/results.ts'
 import type { Holder } from '../sharing/processes.ts'
+import { changedPartNotes } from './changed-parts.ts'
 import type { RunsContext } from './runs-context.ts'
-import { trialsOf } from './tuning.ts'
+import { confirmingOf, trialsOf } from './tuning.ts'
 import { warmupNote } from './warmup-note.ts'
 
 /** Number of trainings in all rungs. */
@@ -24,8 +25,8 @@ export function emitMatches({ matches }: Pick<Grid, 'matches'>, onEvent: (event:
 }
 
 /**
- * Emits the size of the study, how much of it is done, its matched arms and its predictions, and notes plugins that its
- * runs will not find, long warm-ups, other processes and runs of another machine.
+ * Emits the size of the study, how much of it is done, its matched arms and its predictions, and notes plugins that
+ * changed after results were made or that its runs will not find, long warm-ups, other processes and runs of another machine.
  */
 export function emitOverview(
   { grid, ledger, processes, jobs, threads, onEvent }: RunsContext,
@@ -62,6 +63,8 @@ export function emitOverview(
     })
   emitMatches(grid, onEvent)
   emitPredictions(grid, ledger.registrations, onEvent)
+  for (const message of changedPartNotes([...runs, ...trials, ...confirmingOf(grid, ledger)], ledger))
+    onEvent({ kind: 'note', message })
   for (const message of unkeptPlugins(runs.map(({ config }) => config))) onEvent({ kind: 'note', message })
   const warmup = warmupNote(runs)
   if (warmup !== null) onEvent({ kind: 'note', message: warmup })
