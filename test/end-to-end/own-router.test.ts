@@ -7,7 +7,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { families, launchers } from '../../src/engine/world/mpi/testing/launch.ts'
-import { studyRuns, timeouts } from './study-runs.ts'
+import { lines, studyRuns, timeouts } from './study-runs.ts'
 import { evalRecords, expectSuccess, results as outcome, trainRecords, withoutLastCheckpoint } from './support.ts'
 
 vi.setConfig({ ...timeouts, hookTimeout: timeouts.testTimeout })
@@ -67,22 +67,40 @@ test('a run is continued bit for bit, evaluated and written with, without its fi
   expect(refused.stderr).toMatch(/has the router previous@[0-9a-f]{16}.*choir check FILE/s)
 })
 
-test('a router that sees later tokens and denies it is found by its training, which records the gain', async () => {
+test('a router that sees later tokens and denies it is found before the first step, or as soon as it does; the gain is recorded', async () => {
   const later = topK
     .replace('topK, type', 'topK, concat, slice, type')
     .replace('matmul(x_TD, weights.weight)', 'matmul(moved(x_TD), weights.weight)')
   const moved = 'const moved = (x: Tensor) => concat([slice(x, 0, 1, x.shape[0]), slice(x, 0, 0, 1)], 0)\n'
   writeFileSync(workspace().file('later.ts'), `${later}${moved}`)
+  // Its weights of the next token are zero at first.
+  const slowly = topK
+    .replace('topK, type', 'topK, add, concat, slice, type')
+    .replace("init: 'normal' }", "init: 'normal' }, ahead: { shape: [width, moe.experts], init: 'zeros' }")
+    .replace('matmul(x_TD, weights.weight)', 'add(matmul(x_TD, weights.weight), matmul(moved(x_TD), weights.ahead))')
+  writeFileSync(workspace().file('slowly.ts'), `${slowly}${moved}`)
   const config = workspace().config({ train, model: { moe } })
   const start = (router: string) =>
-    expectSuccess(workspace().start('train', config, '--out', router, '--set', `model.moe.router=./${router}.ts`))
+    expectSuccess(
+      workspace().start('train', config, '--json', '--out', router, '--set', `model.moe.router=./${router}.ts`),
+    )
   const gainsOf = (run: string) => evalRecords(workspace().file(run)).map(({ later_tokens_gain: gain }) => gain)
-  const { stderr } = await start('later')
-  expect(stderr).toMatch(/the router later@[0-9a-f]{16} sees later tokens, although its "sees" denies it/)
-  const [first, ...others] = gainsOf('later')
-  expect(Math.abs(first ?? 0)).toBeGreaterThan(0)
-  expect(others).toEqual([undefined])
-  expect((await start('previous')).stderr).not.toContain('later tokens')
+  /** Number of steps that were done before each warning. */
+  const stepsBefore = async (router: string) => {
+    const all = lines(await start(router))
+    return all.flatMap(({ kind, message }, i) => {
+      const isFound = kind === 'warning' && String(message).startsWith(`the router ${router}@`)
+      return isFound ? [all.slice(0, i).filter((line) => line.kind === 'train').length] : []
+    })
+  }
+  expect(await stepsBefore('later')).toEqual([0])
+  expect(await stepsBefore('slowly')).toEqual([6])
+  for (const router of ['later', 'slowly']) {
+    const [first, ...others] = gainsOf(router)
+    expect(Math.abs(first ?? 0)).toBeGreaterThan(0)
+    expect(others).toEqual([undefined])
+  }
+  expect(await stepsBefore('previous')).toEqual([])
   expect(gainsOf('previous')).toEqual([undefined, undefined])
 })
 

@@ -155,6 +155,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
         await loop.evaluate(signal)
       }
     }
+    if (!loop.isFinished && !abandoning?.aborted) await unlessAborted(loop.testSight(), abandoning)
     await runToEnd(
       config,
       {

@@ -27,8 +27,8 @@ import { RankObserver } from './rank-observer.ts'
 import { Reporter } from './reporter.ts'
 import { RouterHealth } from './router-health.ts'
 
-/** Held-out batches that are evaluated twice to test what parts of the user's own see. */
-const SIGHT_BATCHES = 2
+/** Held-out batches that are read twice to test what parts of the user's own see: before a step, and in an evaluation. */
+const SIGHT_BATCHES = { start: 1, evaluation: 2 } as const
 
 /** A step that was skipped, since its loss or gradient is not finite. */
 export interface SkippedStep {
@@ -81,6 +81,7 @@ export class TrainingLoop<Checkpoint> {
   private evaluator: Evaluator | null = null
   private readonly health: RouterHealth
   private isSightTested = false
+  private isSightDenied = false
   private done: number
 
   /**
@@ -201,28 +202,43 @@ export class TrainingLoop<Checkpoint> {
     const result = await evaluator.run(data, 'eval', passes, null, () => isAborted(ranks, signal))
     if (!result) return null
     state.evaluationDue = false
-    return this.report.evaluated(this.done, result.evaluation, await this.testSight())
+    return this.report.evaluated(this.done, result.evaluation, await this.laterTokensGain())
   }
 
   /**
-   * Tests once in a process what the router or the layer of the user's own says about the tokens that it sees, on a few
-   * held-out batches, and warns if that is wrong. Ranks do not test it.
+   * Tests what the router or the layer of the user's own says about the tokens that it sees, on a held-out batch, and
+   * warns if that is wrong. Call it before the first step: a training of hours should not find it out at its end.
+   */
+  async testSight(): Promise<void> {
+    await this.deniedLeak(SIGHT_BATCHES.start)
+  }
+
+  /**
+   * The same test, once in a process, in an evaluation: parameters that begin at zero may have hidden later tokens.
    * @returns nats a token that the loss gains from later tokens; null if it gains nothing, or is not tested
    */
-  private async testSight(): Promise<number | null> {
-    const { runtime, config, store, data, ranks } = this.program
-    const { model, train } = config
-    if (this.isSightTested || ranks) return null
+  private async laterTokensGain(): Promise<number | null> {
+    if (this.isSightTested) return null
     this.isSightTested = true
+    return this.deniedLeak(SIGHT_BATCHES.evaluation)
+  }
+
+  /** Measures on some batches, and warns the first time that the gain is not 0. Ranks do not test it. */
+  private async deniedLeak(limit: number): Promise<number | null> {
+    const { runtime, config, store, data, ranks } = this.program
+    if (ranks) return null
+    const { model, train } = config
     const separator = separatorOf(config.data, data.tokenizer)
-    const options = { batch: sequencesOfPass(config), limit: SIGHT_BATCHES, seed: train.seed, separator }
+    const options = { batch: sequencesOfPass(config), limit, seed: train.seed, separator }
     const gain = await measureDeniedLeak(runtime, model, store, data, options)
-    if (gain !== null)
+    if (gain !== null && !this.isSightDenied) {
+      this.isSightDenied = true
       this.warn(
         `${deniersOf(model)} sees later tokens, although its "sees" denies it, so losses are no losses of a causal model: ` +
-          `other text after the middle of held-out texts changes the loss before it by ${gain.toPrecision(2)} nats a token ` +
-          '(find the mistake with: choir check FILE)',
+          `other text after the middle of held-out texts changes the loss before it by ${Math.abs(gain).toPrecision(2)} nats a ` +
+          'token (stop, and find the mistake with: choir check FILE; a part that is meant to see them has sees: "batch")',
       )
+    }
     return gain
   }
 
