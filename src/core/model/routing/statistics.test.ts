@@ -1,5 +1,13 @@
 import { expect, test } from 'vitest'
-import { gatesByLayer, keptAssignments, keptFlops, type LayerCounts, routingRecord, summarize } from './statistics.ts'
+import {
+  gatesByLayer,
+  keptAssignments,
+  keptFlops,
+  type LayerCounts,
+  routingRecord,
+  summarize,
+  telling,
+} from './statistics.ts'
 
 const layer = (over: Partial<LayerCounts> & { tokens: Float64Array; kept: Float64Array }): LayerCounts => ({
   layer: 0,
@@ -116,4 +124,14 @@ test('a dense model has zeros, not NaN, and neither gate nor entropy', () => {
   expect(Object.values(rest)).toEqual([0, 0, 0, 0, 0, 0, 0])
   expect([gate_mean, gate_entropy, entropy_share]).toEqual([null, null, null])
   expect(keptAssignments([])).toBe(0)
+})
+
+test('a record of a model without experts has nothing of routing to tell, also under other capacities', () => {
+  const dense = { step: 3, loss: 4, ...summarize([]), 'train_capacity/drop_rate': 0, 'train_capacity/loss': 4 }
+  expect(telling(dense)).toEqual({ step: 3, loss: 4, 'train_capacity/loss': 4 })
+  const sparse = { step: 3, loss: 4, ...summarize([even]) }
+  expect(telling(sparse)).toEqual(sparse)
+  // A file has null for a gate that is not finite.
+  const diverged = { ...summarize([uneven]), gate_mean: null }
+  expect(telling(diverged)).toEqual(diverged)
 })

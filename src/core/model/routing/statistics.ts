@@ -85,6 +85,38 @@ export interface RoutingSummary {
   readonly entropy_share: number | null
 }
 
+/** The fields of a {@link RoutingSummary}. */
+const routingFields: ReadonlySet<string> = new Set([
+  'aux_loss',
+  'z_loss',
+  'drop_rate',
+  'unserved_rate',
+  'load_cv',
+  'load_cv_kept',
+  'dead_experts',
+  'gate_mean',
+  'gate_entropy',
+  'entropy_share',
+] satisfies (keyof RoutingSummary)[])
+
+/**
+ * Whether a record of training or evaluation, perhaps read from a file, is of a model without experts: it has no gates. A
+ * gate that is not finite is null in a file too, but loads are not even then.
+ */
+export const isOfDenseModel = ({ gate_mean, load_cv }: Readonly<Record<string, unknown>>): boolean =>
+  gate_mean === null && load_cv === 0
+
+/**
+ * The fields of a record without those that say nothing: for a model without experts, the fields of routers.
+ * @param record Names may have a prefix, as in `train_capacity/drop_rate`.
+ */
+export const telling = (record: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  isOfDenseModel(record)
+    ? Object.fromEntries(
+        Object.entries(record).filter(([name]) => !routingFields.has(name.slice(name.lastIndexOf('/') + 1))),
+      )
+    : record
+
 export function routingRecord(step: number, counts: LayerCounts): RoutingRecord {
   const { layer, module, capacity, tokens, kept, largestEntropy, entropy, gate, unserved, passes } = counts
   const assigned = sumOf(tokens)

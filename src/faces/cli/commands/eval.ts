@@ -1,6 +1,7 @@
 /** `choir eval`: the loss of a trained run on held-out or other text. */
 import { type Command, Option } from 'commander'
 import { type CapacityRule, capacityRules } from '../../../core/model/routing/contract.ts'
+import { isOfDenseModel } from '../../../core/model/routing/statistics.ts'
 import { count, fixed, grouped } from '../../../core/text/numbers.ts'
 import type { EvalRecord } from '../../../train/step/records.ts'
 import { capacityTable, ruleText } from '../display/capacities.ts'
@@ -83,12 +84,13 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
     io,
     labelled(
       [
-        ['loss', `${colors.bold(fixed(record.loss, 4))} nats a token, ${ruleText(record)}`],
+        [
+          'loss',
+          `${colors.bold(fixed(record.loss, 4))} nats a token${isOfDenseModel({ ...record }) ? '' : `, ${ruleText(record)}`}`,
+        ],
         ['perplexity', fixed(Math.exp(record.loss), 2)],
         ['bits per byte', colors.bold(fixed(record.bits_per_byte, 4))],
-        ['c_v', `${fixed(record.load_cv, 2)} before drops, ${fixed(record.load_cv_kept, 2)} after`],
-        ...gateRow(record),
-        ['dead experts', grouped(record.dead_experts)],
+        ...routingRows(record),
         ['text', `${flags.data?.join(', ') ?? 'held-out documents'}, ${count(record.evaluated_tokens)} tokens`],
         ['model', `${directory}, step ${grouped(record.step)}`],
       ],
@@ -100,6 +102,16 @@ async function run(io: Io, directory: string, flags: EvalFlags): Promise<void> {
 }
 
 /** The row with means of gates and entropies over layers; no row for a dense model. */
+function routingRows(record: EvalRecord): [string, string][] {
+  if (isOfDenseModel({ ...record })) return []
+  const { load_cv, load_cv_kept, dead_experts } = record
+  return [
+    ['c_v', `${fixed(load_cv, 2)} before drops, ${fixed(load_cv_kept, 2)} after`],
+    ...gateRow(record),
+    ['dead experts', grouped(dead_experts)],
+  ]
+}
+
 function gateRow({ gate_mean, entropy_share }: EvalRecord): [string, string][] {
   if (gate_mean === null) return []
   const entropy = entropy_share === null ? '' : `, entropy ${fixed(entropy_share, 2)} of the largest`

@@ -3,6 +3,7 @@
  * file holds the interface and the text that the live bar and the plain lines share.
  */
 import type { RunConfig } from '../../../core/config/run-config.ts'
+import { isOfDenseModel } from '../../../core/model/routing/statistics.ts'
 import { count, fixed, grouped, percent } from '../../../core/text/numbers.ts'
 import type { TrainEvent } from '../../../train/loop/events.ts'
 import type { EvalRecord } from '../../../train/step/records.ts'
@@ -91,7 +92,6 @@ export function evaluationValues(record: EvalRecord): string[] {
   return [
     `held-out loss ${fixed(record.loss, 3)}${droplessNote(record)}`,
     `${fixed(record.bits_per_byte, 3)} bits per byte`,
-    `drop ${percent(record.drop_rate)}`,
-    `c_v ${fixed(record.load_cv, 2)}`,
+    ...(isOfDenseModel({ ...record }) ? [] : [`drop ${percent(record.drop_rate)}`, `c_v ${fixed(record.load_cv, 2)}`]),
   ]
 }

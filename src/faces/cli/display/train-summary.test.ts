@@ -1,5 +1,6 @@
 import pc from 'picocolors'
 import { expect, test } from 'vitest'
+import { summarize } from '../../../core/model/routing/statistics.ts'
 import type { TrainSummary } from '../../../train/loop/events.ts'
 import { summaryText } from './train-summary.ts'
 
@@ -43,4 +44,11 @@ test('advice is shown only if the training is complete and no router has decided
 test('routers without weights have a gate and no entropy, and a dense model has neither', () => {
   expect(rows(summaryOf([[1, null]]))).toEqual(['gate: 1.00 by layer'])
   expect(rows(summaryOf([]))).toEqual([])
+})
+
+test('the last step of a dense model has no drop rate and no imbalance of loads', () => {
+  const last = { ...summarize([]), loss: 3, mfu: 0 } as unknown as NonNullable<TrainSummary['last']>
+  const names = (of: typeof last) => rows({ ...summaryOf([]), last: of }).map((row) => row.split(':')[0])
+  expect(names(last)).toEqual(['training loss'])
+  expect(names({ ...last, gate_mean: 0.5 })).toEqual(['training loss', 'drop rate', 'c_v'])
 })

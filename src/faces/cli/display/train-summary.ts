@@ -1,4 +1,5 @@
 /** The results at the end of a training. */
+import { isOfDenseModel } from '../../../core/model/routing/statistics.ts'
 import { count, duration, fixed, grouped, listed, percent } from '../../../core/text/numbers.ts'
 import type { TrainSummary } from '../../../train/loop/events.ts'
 import type { Colors } from '../io.ts'
@@ -23,7 +24,8 @@ export function summaryText(summary: TrainSummary, colors: Colors): string {
     ])
   if (note) rows.push(['matmul ceiling', note])
   if (summary.ranks) rows.push(...ranksRows(summary.ranks))
-  if (last) rows.push(['drop rate', percent(last.drop_rate)], ['c_v', fixed(last.load_cv, 2)])
+  if (last && !isOfDenseModel({ ...last }))
+    rows.push(['drop rate', percent(last.drop_rate)], ['c_v', fixed(last.load_cv, 2)])
   rows.push(...gateRows(summary))
   rows.push(
     ['time', `${duration(summary.seconds)}, to step ${grouped(summary.step)}, ${count(summary.tokens)} tokens in all`],

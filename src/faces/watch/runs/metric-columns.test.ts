@@ -177,3 +177,14 @@ test('the reader survives any line', () => {
     ),
   )
 })
+
+test('a model without experts has no metrics of routing, so its dashboard has no cards of them', () => {
+  const routing = { drop_rate: 0, load_cv: 0, dead_experts: 0, aux_loss: 0, gate_mean: null, gate_entropy: null }
+  const at = { loss: 6, drop_rate: 0 }
+  const dense = columnsOf(train(1, { loss: 5, ...routing }), {
+    ...{ kind: 'eval', step: 1, loss: 6, ...routing },
+    ...{ capacity: 'eval', capacities: { train: at, eval: at, none: at } },
+  })
+  expect(dense.names()).toEqual(['train/loss', 'eval/loss', 'eval/train_capacity/loss', 'eval/dropless/loss'])
+  expect(columnsOf(train(1, { loss: 5, ...routing, gate_mean: 0.5 })).names()).toContain('train/drop_rate')
+})

@@ -5,7 +5,8 @@
  *
  * Lists by rank, in records of ranks, are kept apart (rank-log.ts).
  *
- * The results of an evaluation under other capacity rules are columns too, such as `dropless/loss`.
+ * The results of an evaluation under other capacity rules are columns too, such as `dropless/loss`. The fields of routers
+ * are no columns of a model without experts.
  *
  * A line that repeats an earlier step comes from a resumed run: it drops the rows of its table from that step on, and
  * a training step also drops the evaluations and records of ranks from there on.
@@ -15,6 +16,7 @@
  */
 import { bisectLeft } from 'd3-array'
 import { isFields } from '../../../core/config/fields.ts'
+import { telling } from '../../../core/model/routing/statistics.ts'
 import { capacityScalars } from '../../../train/run/capacity-scalars.ts'
 import { RankLog } from './rank-log.ts'
 
@@ -256,7 +258,7 @@ export class MetricColumns {
     }
     if (kind === 'ranks') this.ranks.add(step, record)
     if (kind === 'train') this.nonFiniteInRow = record.skipped === true ? this.nonFiniteInRow + 1 : 0
-    table.add(step, kind === 'eval' ? { ...record, ...capacityScalars(record) } : record)
+    table.add(step, telling(kind === 'eval' ? { ...record, ...capacityScalars(record) } : record))
     return undefined
   }
 }

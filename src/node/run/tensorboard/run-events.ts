@@ -1,6 +1,6 @@
 /** Writes a run for TensorBoard: scalars of its records, loads of its experts, and its settings beside its losses. */
 import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
-import type { RoutingRecord } from '../../../core/model/routing/statistics.ts'
+import { type RoutingRecord, telling } from '../../../core/model/routing/statistics.ts'
 import { capacityScalars } from '../../../train/run/capacity-scalars.ts'
 import type { EvalRecord, RanksRecord, TrainRecord } from '../../../train/step/records.ts'
 import { EventWriter } from './event-writer.ts'
@@ -45,12 +45,13 @@ export class RunEvents {
   }
 
   /**
-   * Queues the scalars of a record: `train/loss`, `routing/drop_rate`, `eval/dropless/loss` and so on.
+   * Queues the scalars of a record: `train/loss`, `routing/drop_rate`, `eval/dropless/loss` and so on. Records of a model
+   * without experts have none of routing.
    * @throws RunError if an earlier write failed
    */
   record(kind: 'train' | 'eval' | 'ranks', step: number, record: TrainRecord | EvalRecord | RanksRecord): void {
     const values = kind === 'eval' ? { ...record, ...capacityScalars({ ...record }) } : record
-    const scalars = Object.entries(values).flatMap(([name, value]) =>
+    const scalars = Object.entries(telling({ ...values })).flatMap(([name, value]) =>
       name === 'step' || typeof value !== 'number'
         ? []
         : [[`${kind === 'train' && routingScalars.has(name) ? 'routing' : kind}/${name}`, value] as const],

@@ -134,6 +134,7 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
   const tuned = runs.results.tuning.length > 0
   const timed = comparisons.some(({ time }) => time !== null)
   const byText = comparisons.some(({ texts }) => texts !== null)
+  const sparse = comparisons.some(({ arm }) => routed(runs.finished(arm)).length > 0)
   const digits = digitsOfColumn(comparisons.flatMap(({ estimate, otherRate }) => [estimate, otherRate]))
   const share = ({ arm, baseline }: Comparison, of: 'drop_rate' | 'unserved_rate') =>
     percent(meanOver(routed(runs.comparing([arm, baseline]).finished(arm)), (run) => runs.evaluationOf(run)[of]))
@@ -154,11 +155,14 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
     timed && ['Step time', ({ time }) => ratioCell(time, 2)],
     ['Per FLOP', ({ perFlop }) => verdictCell(perFlop)],
     timed && ['Per second', ({ perSecond }) => verdictCell(perSecond)],
-    ['Dropped', (one) => ({ text: share(one, 'drop_rate'), note: `${share(one, 'unserved_rate')} unserved` })],
+    sparse && [
+      'Dropped',
+      (one) => ({ text: share(one, 'drop_rate'), note: `${share(one, 'unserved_rate')} unserved` }),
+    ],
   ]
   const shown = columns.filter((column) => column !== false)
   const words = first
-    ? ` Difference: held-out loss of the arm minus that of its baseline, by seed, with its 95 % interval; negative is better.${byText ? ` Between texts: the 95 % interval of the same difference over the held-out documents instead of seeds, and below it over both; too few: fewer than ${MIN_GROUPS} documents, which give no interval.` : ''} p (Holm): the probability of so large a difference if there were none, corrected for the number of contrasts in the section. FLOPs${timed ? ' and step time' : ''}: arm over baseline. Per FLOP${timed ? ', per second' : ''}: whether the arm is better or worse at equal training FLOPs${timed ? ' or time' : ''}; open: not decided after the correction. Dropped: share of assignments beyond the capacity of their expert, when held-out text was evaluated; unserved: share of tokens that no expert computed.`
+    ? ` Difference: held-out loss of the arm minus that of its baseline, by seed, with its 95 % interval; negative is better.${byText ? ` Between texts: the 95 % interval of the same difference over the held-out documents instead of seeds, and below it over both; too few: fewer than ${MIN_GROUPS} documents, which give no interval.` : ''} p (Holm): the probability of so large a difference if there were none, corrected for the number of contrasts in the section. FLOPs${timed ? ' and step time' : ''}: arm over baseline. Per FLOP${timed ? ', per second' : ''}: whether the arm is better or worse at equal training FLOPs${timed ? ' or time' : ''}; open: not decided after the correction.${sparse ? ' Dropped: share of assignments beyond the capacity of their expert, when held-out text was evaluated; unserved: share of tokens that no expert computed.' : ''}`
     : ''
   return table(
     'contrasts',
@@ -223,9 +227,22 @@ export function armTable(runs: Runs, arms: readonly string[]): Table | null {
   )
 }
 
-/** Routing of every arm, and its step time if steps were timed; `sections/arm-sizes.ts` has parameters and FLOPs. */
+/**
+ * Routing of every arm, and its step time if steps were timed; `sections/set-up.ts` has parameters and FLOPs. Null if all
+ * arms are dense and none was timed.
+ */
 export function armRouting(runs: Runs, arms: readonly string[]): Table | null {
   const timed = arms.some((arm) => runs.timing(arm) !== null)
+  const known = arms.filter((arm) => runs.finished(arm).length > 0)
+  if (known.every((arm) => routed(runs.finished(arm)).length === 0))
+    return timed
+      ? table(
+          'routing',
+          'Step: time of a training step, measured alone.',
+          ['Arm', 'Step'],
+          known.map((arm) => [runs.label(arm), stepTime(runs, arm)]),
+        )
+      : null
   return table(
     'routing',
     `Routing${timed ? ' and step times' : ''} of all arms. Dropped, unserved: shares of assignments and of tokens when held-out text was evaluated, at the capacity that answers use. c_v: standard deviation of the experts' loads over their mean, last quarter of training (0: even). ${layerWords}${timed ? ' Step: time of a training step, measured alone.' : ''}`,

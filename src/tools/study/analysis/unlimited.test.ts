@@ -69,3 +69,18 @@ test('an arm with the sinkhorn router is like any other arm if it is trained wit
   expect(rows[0]).toEqual(['sinkhorn', '+0.5000 ‡', '60.0 %'])
   expect(contrasts.caption).not.toContain('¶')
 })
+
+test('a study of dense arms has no columns of routing', () => {
+  const dense = { settings: { 'model.moe': null } }
+  const columnsIn = (sketch: StudySketch, id: string) =>
+    (sectionOf(sketch, id)?.blocks ?? []).flatMap((block) =>
+      block.kind === 'table' ? block.columns.map(({ title }) => title) : [],
+    )
+  const all = { arms: { base: dense, wide: { settings: { 'model.moe': null, 'model.hidden': 64 }, effect: 0.1 } } }
+  expect(columnsIn(all, 'plain')).not.toContain('Dropped')
+  expect(columnsIn(all, 'arms')).toContain('Loss')
+  for (const title of ['Dropped', 'c_v', 'Gate']) expect(columnsIn(all, 'arms')).not.toContain(title)
+  const mixed = { arms: { base: dense, sparse: { effect: 0.1 } } }
+  expect(columnsIn(mixed, 'plain')).toContain('Dropped')
+  expect(columnsIn(mixed, 'arms')).toContain('c_v')
+})
