@@ -9,6 +9,7 @@ import type { LayerConfig } from './layer-config.ts'
 import { checkParameters } from './own-parameters.ts'
 import { pluginSettings } from './own-settings.ts'
 import type { RouterParameter } from './routing/contract.ts'
+import { WatchedNames } from './watched-names.ts'
 
 /** The sizes from which the parameters of a layer follow. */
 export interface LayerShape {
@@ -91,11 +92,12 @@ export const ownLayers = new Plugins<OwnLayer>(
 /** The layer with checks of what its functions return, so that a mistake is reported where it is made. */
 function checked(layer: OwnLayer): OwnLayer {
   const fault = (message: string) => new UsageError(`layer ${layer.name}: ${message}`)
-  const attempt = <T>(name: string, body: () => T): T => {
+  const attempt = <T>(name: string, body: (names: WatchedNames) => T): T => {
+    const names = new WatchedNames()
     try {
-      return body()
+      return body(names)
     } catch (error) {
-      throw fault(`${name}: ${error instanceof Error ? error.message : String(error)}`)
+      throw fault(`${name}: ${error instanceof Error ? error.message : String(error)}${names.hint}`)
     }
   }
   const settings = (given: PluginSettings) => pluginSettings('model.layer.settings', layer.settings ?? {}, given)
@@ -106,7 +108,14 @@ function checked(layer: OwnLayer): OwnLayer {
     return all
   }
   const apply = (input: LayerInput): LayerOutput => {
-    const found = attempt('apply', () => layer.apply({ ...input, settings: settings(input.settings) }))
+    const own = settings(input.settings)
+    const found = attempt('apply', (names) =>
+      layer.apply({
+        ...input,
+        weights: names.watch('weights', input.weights ?? {}),
+        settings: names.watch('settings', own),
+      }),
+    )
     const output = isTensor(found) ? { y_TD: found } : found
     const { x_TD } = input
     const expect = (name: string, tensor: unknown, shape: readonly number[]) => {

@@ -30,7 +30,7 @@ const WIDTH = 8
  * @throws UsageError if it returns something else than an output
  */
 export async function checkLayer(own: string, { one, two }: Runtimes): Promise<PluginCheck> {
-  const { sees = 'token' } = ownLayers.get(own)
+  const { sees } = ownLayers.get(own)
   const checks = [
     await checkOutputs(own, one),
     await checkGradients(own, one),
@@ -112,11 +112,13 @@ async function checkGradients(own: string, runtime: Runtime): Promise<Check> {
   return checkDifferences(name, runtime, { objective, of: [{ name: 'x', tensor: x_TD }, ...ofLayer], inputs })
 }
 
-async function checkOutputsSee(own: string, runtime: Runtime, sees: NonNullable<OwnLayer['sees']>): Promise<Check> {
+async function checkOutputsSee(own: string, runtime: Runtime, declared: OwnLayer['sees']): Promise<Check> {
+  const sees = declared ?? 'token'
   const config = layerOf(own)
   return checkSight(runtime, {
     name: `the output of a token depends only on what the layer sees ("${sees}")`,
     sees,
+    isDeclared: declared !== undefined,
     shape: SHAPE,
     config,
     trace: (shape, training) => ({ y: trace(config, shape, training, 'float32').y_TD }),

@@ -70,7 +70,10 @@ const aware = (logits: Tensor) => add(logits, multiply(mean(logits, { axes: [0],
 
 describe('the check finds', () => {
   test('a choice that depends on other tokens, which the router does not declare', async () => {
-    expect(failures(await found({ choose: topKOf(aware) }))).toMatch(/sees \("token"\): token \d+ follows from other/)
+    expect(failures(await found({ choose: topKOf(aware) }))).toMatch(
+      /sees \("token"\): token \d+ follows from other.*; it has no sees, which means "token": add sees: 'past' .* or sees: 'batch' for any token$/,
+    )
+    expect(failures(await found({ choose: topKOf(aware), sees: 'token' }))).not.toContain('add sees')
     expect(failures(await found({ choose: topKOf(aware), sees: 'past' }))).toMatch(/"past".*follows from later tokens/)
     expect(failures(await found({ choose: topKOf(aware), sees: 'batch' }))).toBe('')
   }, 120_000)

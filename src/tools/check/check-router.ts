@@ -27,14 +27,18 @@ export async function checkRouter(own: string, { one, two }: Runtimes): Promise<
   const router = routerOf(layerOf(own, 1).moe)
   const checks = [await checkChoices(own, one)]
   // Without choices of existing experts nothing else can be computed.
-  if (checks[0]?.passed)
+  if (checks[0]?.passed) {
+    const sees = router.sees ?? 'token'
+    const sight = await checkChoicesSee(own, one, sees, router.sees !== undefined)
     checks.push(
       await checkGradients(own, one),
-      await checkChoicesSee(own, one, router.sees ?? 'token'),
+      sight,
       await checkBits(own, one, two),
       await checkTraining(layerOf(own, largestK(own)), one),
-      await checkParts(layerOf(own, largestK(own)), one, router.sees ?? 'token'),
+      // Choices that follow from other tokens change with their number too, which would be a second message about it.
+      ...(sight.passed ? [await checkParts(layerOf(own, largestK(own)), one, sees)] : []),
     )
+  }
   const time = checks[0]?.passed ? { over: 'top-k', ratio: await timeOverTopK(own, two) } : null
   return { part: 'router', id: own, checks, time }
 }
@@ -136,11 +140,17 @@ async function checkGradients(own: string, runtime: Runtime): Promise<Check> {
   })
 }
 
-async function checkChoicesSee(own: string, runtime: Runtime, sees: NonNullable<Router['sees']>): Promise<Check> {
+async function checkChoicesSee(
+  own: string,
+  runtime: Runtime,
+  sees: NonNullable<Router['sees']>,
+  isDeclared: boolean,
+): Promise<Check> {
   const config = layerOf(own, largestK(own))
   return checkSight(runtime, {
     name: `choices depend only on what the router sees ("${sees}")`,
     sees,
+    isDeclared,
     shape: SHAPE,
     config,
     trace(shape, training) {

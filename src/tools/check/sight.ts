@@ -10,6 +10,8 @@ export interface Sight {
   readonly name: string
   /** The tokens that a part may use; `batch` is any token of the pass. */
   readonly sees: 'token' | 'past' | 'batch' | 'batch in training'
+  /** Whether the part says so itself; otherwise it is the default. */
+  readonly isDeclared: boolean
   /** A small shape, of which every token is tested. */
   readonly shape: Shape
   readonly config: Pick<ModelConfig, 'width' | 'vocabulary'>
@@ -30,7 +32,16 @@ const LONG: readonly Shape[] = [
 /** Tokens of a long sequence that are tested: about an eighth, at uneven distances. */
 const isTested = (at: number): boolean => at % 128 < 4 || (at * 37) % 101 < 10
 
+/** What to do about a part that does not say what it sees. */
+const UNDECLARED =
+  "; it has no sees, which means \"token\": add sees: 'past' if earlier tokens of the sequence are meant, or sees: 'batch' for any token"
+
 export async function checkSight(runtime: Runtime, sight: Sight): Promise<Check> {
+  const check = await checkDeclared(runtime, sight)
+  return check.passed || sight.isDeclared ? check : { ...check, found: check.found + UNDECLARED }
+}
+
+async function checkDeclared(runtime: Runtime, sight: Sight): Promise<Check> {
   const { name, sees, shape } = sight
   const passes = [true, false].filter((training) => sees !== 'batch' && !(sees === 'batch in training' && training))
   if (passes.length === 0)

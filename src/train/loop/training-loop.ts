@@ -234,7 +234,7 @@ export class TrainingLoop<Checkpoint> {
     if (gain !== null && !this.isSightDenied) {
       this.isSightDenied = true
       this.warn(
-        `${deniersOf(model)} sees later tokens, although its "sees" denies it, so losses are no losses of a causal model: ` +
+        `${deniersOf(model)} sees later tokens, although its "sees" ("token" if it has none) denies it, so losses are no losses of a causal model: ` +
           `other text after the middle of held-out texts changes the loss before it by ${Math.abs(gain).toPrecision(2)} nats a ` +
           'token (stop, and find the mistake with: choir check FILE; a part that is meant to see them has sees: "batch")',
       )

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { parseInput } from '../../config/problems.ts'
 import { runSchema } from '../../config/run-config.ts'
 import { anyVocabulary } from '../../config/testing/any-vocabulary.ts'
+import { input } from '../../graph/tensor.ts'
 import type { PluginSettings } from '../../plugins.ts'
 import { modelSchema } from '../config.ts'
 import { describeModel } from '../describe.ts'
@@ -58,4 +59,27 @@ test.each<[string, () => unknown, RegExp]>([
 test('a run whose router is not loaded is read with its settings', () => {
   const stored = { router: 'own', own: `gone@${'0'.repeat(16)}`, settings: { any: 1 } }
   expect(parsed(stored).model.moe).toMatchObject(stored)
+})
+
+test.each([
+  ['weights', 'wieght', /^router misspelt: choose: .+ \(weights has no "wieght": it has down\)$/],
+  ['settings', 'rnk', /\(settings has no "rnk": it has rank and bend; did you mean "rank"\?\)$/],
+] as const)('a misspelt name of its %s is in the message of the error that follows', (of, name, message) => {
+  const id = `misspelt@${name.padEnd(16, '0').replaceAll(/[^0-9a-f]/g, '0')}`
+  ownRouters.register(id, {
+    ...router,
+    name: 'misspelt',
+    choose: (input) => {
+      const values: Readonly<Record<string, unknown>> = input[of]
+      // Looking for a name is no mistake.
+      if ('gone' in values) throw new Error('never')
+      return (values[name] as never as { shape: never }).shape
+    },
+  })
+  const { moe } = withSettings({}).model
+  const weights = { down: input('down', 'float32', [4, 2]) }
+  const given = { moe: moe as NonNullable<typeof moe>, x_TD: input('x', 'float32', [3, 4]), weights }
+  expect(() =>
+    ownRouters.get(id).choose({ ...given, tokens_T: given.x_TD, sequence: 3, training: true, settings: {} }),
+  ).toThrow(message)
 })

@@ -5,6 +5,7 @@ import { type PluginSettings, Plugins } from '../../plugins.ts'
 import type { MoeConfig } from '../moe-config.ts'
 import { checkParameters } from '../own-parameters.ts'
 import { pluginSettings } from '../own-settings.ts'
+import { WatchedNames } from '../watched-names.ts'
 import type { Choice, Router, RouterInput, RouterShape } from './contract.ts'
 
 /** A router with its name. */
@@ -29,11 +30,12 @@ export const ownRouters = new Plugins<OwnRouter>(
 /** The router with checks of what its functions return, so that a mistake is reported where it is made. */
 function checked(router: OwnRouter): OwnRouter {
   const fault = (message: string) => new UsageError(`router ${router.name}: ${message}`)
-  const attempt = <Result>(name: string, run: () => Result): Result => {
+  const attempt = <Result>(name: string, run: (names: WatchedNames) => Result): Result => {
+    const names = new WatchedNames()
     try {
-      return run()
+      return run(names)
     } catch (error) {
-      throw fault(`${name}: ${error instanceof Error ? error.message : String(error)}`)
+      throw fault(`${name}: ${error instanceof Error ? error.message : String(error)}${names.hint}`)
     }
   }
   const settings = (given: PluginSettings) => pluginSettings('model.moe.settings', router.settings ?? {}, given)
@@ -44,8 +46,14 @@ function checked(router: OwnRouter): OwnRouter {
     return all
   }
   const choose = (input: RouterInput): Choice => {
-    const whole = { ...input, settings: settings(input.settings) }
-    const choice = attempt('choose', () => router.choose(whole))
+    const own = settings(input.settings)
+    const choice = attempt('choose', (names) =>
+      router.choose({
+        ...input,
+        weights: names.watch('weights', input.weights ?? {}),
+        settings: names.watch('settings', own),
+      }),
+    )
     const { moe, x_TD } = input
     const [tokens = 0] = x_TD.shape
     const choices = [tokens, moe.k * moe.prototypes]

@@ -2,6 +2,7 @@
 import { UsageError } from '../../../core/errors.ts'
 import { nearestName } from '../../../core/text/nearest.ts'
 import { type BuiltinStudy, builtinNames, builtinStudies, studySizes } from '../../../tools/study/builtin/studies.ts'
+import { noArms } from '../../../tools/study/grid/arms.ts'
 import {
   forSearch,
   readSpecification,
@@ -26,6 +27,7 @@ export interface SpecificationFlags {
 export async function loadSpecification(study: string, flags: SpecificationFlags): Promise<Specification> {
   const { preset, seeds, search = false } = flags
   const given = await baseSpecification(study, preset)
+  if (!search && Object.keys({ ...given.arms, ...given.grid }).length === 0) throw noArms(`invalid study ${study}`)
   const specification = withAssignments(search ? forSearch(given) : withoutSearch(given), assignments(flags))
   if (seeds === undefined) return specification
   if (search)

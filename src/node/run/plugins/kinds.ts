@@ -43,6 +43,9 @@ export const kindOf = (kind: PluginKind): Kind<Plugin> => kinds[kind] as unknown
 /** What a plugin of a kind is, for messages. */
 export const nounOf = (kind: PluginKind): string => kindOf(kind).plugins.noun
 
+/** The article of {@link nounOf}. */
+export const articleOf = (kind: PluginKind): string => (/^[aeiou]/.test(nounOf(kind)) ? 'an' : 'a')
+
 export const pathOf = ({ section, field }: Kind<Plugin>): string => [...section, field].join('.')
 
 /** The section of a configuration that may name a plugin; undefined if the configuration has no such section. */

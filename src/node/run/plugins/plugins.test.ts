@@ -9,7 +9,7 @@ import { checkRates } from '../../../train/step/optimizer/own-schedule.ts'
 import { learningRate } from '../../../train/step/optimizer/schedule.ts'
 import { loadConfig } from '../load-config.ts'
 import { withoutReplaced } from './kinds.ts'
-import { expectPlugins, loadPlugin, unkeptPlugins, unkeptWarning, usePlugin } from './plugins.ts'
+import { expectPlugins, loadAnyPlugin, loadPlugin, unkeptPlugins, unkeptWarning, usePlugin } from './plugins.ts'
 
 let folder: string
 beforeAll(async () => {
@@ -316,4 +316,10 @@ test('given fields replace a plugin of a run, with its settings', () => {
   expect(topK).toEqual({ model: { moe: { router: 'own', own: null, settings: {}, k: 2 } } })
   const same = { train: { optimizer: { kind: 'own', own: 'muon@0123456789abcdef' } } }
   expect(withoutReplaced(ofRun, same)).toBe(ofRun)
+})
+
+test('a file that is no part names every kind of part, with its article', async () => {
+  await expect(loadAnyPlugin(await file('none.js', 'export default { foo: 3 }'))).rejects.toThrow(
+    /expected a router with choose, .*, a schedule with rate or an optimizer with update\)/,
+  )
 })

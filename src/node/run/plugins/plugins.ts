@@ -19,6 +19,7 @@ import { userCache } from '../../data/cache.ts'
 import { errorCode, makeFolder, replaceFile } from '../../system/disk.ts'
 import { readText } from '../../system/read-text.ts'
 import {
+  articleOf,
   kindOf,
   namesIn,
   nounOf,
@@ -110,7 +111,7 @@ export async function loadAnyPlugin(path: string): Promise<{ readonly kind: Plug
   const given = await importPlugin(await readPlugin(path, refuse), refuse)
   const kind = isFields(given) ? pluginKinds.find((kind) => functionsOf(kind).some((name) => name in given)) : undefined
   if (kind === undefined) {
-    const known = pluginKinds.map((kind) => `a ${nounOf(kind)} with ${functionsOf(kind).join(', ')}`)
+    const known = pluginKinds.map((kind) => `${articleOf(kind)} ${nounOf(kind)} with ${functionsOf(kind).join(', ')}`)
     throw refuse(`exports ${formatValue(given)} as default (expected ${listWithOr(known)})`)
   }
   return { kind, id: await loadPlugin(kind, path) }
@@ -166,7 +167,7 @@ async function expectPlugin(kind: PluginKind, id: string, subject: string, direc
   if (kept === undefined) {
     const copy = directory === undefined ? '' : ` (${join(directory, `${kind}.ts`)}, if it is there)`
     throw new UsageError(
-      `${subject} has the ${nounOf(kind)} ${id}, a program that no command of yours has loaded. A ${nounOf(kind)} runs with your rights: ` +
+      `${subject} has the ${nounOf(kind)} ${id}, a program that no command of yours has loaded. Such a program runs with your rights: ` +
         `read it${copy}, then run: choir check FILE`,
     )
   }

@@ -50,10 +50,7 @@ export function armsOf({ set, arms, grid, timedOnly }: Specification): Arms {
     if (match.by !== undefined) refuseOwned({ [match.by]: null })
   }
   for (const settings of product(Object.entries(grid))) add(nameOf(settings), settings)
-  if (named.size === 0)
-    throw new UsageError(
-      wording`invalid study: it has no arms (give arms by name, or a grid with lists of values; a search needs ${option('search')})`,
-    )
+  if (named.size === 0) throw noArms('invalid study')
   const trained = Object.fromEntries(named)
   for (const [name, settings] of Object.entries(timedOnly)) add(name, settings)
   const all = [...named.values()]
@@ -118,3 +115,9 @@ export function refuseOwned(settings: Settings): void {
     if (owner !== undefined) throw new UsageError(`invalid ${path} in a study: it is set by ${owner}`)
   }
 }
+
+/** The error about a study without arms. @param beginning Such as `invalid study mine.yaml` */
+export const noArms = (beginning: string): UsageError =>
+  new UsageError(
+    wording`${beginning}: it has no arms (give arms by name, or a grid with lists of values; a search needs ${option('search')})`,
+  )

@@ -173,6 +173,8 @@ describe('a wrong value', () => {
       'invalid arms.b.match: "memory" (expected a group of fields: equal, of, by)',
     ],
     [() => ofStudy({ pilot: ['a'] }), 'invalid pilot: ["a"] (expected a pair, [baseline, arm])'],
+    [() => ofStudy({ seeds: 3 }), 'invalid seeds: 3 (expected a list: for 3 seeds, [1, 2, 3])'],
+    [() => ofStudy({ seeds: 1000 }), 'invalid seeds: 1000 (expected a list, such as [1000])'],
     [() => ofStudy({ timings: 'a' }), 'invalid timings: "a" (expected a list, such as ["a"])'],
     [
       () => ofStudy({ questions: ['x'] }),

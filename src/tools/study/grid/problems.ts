@@ -105,7 +105,9 @@ class Explanation {
     const fields = chosen(node, {})?.properties ?? node.oneOf?.[0]?.properties
     if (fields) return `expected a group of fields: ${Object.keys(fields).join(', ')}`
     if (issue.expected === 'array' && node.items && isOfType(value, node.items))
-      return `expected a list, such as [${formatValue(value)}]`
+      return isNumberOfSeeds(path, value)
+        ? `expected a list: for ${value} seeds, [${Array.from({ length: value }, (_, i) => i + 1).join(', ')}]`
+        : `expected a list, such as [${formatValue(value)}]`
     if (issue.expected === 'string' && (typeof value === 'number' || typeof value === 'boolean'))
       return 'expected text; put it in quotes'
     return expectationOf(issue)
@@ -149,3 +151,7 @@ const isOfType = (value: unknown, { type }: JsonSchema): boolean =>
   type === 'string' ? typeof value === 'string' : typeof value === 'number' && (type === 'integer' || type === 'number')
 
 const dotted = (path: Path): string => path.map(String).join('.')
+
+/** Whether a number stands where seeds do, and is rather how many seeds are wanted. */
+const isNumberOfSeeds = (path: Path, value: unknown): value is number =>
+  path.at(-1) === 'seeds' && typeof value === 'number' && Number.isInteger(value) && value > 1 && value <= 20
