@@ -1,6 +1,7 @@
 /** The facts at the top of a report (runs, model, text, pilot and machine), and the section of missing runs. */
 
 import { count, dash, fixed, plural } from '../../../core/text/numbers.ts'
+import { namesIn, nounOf } from '../../../node/run/plugins/kinds.ts'
 import type { Section } from '../../report/report.ts'
 import type { FinishedRun, Pilot, StudyResults } from '../contract.ts'
 import { changesSince, NUMERICS } from '../results/numerics.ts'
@@ -26,6 +27,7 @@ export function factsOf(runs: Runs): string[] {
     ...(pilot ? [pilotText(pilot)] : []),
     ...intervalFacts(runs),
     ...machine.split('\n').flatMap((line) => (line.trim() === '' ? [] : [`Machine: ${line.trim()}`])),
+    ...computedBy(done),
     ...[...new Set(done.map(({ version }) => version))].flatMap((version) =>
       version < NUMERICS
         ? [
@@ -38,6 +40,20 @@ export function factsOf(runs: Runs): string[] {
           'Machines round differently: a difference between runs of two machines contains that noise too, and their training times are not compared',
         ]
       : []),
+  ]
+}
+
+/** Version of the program, engines, and parts of the user's own with their hashes: with these the runs can be repeated. */
+function computedBy(done: readonly FinishedRun[]): string[] {
+  const distinct = (values: readonly string[]) => [...new Set(values)].filter((value) => value !== '').sort()
+  const list = (values: readonly (string | undefined)[]) =>
+    distinct(values.flatMap((value) => value?.split('; ') ?? []))
+  const [programs, engines] = [list(done.map(({ program }) => program)), list(done.map(({ engine }) => engine))]
+  const parts = distinct(done.flatMap(({ config }) => namesIn(config).map(({ kind, id }) => `${nounOf(kind)} ${id}`)))
+  return [
+    ...(programs.length > 0 ? [`Program: Choir ${programs.join(', ')}`] : []),
+    ...(engines.length > 0 ? [`Engine: ${engines.join('; ')}`] : []),
+    ...(parts.length > 0 ? [`Parts of its own, each with the hash of its file: ${parts.join(', ')}`] : []),
   ]
 }
 

@@ -48,3 +48,24 @@ test('a report of several machines names them, and the machine on which steps we
   expect(timingTable(one, [contrast])?.caption).not.toContain('A fast CPU')
   expect(timingTable(several, [contrast])?.caption).toContain('measured on A fast CPU with nothing else running')
 })
+
+test('a report names the program, the engines, and the parts of its own with the hashes of their files', () => {
+  const study = studyOf({ arms: { base, arm: slowIn() }, seeds: [1, 2] })
+  const own = 'mine@0123456789abcdef'
+  const cells = study.cells.map((cell, i) => {
+    if (cell.record?.status !== 'finished') return cell
+    const { config } = cell.record
+    const engine =
+      i === 0 ? 'oneDNN 3.7.2, float32, 1 thread; MLAS, float32, 1 thread' : 'oneDNN 3.7.2, float32, 1 thread'
+    const moe = config.model.moe && { ...config.model.moe, router: 'own' as const, own }
+    const model = cell.arm === 'arm' ? { ...config.model, moe } : config.model
+    return { ...cell, record: { ...cell.record, program: '0.1.0', engine, config: { ...config, model } } }
+  })
+  expect(factsOf(new Runs({ ...study, cells })).filter((fact) => /^(Program|Engine|Parts)/.test(fact))).toEqual([
+    'Program: Choir 0.1.0',
+    'Engine: MLAS, float32, 1 thread; oneDNN 3.7.2, float32, 1 thread',
+    `Parts of its own, each with the hash of its file: router ${own}`,
+  ])
+  const plain = factsOf(new Runs(study)).join()
+  expect(plain).not.toContain('Parts of its own')
+})
