@@ -11,7 +11,7 @@ import type { OnMessage } from '../../train/run/messages.ts'
 import { randomFor, shuffle } from '../../train/step/random.ts'
 import { type CompiledTracer, compileTracer, type SparseConfig } from '../infer/compiled-tracer.ts'
 import type { BatchTrace } from '../infer/routing-tracer.ts'
-import { loadModel, type RuntimeOverrides } from './trained-model.ts'
+import { loadModel, type ModelChoice, type RuntimeOverrides } from './trained-model.ts'
 
 export interface RoutingTraceOptions extends RuntimeOverrides {
   /** Text to sample; default: the text of the run. All its documents are sampled, including training documents. */
@@ -51,10 +51,10 @@ export interface OpenTracer extends CompiledTracer {
 export async function openTracer(
   directory: string,
   capacity: CapacityRule,
-  engine: RuntimeOverrides,
+  choice: ModelChoice,
   onMessage: OnMessage,
 ): Promise<OpenTracer> {
-  const trained = await loadModel(directory, engine, onMessage)
+  const trained = await loadModel(directory, choice, onMessage)
   const cleanup = new Cleanup()
   cleanup.defer(() => trained.close())
   try {

@@ -15,7 +15,7 @@ import type { Question } from './messages.ts'
 import { type ProcessLimits, TraceProcesses } from './processes.ts'
 
 const { make } = temporaryFolder()
-const text: Question = { kind: 'trace', what: { text: 'the people' } }
+const text = { kind: 'trace', what: { text: 'the people' } } satisfies Question
 const never = new AbortController().signal
 
 let run: string
@@ -76,6 +76,22 @@ test('one process answers all questions about a run, also concurrent ones', asyn
   expect(again).toEqual(trace)
   expect(documents).toMatchObject({ documents: [{ index: 0 }] })
   expect(top).toMatchObject({ step: 2 })
+  expect(pids()).toHaveLength(1)
+})
+
+test('one process traces with each checkpoint in turn, also after one that does not exist', async () => {
+  const processes = open()
+  const traceAt = (checkpoint: number) => processes.ask(run, { ...text, checkpoint }, never)
+  const newest = await processes.ask(run, text, never)
+  expect(await traceAt(1)).toMatchObject({ step: 1 })
+  await expect(traceAt(7)).rejects.toThrow(/checkpoint/)
+  expect(await traceAt(2)).toEqual(newest)
+  expect(await processes.ask(run, { kind: 'sentence' }, never)).toEqual({
+    title: expect.any(String),
+    text: expect.stringMatching(
+      /^(?=.{120,320}$)\d+ the people of the states and the union of peace and law \d+ the people/,
+    ),
+  })
   expect(pids()).toHaveLength(1)
 })
 

@@ -6,6 +6,8 @@ import { TracedModel } from './traced-model.ts'
 
 const [, , directory = '', ...readable] = process.argv
 let model: Promise<TracedModel> | undefined
+/** The checkpoint of `model`; undefined for the newest. */
+let modelOf: number | undefined
 
 // A training on the same machine has priority.
 try {
@@ -28,15 +30,27 @@ process.on('message', (question: ToProcess) => {
 })
 
 async function answer(question: ToProcess) {
-  model ??= TracedModel.open(directory, readable)
-  const opened = await model.catch((error: unknown) => {
+  const opened = await open(question.kind === 'trace' ? question.checkpoint : undefined)
+  if (question.kind === 'documents') return opened.documents()
+  if (question.kind === 'trace') return opened.trace(question.what)
+  if (question.kind === 'sentence') return opened.sentence()
+  return opened.topTokens(question.place)
+}
+
+/** The model of a checkpoint. There is one at a time, since another would take as much memory again. */
+async function open(checkpoint: number | undefined): Promise<TracedModel> {
+  if (model && modelOf !== checkpoint) {
+    const before = model
+    model = undefined
+    await (await before).close()
+  }
+  modelOf = checkpoint
+  model ??= TracedModel.open(directory, readable, checkpoint)
+  return model.catch((error: unknown) => {
     // The next question tries again: the cause may be gone by then.
     model = undefined
     throw error
   })
-  if (question.kind === 'documents') return opened.documents()
-  if (question.kind === 'trace') return opened.trace(question.what)
-  return opened.topTokens(question.place)
 }
 
 function send(message: FromProcess): void {

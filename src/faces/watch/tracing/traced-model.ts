@@ -1,4 +1,4 @@
-/** A model from the newest checkpoint of a run, with the text of the run. It answers one question at a time. */
+/** A model from a checkpoint of a run, by default the newest, with the text of the run. It answers one question at a time. */
 
 import { physicalCores } from '../../../engine/native/cores.ts'
 import { openRunData } from '../../../node/run/session.ts'
@@ -10,11 +10,14 @@ import { frequentTokens } from '../../../use/infer/top-tokens.ts'
 import { type OpenTracer, openTracer } from '../../../use/runs/routing-trace.ts'
 import { ProblemError } from '../../http/problem.ts'
 import type { DocumentList, TopTokens } from '../api.ts'
-import type { ExpertRef, TraceInput, UnnamedTrace } from './messages.ts'
+import { beginningOf } from './beginning.ts'
+import type { ExpertRef, HeldOutSentence, TraceInput, UnnamedTrace } from './messages.ts'
 import { permittedData } from './permitted-data.ts'
 
 /** Limits of the characters traced of a text, documents listed, tokens sampled, and tokens listed per expert. */
 const limits = { characters: 20_000, documents: 1000, sample: 20_000, topTokens: 40 }
+/** Characters of a sentence, and documents that are looked at for one that is long enough. */
+const [MIN_SENTENCE, MAX_SENTENCE, MAX_LOOKED_AT] = [120, 320, 20]
 /**
  * The model runs on the CPU with few threads: a training may need the other threads or the memory of a GPU, and this
  * machine may have no GPU.
@@ -36,13 +39,14 @@ export class TracedModel {
   }
 
   /**
-   * Opens the newest checkpoint. It routes without a capacity limit, as in generation, because a text's trace must not
+   * Opens a checkpoint, by default the newest. It routes without a capacity limit, as in generation, because a text's trace must not
    * depend on the filler of its batch.
    * @param readable Real paths outside the run that may be read
    * @throws UsageError if there is no run or no checkpoint, or the model is dense
    */
-  static async open(directory: string, readable: readonly string[]): Promise<TracedModel> {
-    return new TracedModel(await openTracer(directory, 'none', engine, () => {}), directory, readable)
+  static async open(directory: string, readable: readonly string[], checkpoint?: number): Promise<TracedModel> {
+    const choice = { ...engine, ...(checkpoint !== undefined && { checkpoint }) }
+    return new TracedModel(await openTracer(directory, 'none', choice, () => {}), directory, readable)
   }
 
   /** Held-out documents; if there are too many to list, evenly spaced documents. */
@@ -56,6 +60,23 @@ export class TracedModel {
 
   trace(what: TraceInput): Promise<UnnamedTrace> {
     return 'text' in what ? this.traceText(what.text) : this.traceDocument(what.document)
+  }
+
+  /** The first sentences of the first held-out document that is long enough. */
+  async sentence(): Promise<HeldOutSentence> {
+    const data = await this.data()
+    let longest: HeldOutSentence = { title: '', text: '' }
+    let looked = 0
+    for await (const document of data.heldOutDocuments()) {
+      // A character has at most four tokens: those of its bytes.
+      const ids = new Int32Array(Math.min(document.length - 1, 4 * MAX_SENTENCE))
+      data.heldOut.read(document.start, ids)
+      const text = beginningOf(this.open.tokenizer.decode(ids), MAX_SENTENCE)
+      if (text.length > longest.text.length) longest = { title: titleOf(document), text }
+      if (longest.text.length >= MIN_SENTENCE || ++looked === MAX_LOOKED_AT) break
+    }
+    if (longest.text === '') throw new ProblemError(409, 'No text is held out in this run.')
+    return longest
   }
 
   async topTokens({ router, expert }: ExpertRef): Promise<TopTokens> {
