@@ -80,7 +80,7 @@ function Maps({ run, index }: { readonly run: LiveRun; readonly index: RoutingIn
       {overTime && info ? (
         <TimeMap history={history} router={info} index={index} at={at} moveTo={moveTo} open={() => undefined} />
       ) : (
-        <LayerMap shown={shown} index={index} names={names} selected={router} opened={null} open={view.openRouter} />
+        <LayerMap shown={shown} index={index} names={names} selected={router} opened={[]} open={view.openRouter} />
       )}
       <div class="lines">
         <p class="quiet">Layer {names[router]} over time</p>

@@ -14,7 +14,7 @@ import { wholeRange, zoomTo } from './settings.ts'
 import { Tooltip } from './tooltip.tsx'
 
 export function Chart({ figure }: { readonly figure: Figure }) {
-  const { metric, axis, lines, x, y, log, difference } = figure
+  const { metric, axis, lines, x, y, log, difference, mark } = figure
   const host = useRef<HTMLDivElement>(null)
   const plot = useRef<Plot | null>(null)
   const point = useSignal<HoverPoint | null>(null)
@@ -38,7 +38,10 @@ export function Chart({ figure }: { readonly figure: Figure }) {
     }
   }, [axis, log, colors])
 
-  useEffect(() => plot.current?.show({ lines, x, y, difference }), [lines, x.min, x.max, y.min, y.max, difference])
+  useEffect(
+    () => plot.current?.show({ lines, x, y, difference, mark }),
+    [lines, x.min, x.max, y.min, y.max, difference, mark],
+  )
 
   useLayoutEffect(() => {
     const element = host.current

@@ -13,6 +13,7 @@ import type { Difference, Ink } from './drawing/figure.ts'
 import { type Line, lineOf, type Range } from './drawing/lines.ts'
 import { type Frame, paint, paintAbove, toX, toY } from './drawing/paint.ts'
 import { paintBaseline, paintPairCounts } from './drawing/paint-baseline.ts'
+import { paintMark } from './drawing/paint-mark.ts'
 import { Painter, type Picture } from './drawing/painter.ts'
 import { type Box, fontFamily } from './drawing/surface.ts'
 import { xTicks, yTicks } from './drawing/ticks.ts'
@@ -29,6 +30,8 @@ export interface PlotContent {
   readonly y: Range
   /** What the lines are differences from, if they are differences. */
   readonly difference?: Difference | undefined
+  /** The x of a vertical line, such as the current step of a replay. */
+  readonly mark?: number | undefined
 }
 
 export interface PlotEvents {
@@ -42,6 +45,12 @@ export interface PlotEvents {
 const MIN_DRAG_PX = 4
 
 let shared: Painter | null = null
+
+/** For a page that is a single file: browsers load no worker beside it. Call it before the first plot. */
+export function paintWithoutWorker(): void {
+  shared = new Painter(null)
+}
+
 const painter = (): Painter => {
   shared ??= new Painter(new Worker(new URL('./drawing/paint-worker.ts', import.meta.url), { type: 'module' }))
   return shared
@@ -166,13 +175,14 @@ export class Plot {
 
   private paint({ bbox, ctx: canvas }: uPlot, { log, ink }: Pick<PlotLook, 'log' | 'ink'>): void {
     if (this.isDestroyed) return
-    const { lines, x, y, difference } = this.content
+    const { lines, x, y, difference, mark } = this.content
     const box = snapToPixels(bbox)
     const { width, height } = box
     const unit = uPlot.pxRatio
     const surface = new CanvasSurface(canvas)
     const frame = { box, x, y, log }
     if (difference) paintBaseline(surface, frame, difference.from, unit, ink)
+    if (mark !== undefined) paintMark(surface, frame, mark, unit, ink)
     if (painter().hasFailed) paint(surface, lines, frame, unit)
     else {
       this.requestPicture({ lines, x, y, log, size: { width, height }, unit })

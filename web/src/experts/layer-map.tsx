@@ -14,11 +14,11 @@ import * as view from './view.ts'
 
 interface LayerMapProps {
   readonly shown: ReadonlySignal<ShownLoads | null>
-  readonly index: RoutingIndex
+  readonly index: Pick<RoutingIndex, 'routers' | 'experts' | 'steps'>
   readonly names: readonly string[]
   readonly selected: number
-  /** The expert of the selected router whose panel is open. */
-  readonly opened: number | null
+  /** Experts of the selected router that are outlined, such as the expert whose panel is open. */
+  readonly opened: readonly number[]
   readonly open: (router: number, expert: number) => void
 }
 
@@ -78,7 +78,7 @@ export function LayerMap({ shown, index, names, selected, opened, open }: LayerM
       }))}
       columnNames={columnNames}
       nameLength={Math.max(...names.map(({ length }) => length))}
-      opened={opened === null ? null : cellOf(frame, selected, opened)}
+      opened={opened.flatMap((expert) => cellOf(frame, selected, expert) ?? [])}
     />
   )
 }
@@ -89,7 +89,7 @@ function cellOf({ columns, expertAt }: Frame, row: number, expert: number): Cell
 }
 
 /** Expert numbers if columns are sorted by number; otherwise the meaning of positions. */
-function columnNamesOf(order: Order, { routers, experts }: RoutingIndex) {
+function columnNamesOf(order: Order, { routers, experts }: LayerMapProps['index']) {
   if (order === 'number') {
     const every = Math.max(1, 2 ** Math.ceil(Math.log2(experts / 16)))
     return Array.from({ length: Math.ceil(experts / every) }, (_, i) => ({

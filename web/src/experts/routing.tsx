@@ -15,6 +15,7 @@ import { useLoads } from './loads/use-loads.ts'
 import { RouterLines } from './router-lines.tsx'
 import { RoutingControls } from './routing-controls.tsx'
 import { Scrubber, togglePlaying } from './scrubber.tsx'
+import { useSpace } from './use-space.ts'
 import * as view from './view.ts'
 
 interface RoutingProps {
@@ -85,7 +86,7 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
               index={newest}
               names={names}
               selected={router}
-              opened={expert}
+              opened={expert === null ? [] : [expert]}
               open={view.openExpert}
             />
           )}
@@ -127,22 +128,4 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
 
 const closeExpert = (): void => {
   view.expert.value = null
-}
-
-/** Handles the space bar, except where it has another meaning. */
-function useSpace(act: () => void): void {
-  useEffect(() => {
-    const press = (event: KeyboardEvent) => {
-      const target = event.target as HTMLElement
-      const isFree =
-        target instanceof HTMLInputElement
-          ? target.type === 'range'
-          : !target.closest('button, select, textarea, a, dialog')
-      if (event.key !== ' ' || !isFree || event.defaultPrevented) return
-      event.preventDefault()
-      act()
-    }
-    addEventListener('keydown', press)
-    return () => removeEventListener('keydown', press)
-  }, [])
 }

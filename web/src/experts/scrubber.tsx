@@ -8,7 +8,8 @@ interface ScrubberProps {
   readonly at: ReadonlySignal<number>
   /** Whether a snapshot is loaded; playing waits for it. */
   readonly ready: (snapshot: number) => boolean
-  readonly running: boolean
+  /** Whether more snapshots may come; null if none can, so that there is no button to follow the newest. */
+  readonly running: boolean | null
   /** Number of snapshots in the file; `steps` may have only some of them. */
   readonly of: number
 }
@@ -65,15 +66,17 @@ export function Scrubber({ steps, at, ready, running, of }: ScrubberProps) {
           ))}
         </select>
       </label>
-      <button
-        type="button"
-        class="newest"
-        aria-pressed={isNewest}
-        onClick={toNewest}
-        title="Follow the newest snapshot"
-      >
-        {running ? 'Live' : 'Newest'}
-      </button>
+      {running !== null && (
+        <button
+          type="button"
+          class="newest"
+          aria-pressed={isNewest}
+          onClick={toNewest}
+          title="Follow the newest snapshot"
+        >
+          {running ? 'Live' : 'Newest'}
+        </button>
+      )}
     </div>
   )
 }

@@ -12,15 +12,28 @@ system.addEventListener('change', () => {
   systemIsDark.value = system.matches
 })
 
-export const theme = signal<Theme>(themes.find((each) => each === localStorage.getItem(key)) ?? 'auto')
+export const theme = signal<Theme>(themes.find((each) => each === stored()) ?? 'auto')
 export const scheme = computed<Scheme>(() => {
   if (theme.value !== 'auto') return theme.value
   return systemIsDark.value ? 'dark' : 'light'
 })
 
+/** The theme that was chosen last. Some browsers refuse storage, for example to a page from a file. */
+function stored(): string | null {
+  try {
+    return localStorage.getItem(key)
+  } catch {
+    return null
+  }
+}
+
 export function nextTheme(): void {
   theme.value = themes[(themes.indexOf(theme.value) + 1) % themes.length] ?? 'auto'
-  localStorage.setItem(key, theme.value)
+  try {
+    localStorage.setItem(key, theme.value)
+  } catch {
+    // Without storage, the choice lasts until the page is closed.
+  }
 }
 
 // This effect runs before anything is drawn. Style sheets read the attribute, and the colours of series.

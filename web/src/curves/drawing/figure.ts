@@ -21,6 +21,8 @@ export interface Figure {
   readonly log: boolean
   /** What the lines are differences from; absent if they are values. */
   readonly difference?: Difference
+  /** The x of a vertical line on the page; a downloaded figure has none. */
+  readonly mark?: number
 }
 
 export interface Difference {

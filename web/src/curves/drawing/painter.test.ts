@@ -33,6 +33,11 @@ class FakeWorker implements PaintWorker {
 }
 
 describe('Painter', () => {
+  test('without a worker has failed, so that the page paints by itself', () => {
+    expect(new Painter(null).hasFailed).toBe(true)
+    expect(new Painter(new FakeWorker()).hasFailed).toBe(false)
+  })
+
   test('paints one picture at a time, the newest of each owner, in order of request', () => {
     const worker = new FakeWorker()
     const painter = new Painter(worker)

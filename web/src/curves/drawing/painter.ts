@@ -25,15 +25,19 @@ export interface PaintWorker {
 }
 
 export class Painter {
-  /** Whether the worker could not be loaded or has no canvas, so that the page must paint by itself. */
+  /** Whether there is no worker, it could not be loaded or has no canvas, so that the page must paint by itself. */
   hasFailed = false
-  private readonly worker: PaintWorker
+  private readonly worker: PaintWorker | null
   /** Waiting pictures by owner, in order of request. */
   private readonly requested = new Map<object, { readonly picture: Picture; readonly onPainted: OnPainted }>()
   private painting: { readonly owner: object; readonly onPainted: OnPainted } | null = null
 
-  constructor(worker: PaintWorker) {
+  constructor(worker: PaintWorker | null) {
     this.worker = worker
+    if (!worker) {
+      this.hasFailed = true
+      return
+    }
     worker.onmessage = ({ data }) => this.painted(data)
     worker.onerror = () => this.failed()
   }
@@ -58,7 +62,7 @@ export class Painter {
     const [owner, { picture, onPainted }] = first
     this.requested.delete(owner)
     this.painting = { owner, onPainted }
-    this.worker.postMessage(picture)
+    this.worker?.postMessage(picture)
   }
 
   private painted(bitmap: ImageBitmap): void {

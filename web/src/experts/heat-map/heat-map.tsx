@@ -25,8 +25,10 @@ interface HeatMapProps {
   readonly drag?: (cell: Cell) => void
   /** Column of the current snapshot, marked by a line. */
   readonly at?: ReadonlySignal<number>
-  /** Cell of the expert whose panel is open. */
-  readonly opened?: Cell | null
+  /** Cells of the experts that are looked at, such as the expert whose panel is open. */
+  readonly opened?: readonly Cell[]
+  /** Whether the legend of colours is below; default: true. Of two maps on a page, one is enough. */
+  readonly legend?: boolean
   /** Characters in the longest row name. */
   readonly nameLength?: number
   /** Names of some rows and columns. */
@@ -38,7 +40,7 @@ interface HeatMapProps {
 const GAP = 8
 
 export function HeatMap(props: HeatMapProps) {
-  const { frame, label, rowHeight, describe, open, drag, at, opened = null, rowNames, columnNames } = props
+  const { frame, label, rowHeight, describe, open, drag, at, opened = [], legend = true, rowNames, columnNames } = props
   const box = useRef<HTMLDivElement>(null)
   const canvas = useRef<HTMLCanvasElement>(null)
   const { width = 0, ratio = 1, dark = false } = useDisplay(box) ?? {}
@@ -112,7 +114,9 @@ export function HeatMap(props: HeatMapProps) {
           onKeyDown={(event) => handleKey(event, { cursor, byKeys, frame, open, drag })}
         >
           <canvas ref={canvas} width={across.pixels} height={down.pixels} />
-          {opened && <Outline cell={opened} {...{ across, down, ratio }} />}
+          {opened.map((cell) => (
+            <Outline key={`${cell.row} ${cell.column}`} cell={cell} {...{ across, down, ratio }} />
+          ))}
           {at && <Needle at={at} across={across} ratio={ratio} />}
           <Cursor {...{ cursor, byKeys, across, down, ratio, describe, frame }} />
         </div>
@@ -124,7 +128,7 @@ export function HeatMap(props: HeatMapProps) {
           ))}
         </div>
       </div>
-      <Legend end={end} />
+      {legend && <Legend end={end} />}
     </>
   )
 }

@@ -7,20 +7,23 @@ import { Message } from '../../controls/message.tsx'
 import { describeLoad, loadOf } from '../expert-load.ts'
 import { Facts } from '../expert-panel.tsx'
 import * as view from '../view.ts'
-import { timeFrame } from './frame.ts'
+import { type Frame, timeFrame } from './frame.ts'
 import { HeatMap } from './heat-map.tsx'
 
 interface TimeMapProps {
   /** Loads of the router, of shape [snapshots][2][experts]; null while they are loading. */
   readonly history: Float32Array | null
   readonly router: RouterInfo
-  readonly index: RoutingIndex
+  readonly index: Pick<RoutingIndex, 'experts' | 'steps'>
   readonly at: ReadonlySignal<number>
   readonly moveTo: (snapshot: number) => void
   readonly open: (expert: number) => void
+  /** Experts that are outlined at the current snapshot. */
+  readonly opened?: readonly number[]
+  readonly legend?: boolean
 }
 
-export function TimeMap({ history, router, index, at, moveTo, open }: TimeMapProps) {
+export function TimeMap({ history, router, index, at, moveTo, open, opened = [], legend = true }: TimeMapProps) {
   const width = index.experts
   const order = view.order.value
   const stage = view.loadKind.value
@@ -56,6 +59,8 @@ export function TimeMap({ history, router, index, at, moveTo, open }: TimeMapPro
       drag={({ column }) => moveTo(column)}
       open={({ row }) => open(frame.expertAt(row, 0))}
       at={at}
+      legend={legend}
+      opened={opened.map((expert) => ({ row: rowOf(frame, expert), column: at.value }))}
       rowNames={rows.map((row) => ({ row, element: <span>{frame.expertAt(row, 0)}</span> }))}
       columnNames={[...new Set(columns)].map((column) => ({
         column,
@@ -63,4 +68,8 @@ export function TimeMap({ history, router, index, at, moveTo, open }: TimeMapPro
       }))}
     />
   )
+}
+
+function rowOf({ rows, expertAt }: Frame, expert: number): number {
+  return Array.from({ length: rows }, (_, row) => row).find((row) => expertAt(row, 0) === expert) ?? 0
 }
