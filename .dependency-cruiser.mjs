@@ -321,6 +321,21 @@ export default {
       },
     },
     {
+      name: 'shared-page',
+      comment: 'the page of choir watch --share stands on the components of the dashboard and the types of its data',
+      severity: 'error',
+      from: { path: '^web/share/', pathNot: [tests, '^web/share/(?:vite\\.config|single-file)\\.ts$'] },
+      to: {
+        path: '.',
+        pathNot: [
+          '^web/(?:share|src)/',
+          '^src/faces/watch/(?:api|share/shared-run)\\.ts$',
+          '^src/core/(?:text|charts)/',
+          '(?:^|/)node_modules/(?:@preact/signals(?:-core)?|fflate|preact)/',
+        ],
+      },
+    },
+    {
       name: 'play-runs-in-browsers',
       comment: 'the page that trains reaches no module of Node',
       severity: 'error',

@@ -11,7 +11,7 @@ const kernels = 'src/engine/cpu/wasm/assembly'
 const parts = [
   { name: 'program', built: 'dist/faces/cli/process.js', sources: ['src'], except: kernels },
   { name: 'kernels', built: 'dist/engine/cpu/wasm/kernels.wasm', sources: [kernels] },
-  { name: 'pages', built: 'dist/play/index.html', sources: ['web'] },
+  { name: 'pages', built: 'dist/share/index.html', sources: ['web'] },
 ]
 
 const isSource = (path) => /\.(?:tsx?|css|html)$/.test(path) && !/\.test\.tsx?$|[\\/]testing[\\/]/.test(path)

@@ -105,6 +105,7 @@ describe('every line of', () => {
     ['import', 'import theirs --json --out'],
     ['export', 'export runs/x --format hf --json'],
     ['devices', 'devices --json'],
+    ['watch', 'watch runs/x --share --json'],
     ['prune', 'prune --dry-run --json'],
     ['corpus', 'corpus --json'],
     ['corpus', 'corpus manuals --json --out'],

@@ -89,6 +89,7 @@ export const operations = {
   loadLaw: imported(() => import('../../tools/plan/worth/load-law.ts'), 'loadLaw'),
   worth: imported(() => import('../../tools/plan/worth/worth.ts'), 'worth'),
   watch: imported(() => import('../watch/http/server.ts'), 'startWatch'),
+  share: imported(() => import('../watch/share/share.ts'), 'shareRun'),
   serve: imported(() => import('../serve/server.ts'), 'startServe'),
   play: imported(() => import('../watch/http/play.ts'), 'startPlay'),
 }

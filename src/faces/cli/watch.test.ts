@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { RunError, UsageError } from '../../core/errors.ts'
 import { main } from './main.ts'
@@ -68,6 +69,59 @@ describe('watch', () => {
     const fake = fakeIo({ operations: { watch: () => Promise.reject(error) } })
     expect(await main(['watch'], fake.io)).toBe(code)
     expect(fake.stderr.text).toBe(`choir: ${error.message}\n`)
+  })
+})
+
+describe('watch --share', () => {
+  test('writes a page, prints what is in it, and ends', async () => {
+    const fake = fakeIo()
+    const args = ['watch', 'runs/demo', '--share', '--out', 'a b.html', '--data', 'notes', '--open']
+    expect(await main(args, fake.io)).toBe(0)
+    const file = pathToFileURL('a b.html').href
+    expect(fake.calls).toEqual([
+      { name: 'share', args: ['runs/demo', { out: 'a b.html', data: ['notes'] }] },
+      { name: 'openBrowser', args: [file] },
+    ])
+    expect(fake.stdout.text).toMatch(/^ {2}file +a b\.html, 195 kB, opens in any browser$/m)
+    expect(fake.stdout.text).toMatch(/^ {2}snapshots +2 of 24, steps 10 to 240$/m)
+    expect(fake.stdout.text).toMatch(/^ {2}text +2 tokens of held-out text, at steps 120$/m)
+    expect(fake.stdout.text).toMatch(/^ {2}moments +1 of 3\n {4}step 84 +Expert 1 of layer 0 takes twice its share$/m)
+    expect(fake.stderr.text).toContain('routing a text with checkpoint 1 of 1')
+  })
+
+  test('prints one line with --json', async () => {
+    const fake = fakeIo()
+    expect(await main(['watch', '--share', 'runs/demo', '--json'], fake.io)).toBe(0)
+    expect(fake.calls).toEqual([{ name: 'share', args: ['runs/demo', {}] }])
+    expect(JSON.parse(fake.stdout.text)).toMatchObject({
+      ...{ kind: 'share', version: 1, file: 'demo.html', snapshots: 2, snapshots_recorded: 24 },
+      ...{ moments: [{ kind: 'overload', step: 84, router: 0, experts: [1] }], moments_found: 3 },
+      ...{ text_steps: [120], text_left_out: null },
+    })
+    expect(fake.stderr.text).toBe('')
+  })
+
+  test.each([
+    [['--share'], '--share makes a page of one run; 0 were named'],
+    [['a', 'b', '--share'], '--share makes a page of one run; 2 were named'],
+    [['a', '--share', '--port', '7000'], '--port has no effect with --share'],
+    [['a', '--share', '--host', 'x'], '--host has no effect with --share'],
+    [['a', '--share', '--token', 'longenough'], '--token has no effect with --share'],
+    [['a', '--out', 'a.html'], '--out has no effect without --share'],
+  ])('refuses %j', async (args, message) => {
+    const fake = fakeIo()
+    expect(await main(['watch', ...args], fake.io)).toBe(2)
+    expect(fake.stderr.text).toContain(message)
+    expect(fake.calls).toEqual([])
+  })
+
+  test('ends with 130 at Ctrl-C', async () => {
+    const share: Fake['io']['operations']['share'] = async (_, options) => {
+      fake.interrupt()
+      throw options?.signal?.reason
+    }
+    const fake = fakeIo({ operations: { share } })
+    expect(await main(['watch', 'a', '--share'], fake.io)).toBe(130)
   })
 })
 

@@ -24,6 +24,7 @@ import type { EvalRecord, TrainRecord } from '../../../train/step/records.ts'
 import type { Scorable } from '../../../use/infer/scoring/scorable.ts'
 import type { Score } from '../../../use/infer/scoring/score.ts'
 import type { ImportReport } from '../../../use/interchange/import/report.ts'
+import type { SharedRun } from '../../watch/share/shared-run.ts'
 import type { Io, Job } from '../io.ts'
 import { main } from '../main.ts'
 import type { Operations } from '../operations.ts'
@@ -321,6 +322,37 @@ const atlas: Atlas = {
   })),
 }
 
+/** A run whose page has one of its three moments, and a text at one checkpoint. */
+const sharedRun: SharedRun = {
+  version: 1,
+  name: 'demo',
+  state: 'finished',
+  note: null,
+  step: 240,
+  steps: 240,
+  facts: [['Model', '2 layers, 32 wide']],
+  index: { routers: [{ layer: 0, module: 'ffn', experts: 4, prototypes: 1 }], experts: 4, steps: [10, 240], of: 24 },
+  loads: '',
+  dropRates: [[0, 0.1]],
+  moments: [
+    {
+      ...{ kind: 'overload', step: 84, router: 0, experts: [1], text: 'Expert 1 of layer 0 takes twice its share' },
+      detail: 'up to 3.6 times, at step 160, and until the end',
+    },
+  ],
+  found: 3,
+  rules: ['A moment lasts.'],
+  heldOut: { step: [240], loss: [4.5] },
+  heldOutPart: null,
+  sentence: {
+    title: 'a',
+    tokens: ['some', ' words'],
+    routers: [{ layer: 0, module: 'ffn', experts: 4, prototypes: 1, choices: 1 }],
+    traces: [{ step: 120, loss: 4, experts: [[1, 3]] }],
+    failed: [],
+  },
+}
+
 /** A fake whose `train` runs steps of a second each, evaluates every 10 steps, and stops when its signal is aborted. */
 export function fakeIo(settings: Settings = {}): Fake {
   const { terminal = false, columns = 80, env = {} } = settings
@@ -591,6 +623,11 @@ export function fakeIo(settings: Settings = {}): Fake {
     async watch(options) {
       calls.push({ name: 'watch', args: [options] })
       return { address: 'http://127.0.0.1:6007/', close: async () => void calls.push({ name: 'close', args: [] }) }
+    },
+    async share(directory, { signal: _, onMessage, ...options } = {}) {
+      calls.push({ name: 'share', args: [directory, options] })
+      onMessage?.({ kind: 'prepare', message: 'routing a text with checkpoint 1 of 1, step 20' })
+      return { file: options.out ?? 'demo.html', bytes: 195_000, run: sharedRun }
     },
     async play(options) {
       calls.push({ name: 'play', args: [options] })

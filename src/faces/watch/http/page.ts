@@ -16,7 +16,7 @@ export interface PageFile {
 export type Page = ReadonlyMap<string, PageFile>
 
 /** The folder of a page as `npm run build` leaves it. */
-export const builtPage = (name: 'web' | 'play'): string => fileURLToPath(packageFile(`dist/${name}`))
+export const builtPage = (name: 'web' | 'play' | 'share'): string => fileURLToPath(packageFile(`dist/${name}`))
 
 const types: Readonly<Record<string, string>> = {
   '.html': 'text/html; charset=utf-8',

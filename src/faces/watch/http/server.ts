@@ -1,10 +1,8 @@
 /** Starts the dashboard's HTTP server for folders of runs. */
-import { realpath } from 'node:fs/promises'
 import { Cleanup } from '../../../core/cleanup.ts'
-import { option, UsageError, wording } from '../../../core/errors.ts'
-import { errorCode } from '../../../node/system/disk.ts'
 import { checkAccess, type PageServer, type ServerAddress, serve } from '../../http/serve.ts'
 import { WatchedCollection } from '../runs/collection.ts'
+import { realDataPath } from '../runs/data-path.ts'
 import { TraceProcesses } from '../tracing/processes.ts'
 import { RunTracing } from '../tracing/tracing.ts'
 import { createApp, type Watched } from './app.ts'
@@ -37,16 +35,6 @@ export async function startWatch({ roots, data = [], ...address }: WatchOptions)
   } catch (error) {
     await cleanup.run()
     throw error
-  }
-}
-
-async function realDataPath(path: string): Promise<string> {
-  try {
-    return await realpath(path)
-  } catch (error) {
-    // The roots have been checked before, so this path is from --data.
-    const why = errorCode(error) === 'ENOENT' ? 'there is no such file or folder' : (error as Error).message
-    throw new UsageError(wording`invalid ${option('data')}: "${path}" (${why})`)
   }
 }
 

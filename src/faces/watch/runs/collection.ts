@@ -4,15 +4,14 @@
  * have no change notifications.
  */
 import { randomInt } from 'node:crypto'
-import { readdir, realpath, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { UsageError } from '../../../core/errors.ts'
 import { errorCode } from '../../../node/system/disk.ts'
 import type { Change, Collection, RunSummary } from '../api.ts'
 import { TraceReader } from '../router-traces/trace-reader.ts'
 import { type Discovered, Discovery } from './discovery.ts'
+import { MAX_RUN_MEMORY, readerOf, realFolder } from './open.ts'
 import type { PolledRun, WatchedRun } from './run.ts'
-import { RunDirectoryReader } from './run-directory-reader.ts'
 import { withVariedSettings } from './study-names.ts'
 
 export type { WatchedRun } from './run.ts'
@@ -27,9 +26,8 @@ const NOTIFY_MS = 500
 const CLOSE_MS = 500
 /** Runs polled concurrently: on a network file system polls mostly wait. */
 const CONCURRENT_POLLS = 8
-/** Limits of the bytes for loads of experts, of all runs and of one run. */
+/** Limit of the bytes for loads of experts, of all runs. */
 const MAX_MEMORY = 1 << 30
-const MAX_RUN_MEMORY = 128 << 20
 
 interface Watched {
   readonly run: PolledRun
@@ -202,9 +200,6 @@ function summaryOf({ run, failure }: Watched): RunSummary {
   return failure === undefined ? summary : { ...summary, state: 'unreadable', problem: failure, reading: false }
 }
 
-const readerOf = (found: Discovered): PolledRun =>
-  found.kind === 'choir' ? new RunDirectoryReader(found) : new TraceReader(found, found.files)
-
 /** Whether the folder now holds another kind of run, or a trace with other files. */
 const isReplaced = (known: PolledRun, found: Discovered): boolean =>
   known.kind !== found.kind ||
@@ -216,22 +211,3 @@ const isGone = (folder: string): Promise<boolean> =>
     () => false,
     (error: unknown) => errorCode(error) === 'ENOENT',
   )
-
-async function realFolder(root: string): Promise<string> {
-  try {
-    const real = await realpath(root)
-    await readdir(real)
-    return real
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    const reason =
-      code === 'ENOENT'
-        ? 'there is no such folder'
-        : code === 'ENOTDIR'
-          ? 'it is a file'
-          : `it cannot be read: ${message}`
-    throw new UsageError(
-      `cannot watch ${JSON.stringify(root)}: ${reason} (expected a run directory, or a folder with runs below)`,
-    )
-  }
-}
