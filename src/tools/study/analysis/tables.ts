@@ -134,7 +134,8 @@ export function contrastTable(runs: Runs, comparisons: readonly Comparison[], fi
   const tuned = runs.results.tuning.length > 0
   const timed = comparisons.some(({ time }) => time !== null)
   const byText = comparisons.some(({ texts }) => texts !== null)
-  const sparse = comparisons.some(({ arm }) => routed(runs.finished(arm)).length > 0)
+  const finished = comparisons.flatMap(({ arm }) => runs.finished(arm))
+  const sparse = finished.length === 0 || routed(finished).length > 0
   const digits = digitsOfColumn(comparisons.flatMap(({ estimate, otherRate }) => [estimate, otherRate]))
   const share = ({ arm, baseline }: Comparison, of: 'drop_rate' | 'unserved_rate') =>
     percent(meanOver(routed(runs.comparing([arm, baseline]).finished(arm)), (run) => runs.evaluationOf(run)[of]))
