@@ -65,8 +65,12 @@ export interface Gate {
 export interface GateOptions {
   /** Largest norm; 0 = no clipping. */
   readonly clip: number
-  /** Adds up the sums of squares of the ranges; default: in their order. Ranks add over all ranks. */
-  readonly total?: ((sums: readonly number[]) => Promise<number>) | undefined
+  /**
+   * The sums of squares of all ranges that count, from the sums of these ranges: ranks gather the sums of all ranks.
+   * Default: these sums. They are added in their order, so the bits of the norm do not depend on who computed a sum. The
+   * fields of the gate are then valid when the call resolves.
+   */
+  readonly all?: ((sums: readonly number[]) => Promise<readonly number[]>) | undefined
   /** Whether the gate is closed whatever the norm is, because the loss is known and not finite. */
   readonly closed?: boolean
   /**

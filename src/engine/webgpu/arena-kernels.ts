@@ -1,7 +1,6 @@
 /** Arena kernels on a device: optimizers, the gate of an update, additions of rows. Each call records its dispatches. */
-import type { Shape } from '../../core/graph/model.ts'
 import { sizeOf } from '../../core/graph/shape.ts'
-import { type Arena, type ArenaRange, RANGE_START } from '../contract/arena.ts'
+import { type ArenaRange, RANGE_START } from '../contract/arena.ts'
 import {
   type AdafactorRange,
   type AdafactorSettings,
@@ -18,23 +17,19 @@ import {
 import type { CompactState } from '../contract/moments.ts'
 import { RuntimeError } from '../contract/runtime-error.ts'
 import type { NodeTime } from '../contract/times.ts'
-import { BUFFER_USAGE, DeviceArena } from './arena.ts'
+import { keyOf, type Placing, rangeSlice as slice } from './arena-slices.ts'
 import { type BoundDispatch, bindDispatch, recordAll } from './bound.ts'
-import { type Dispatch, type MemoryType, type Operand, operandOf } from './contract.ts'
+import { type Dispatch, type Operand, operandOf } from './contract.ts'
 import type { Device } from './device.ts'
+import { Gates, sliceOfGate } from './gate.ts'
 import { adafactorDispatches } from './kernels/optimizer/adafactor.ts'
 import { adamwDispatch } from './kernels/optimizer/adamw.ts'
 import { addDispatch, scatterAddRowsDispatches } from './kernels/optimizer/additions.ts'
 import { balanceDispatch } from './kernels/optimizer/balance.ts'
-import { gateDispatch, squaresDispatches, squaresSize } from './kernels/optimizer/squares.ts'
 import type { Profiler } from './profile.ts'
 import { padded, type WorkQueue } from './queue.ts'
 import { Settings } from './settings.ts'
 import { ALIGNMENT, type Slice } from './slice.ts'
-
-/** Makes an operand of memory that exists. By default it has floats, as many as fit into the slice. */
-type Placing = (slice: Slice, shape?: Shape, dtype?: MemoryType) => Operand
-type Lower = (at: Placing) => readonly Dispatch[]
 
 /** Services of the runtime for its arena kernels. */
 export interface KernelParts {
@@ -54,41 +49,22 @@ export class DeviceArenaKernels implements ArenaKernels {
   /** Bound dispatches by kernel and memory, since the ranges of a training stay the same. */
   private readonly bound = new Map<string, readonly BoundDispatch[]>()
   private readonly programs = new Map<string, { kind: string; key: object }>()
-  private readonly gates = new Map<string, { buffer: GPUBuffer; sums: Slice; gate: Slice }>()
+  private readonly gates: Gates
 
   constructor(parts: KernelParts) {
     this.parts = parts
-    this.settings = new Settings(parts.device.gpu, parts.queue)
+    const { device, queue } = parts
+    this.settings = new Settings(device.gpu, queue)
+    this.gates = new Gates({
+      device,
+      queue,
+      run: (...call) => this.run(...call),
+      outputOf: (array) => this.outputOf(array),
+    })
   }
 
-  async gate(ranges: readonly ArenaRange[], { clip, closed = false, total, finite = [] }: GateOptions): Promise<Gate> {
-    if (total) throw new RuntimeError('internal: ranks share no gradients on a GPU')
-    const slices = merged(ranges).flatMap(({ arena, start, count }) =>
-      this.pieces(count).map((piece) => slice(arena, start + piece.first, piece.count)),
-    )
-    const numbers = finite.map((array) => ({ slice: this.outputOf(array), shape: [array.length] }))
-    const key = slices.map(keyOf).join(' ')
-    const size = squaresSize(slices.map(({ bytes }) => bytes / 4))
-    const { sums, gate } = this.gates.get(key) ?? this.openGate(key, size)
-    const all = [...slices, ...numbers.map(({ slice }) => slice)]
-    const lower = (at: Placing) => {
-      const ofSums = at(sums, [size])
-      const operands = { sums: ofSums, gate: at(gate), finite: numbers.map(({ slice, shape }) => at(slice, shape)) }
-      const ofRanges = slices.map((slice) => at(slice))
-      return [...squaresDispatches(ofRanges, ofSums), gateDispatch(operands, { clip, closed })]
-    }
-    this.run('sumOfSquares', all, lower, `${clip} ${closed}`)
-    const result = new DeviceGate(gate)
-    this.parts.queue.readBack([{ ...gate, bytes: 16 }], (bytes) => result.fill(new Float32Array(bytes, 0, 3)))
-    return result
-  }
-
-  private openGate(key: string, sums: number) {
-    const bytes = padded(Math.max(1, sums) * 4)
-    const buffer = this.parts.device.gpu.createBuffer({ size: bytes + ALIGNMENT, usage: BUFFER_USAGE })
-    const opened = { buffer, sums: { buffer, offset: 0, bytes }, gate: { buffer, offset: bytes, bytes: 16 } }
-    this.gates.set(key, opened)
-    return opened
+  gate(ranges: readonly ArenaRange[], options: GateOptions): Promise<Gate> {
+    return this.gates.open(ranges, options)
   }
 
   async adamw(ranges: readonly AdamwRange[], settings: AdamwSettings, gate: Gate): Promise<void> {
@@ -194,7 +170,7 @@ export class DeviceArenaKernels implements ArenaKernels {
    * Records the dispatches of a call, which are lowered and bound when the call is first made with this memory and
    * rule.
    */
-  private run(kind: string, slices: readonly Slice[], lower: Lower, rule = ''): void {
+  private run(kind: string, slices: readonly Slice[], lower: (at: Placing) => readonly Dispatch[], rule = ''): void {
     const { queue, profiler } = this.parts
     const name = `${kind} ${slices.map(keyOf).join(' ')} ${rule}`
     const bound = this.bound.get(name) ?? this.bind(lower)
@@ -210,7 +186,7 @@ export class DeviceArenaKernels implements ArenaKernels {
   }
 
   /** Binds dispatches with their scratch memory, which the next program may use again. */
-  private bind(lower: Lower): BoundDispatch[] {
+  private bind(lower: (at: Placing) => readonly Dispatch[]): BoundDispatch[] {
     const slices = new Map<Operand, Slice>()
     const dispatches = lower((slice, shape = [slice.bytes / 4], dtype = 'float32') => {
       const operand = operandOf(dtype, shape)
@@ -252,62 +228,7 @@ export class DeviceArenaKernels implements ArenaKernels {
 
   async close(): Promise<void> {
     this.settings.destroy()
-    for (const { buffer } of this.gates.values()) buffer.destroy()
-    this.gates.clear()
+    this.gates.destroy()
     this.bound.clear()
   }
-}
-
-/** The decision about an update, on the device; its fields are valid after it has been read back. */
-class DeviceGate implements Gate {
-  readonly slice: Slice
-  norm = Number.NaN
-  scale = Number.NaN
-  isOpen = false
-
-  constructor(slice: Slice) {
-    this.slice = slice
-  }
-
-  fill([norm = 0, scale = 0, open = 0]: Float32Array): void {
-    this.norm = norm
-    this.scale = scale
-    this.isOpen = open === 1
-  }
-}
-
-function sliceOfGate(gate: Gate): Slice {
-  if (!(gate instanceof DeviceGate)) throw new RuntimeError('internal: a gate of another runtime')
-  return gate.slice
-}
-
-function slice(arena: Arena, start: number, count: number): Slice {
-  if (!(arena instanceof DeviceArena)) throw new RuntimeError('internal: memory of another runtime')
-  if ((start * 4) % ALIGNMENT !== 0)
-    throw new RuntimeError(`internal: a range begins at float ${start} (expected a multiple of ${RANGE_START})`)
-  return { buffer: arena.buffer, offset: start * 4, bytes: count * 4 }
-}
-
-const buffers = new WeakMap<GPUBuffer, number>()
-let bufferCount = 0
-
-const keyOf = ({ buffer, offset, bytes }: Slice): string => {
-  const id = buffers.get(buffer) ?? bufferCount++
-  buffers.set(buffer, id)
-  return `${id}:${offset}+${bytes}`
-}
-
-/** Merges ranges: ranges that follow each other, with padding between them, become one. */
-function merged(ranges: readonly ArenaRange[]): ArenaRange[] {
-  const arenas = [...new Set(ranges.map(({ arena }) => arena))]
-  const sorted = ranges.toSorted((a, b) => arenas.indexOf(a.arena) - arenas.indexOf(b.arena) || a.start - b.start)
-  const all: { arena: Arena; start: number; count: number }[] = []
-  for (const { arena, start, count } of sorted) {
-    const last = all.at(-1)
-    const gap = last && last.arena === arena ? start - last.start - last.count : Number.POSITIVE_INFINITY
-    // A tensor that was left out would leave a longer gap.
-    if (last && gap >= 0 && gap < RANGE_START) last.count = start + count - last.start
-    else all.push({ arena, start, count })
-  }
-  return all.map((range) => ({ ...range, count: Math.ceil(range.count / RANGE_START) * RANGE_START }))
 }

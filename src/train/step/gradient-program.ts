@@ -329,11 +329,13 @@ async function compilePass(
     const { traced, outputs } = trace(rooms)
     return { traced, extra: outputs }
   }
-  const early = last && overlap ? sum.exchangeEarly([...complete.keys()]) : []
+  // A device has no part of a program's results before all of them.
+  const isShared = overlap && !runtime.defers
+  const early = last && isShared ? sum.exchangeEarly([...complete.keys()]) : []
   const exchanges = early.map(({ name, transfers }) => {
     return { after: complete.get(name) as string[], channel: channels['early gradients'], transfers }
   })
-  const beside = { early: exchanges, arriving: first && overlap ? parameters.groups.map((names) => [...names]) : [] }
+  const beside = { early: exchanges, arriving: first && isShared ? parameters.groups.map((names) => [...names]) : [] }
   return { pass: await CompiledPass.compile(runtime, config, traced, outputs, memory, beside, retrace), scatters }
 }
 

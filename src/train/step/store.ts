@@ -73,10 +73,9 @@ export class ParameterStore implements ModelStore {
   readonly layout: Layout
   /** Shares of the tensors on this rank, whichever rank owns them. */
   readonly shares: readonly Share[]
-  /** Number of {@link Unit}s of the model. */
-  readonly unitCount: number
   private readonly locations = new Map<string, TensorLocation>()
-  private readonly firstUnits = new Map<string, number>()
+  /** Index of the first unit of each tensor, whichever rank owns it, and the number of its units. */
+  private readonly unitsOfModel = new Map<string, { readonly first: number; readonly count: number }>()
   private readonly banks: readonly Bank[]
   /** Number of gradients kept of an expert: {@link sourcesKept}. */
   private readonly sources: number
@@ -102,11 +101,12 @@ export class ParameterStore implements ModelStore {
     this.layout = layout
     this.shares = sharesOf(this.specs, layout)
     this.sources = sourcesKept(layout)
-    this.unitCount = specs.reduce((index, spec) => {
-      const units = unitsOf(spec, layout)
-      this.firstUnits.set(spec.name, index + (spec.stacked ? heldExperts(units, layout).first : 0))
-      return index + units
-    }, 0)
+    let first = 0
+    for (const spec of specs) {
+      const count = unitsOf(spec, layout)
+      this.unitsOfModel.set(spec.name, { first, count })
+      first += count
+    }
     const { maxArenaBytes } = runtime
     if (scratch * 4 > maxArenaBytes / 2)
       throw new UsageError(
@@ -309,12 +309,25 @@ export class ParameterStore implements ModelStore {
       return Array.from({ length: to - from }, (_, i): Unit => {
         const unit = from + i
         const name = spec.stacked ? this.nameOfExpert(spec, unit) : spec.name
-        const index = (this.firstUnits.get(spec.name) ?? 0) + unit
+        const { first, count } = this.unitsOfTensor(spec.name)
+        const index = first + (spec.stacked ? heldExperts(count, this.layout).first : 0) + unit
         const place = placeOf(spec, unit, unit + 1, this.layout)
         const [piece] = this.piecesOf({ ...share, ...place, from: unit, to: unit + 1 }) as [Unit]
         return { ...piece, index, name }
       })
     })
+  }
+
+  /** Indices of all units of a tensor, whichever ranks hold and own them. */
+  unitIndices(name: string): number[] {
+    const { first, count } = this.unitsOfTensor(name)
+    return Array.from({ length: count }, (_, i) => first + i)
+  }
+
+  private unitsOfTensor(name: string): { readonly first: number; readonly count: number } {
+    const units = this.unitsOfModel.get(name)
+    if (!units) throw new Error(`internal: no parameter ${name}`)
+    return units
   }
 
   /** The gradients of each bank, and their partial sums (`gradient-tree.ts`); offsets and count in floats. */

@@ -25,7 +25,7 @@ import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
 import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
 import { compactAdamw } from './optimizer/compact-adamw.ts'
 import type { Optimizer, UpdateSettings } from './optimizer/contract.ts'
-import { gradientGate, totalOverRanks } from './optimizer/norm.ts'
+import { sumsOfAllRanks } from './optimizer/norm.ts'
 import { ownStateFloats, ruleOf } from './optimizer/own-rule.ts'
 import { ownUpdate } from './optimizer/own-update.ts'
 import { balanceSchedule, learningRate } from './optimizer/schedule.ts'
@@ -197,6 +197,11 @@ export class Trainer {
     }
   }
 
+  /** Whether a step waits for its results only at its end. With other ranks it waits for their gradients before. */
+  private get defers(): boolean {
+    return this.runtime.defers && this.ranks === null
+  }
+
   /** Bytes of parameters, gradients, optimizer state and scratch memory, padding included. */
   get stateBytes(): number {
     return this.store.byteLength
@@ -221,13 +226,15 @@ export class Trainer {
    * @param batch The batch, which must not change until the promise is settled.
    */
   async step(step: number, batch: Batch): Promise<StepOutcome> {
-    const { runtime, timeline, gradient } = this
+    const { runtime, timeline, gradient, defers } = this
     timeline.clear()
     runtime.orderLog?.clear()
     const start = performance.now()
     const early = await timeline.time('gradient', async () => {
       await gradient.run(step, batch.tokens, batch.targets, timeline)
-      return runtime.defers ? null : gradient.result(timeline)
+      if (defers) return null
+      await runtime.synchronize()
+      return gradient.result(timeline)
     })
     const between = performance.now()
     const isFrozen = step > (this.config.routerSteps ?? Number.POSITIVE_INFINITY)
@@ -235,8 +242,8 @@ export class Trainer {
     const { closed, losses, loads } = early ? known(early) : gradient.enqueued()
     const gate = await timeline.time('norm', () => this.gate(updated, { closed, finite: losses }))
     const rate = learningRate(this.config.schedule, step, this.config.steps)
-    // A device that defers decides later. Other runtimes know already, and enqueue nothing for a step that is skipped.
-    if (runtime.defers || gate.isOpen) {
+    // A device that defers decides later. Otherwise it is known already, and nothing is enqueued for a step that is skipped.
+    if (defers || gate.isOpen) {
       await timeline.time('update', () => this.update({ step: this.updates + 1, learningRate: rate }, gate, updated))
       if (!isFrozen) await this.balance(loads, gate)
     }
@@ -250,7 +257,7 @@ export class Trainer {
     const end = performance.now()
     this.steps++
     this.stepsMs += end - start
-    const gradientEnd = runtime.defers ? end : between
+    const gradientEnd = defers ? end : between
     return {
       loss,
       passLosses,
@@ -266,11 +273,12 @@ export class Trainer {
     }
   }
 
-  private gate({ units }: Updated, condition: Pick<GateOptions, 'closed' | 'finite'>): Promise<Gate> {
-    const { kernels, ranks, store, timeline } = this
+  /** The gate, by the global gradient norm (`optimizer/norm.ts`). */
+  private gate(updated: Updated, condition: Pick<GateOptions, 'closed' | 'finite'>): Promise<Gate> {
+    const { kernels, ranks, timeline } = this
     const sum = (own: Float64Array) => timeline.meet('gather norms', () => sumOverRanks(ranks, own))
-    const total = ranks ? totalOverRanks(units, store.unitCount, sum) : undefined
-    return gradientGate(kernels, units, { clip: this.config.optimizer.clip, total, ...condition })
+    const all = ranks ? sumsOfAllRanks(updated, sum) : undefined
+    return kernels.gate(updated.gradients, { clip: this.config.optimizer.clip, all, ...condition })
   }
 
   private async update(settings: UpdateSettings, gate: Gate, { names }: Updated): Promise<void> {

@@ -5,11 +5,16 @@
  */
 import type { ParameterSpec } from '../../core/model/parameters.ts'
 import { isRouterBias } from '../../core/model/routing/router-bias.ts'
+import type { ArenaRange } from '../../engine/contract/arena.ts'
 import type { ParameterStore, Unit } from './store.ts'
 
 export interface Updated {
-  /** Owned units, for the norm of their gradients. */
+  /** Owned units. */
   readonly units: readonly Unit[]
+  /** Their gradients, for the norm. */
+  readonly gradients: readonly ArenaRange[]
+  /** Indices of the units of all ranks, in order. */
+  readonly indices: readonly number[]
   /** Names of tensors, in the groups in which parameters travel. */
   readonly names: readonly ReadonlySet<string>[]
 }
@@ -25,8 +30,11 @@ export function updatedOf(
   learns: (spec: ParameterSpec) => boolean,
 ): Updated {
   const learning = new Set(store.specs.filter((spec) => !spec.frozen && learns(spec)).map(({ name }) => name))
+  const units = store.units(store.trainedShares().filter(({ spec }) => learns(spec)))
   return {
-    units: store.units(store.trainedShares().filter(({ spec }) => learns(spec))),
+    units,
+    gradients: units.map(({ arena, gradients, count }) => ({ arena, start: gradients, count })),
+    indices: store.specs.flatMap((spec) => (learning.has(spec.name) ? store.unitIndices(spec.name) : [])),
     names: groups.map((names) => new Set([...names].filter((name) => learning.has(name)))),
   }
 }

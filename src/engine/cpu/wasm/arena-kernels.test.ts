@@ -36,11 +36,11 @@ const all = (arena: Arena) => floatsOf({ arena, start: 0, count: arena.byteLengt
 /** The sums that a gate adds up. */
 async function sumsOfSquares(kernels: ArenaKernels, ranges: readonly ArenaRange[]): Promise<readonly number[]> {
   let found: readonly number[] = []
-  const total = async (sums: readonly number[]) => {
+  const all = async (sums: readonly number[]) => {
     found = sums
-    return 0
+    return []
   }
-  await kernels.gate(ranges, { clip: 0, total })
+  await kernels.gate(ranges, { clip: 0, all })
   return found
 }
 

@@ -49,11 +49,9 @@ class WasmKernels implements ArenaKernels {
     this.pool = pool
   }
 
-  async gate(
-    ranges: readonly ArenaRange[],
-    { clip, total = addUp, closed = false, finite = [] }: GateOptions,
-  ): Promise<Gate> {
-    const squares = await total(await this.sumsOfSquares(ranges))
+  async gate(ranges: readonly ArenaRange[], { clip, all, closed = false, finite = [] }: GateOptions): Promise<Gate> {
+    const own = await this.sumsOfSquares(ranges)
+    const squares = addUp(all ? await all(own) : own)
     const norm = squares >= MAX_SQUARES ? Number.POSITIVE_INFINITY : Math.sqrt(squares)
     const isOpen = !closed && finite.every((values) => values.every(Number.isFinite)) && Number.isFinite(norm)
     return { norm, scale: clip > 0 && norm > clip ? clip / norm : 1, isOpen }
@@ -251,7 +249,7 @@ class WasmKernels implements ArenaKernels {
 const floatsOf = (ranges: readonly { readonly count: number }[]): number =>
   ranges.reduce((sum, { count }) => sum + count, 0)
 
-const addUp = async (sums: readonly number[]): Promise<number> => sums.reduce((sum, value) => sum + value, 0)
+const addUp = (sums: readonly number[]): number => sums.reduce((sum, value) => sum + value, 0)
 
 /** Tensors of one shape for Adafactor; `shape` is [rows, columns, rows of a block] or [elements]. */
 interface Stack extends AdafactorRange {

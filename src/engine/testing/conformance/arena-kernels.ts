@@ -127,20 +127,41 @@ export function describeArenaKernels(device: Device): void {
       },
     )
 
-    test('a caller may add up the sums of the ranges', async () => {
-      if (device.runtime.defers) return
+    test('a caller may give the sums of more ranges than these, and then knows the gate at once', async () => {
       let given: readonly number[] = []
-      const total = async (sums: readonly number[]) => {
+      const all = async (sums: readonly number[]) => {
         given = sums
-        return 16
+        return [9, 0, 4, 3]
       }
-      const gate = await gateOf(gradients, { clip: 1, total })
+      const gate = await gateOf(gradients, { clip: 1, all })
       expectClose(
         given,
         gradients.map((values) => values.reduce((sum, x) => sum + x * x, 0)),
         'sums',
       )
       expect(gate).toMatchObject({ norm: 4, scale: 0.25, isOpen: true })
+      for (const bad of [Number.POSITIVE_INFINITY, Number.NaN]) {
+        const closed = await gateOf(gradients, { clip: 1, all: async () => [9, bad] })
+        expect(closed.isOpen).toBe(false)
+        expect(Number.isFinite(closed.norm)).toBe(false)
+      }
+    })
+
+    test('the norm has the same bits, whichever ranges a rank sums and wherever they begin', async () => {
+      const sums: number[] = []
+      for (const [i, values] of gradients.entries()) {
+        // An expert begins where the expert before it ends.
+        const arrays = await Arrays.place(device.runtime, { all: new Float32Array([...randomFloats(i), ...values]) })
+        const range = { ...arrays.range('all'), start: arrays.at.all + i, count: values.length }
+        const all = async (own: readonly number[]) => {
+          sums.push(...own)
+          return own
+        }
+        await kernels.gate([range], { clip: 1, all })
+      }
+      const together = await gateOf(gradients, { clip: 1 })
+      const apart = await gateOf(gradients.slice(0, 1), { clip: 1, all: async () => sums })
+      expect(apart.norm).toBe(together.norm)
     })
 
     /** p, g, m and v of two ranges in an arena. */

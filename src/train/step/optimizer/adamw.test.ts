@@ -8,7 +8,6 @@ import { cpuMemory } from '../../../engine/testing/cpu-memory.ts'
 import { randomFor } from '../random.ts'
 import { ParameterStore } from '../store.ts'
 import { ADAMW_MOMENTS, adamw } from './adamw.ts'
-import { gradientGate } from './norm.ts'
 
 const specs: ParameterSpec[] = [
   { name: 'vector', shape: [3], init: 'ones', decay: false, stacked: false },
@@ -126,7 +125,8 @@ test('the gradient norm is computed over all gradients, and is not finite when o
     fill(floatsOf(store.gradient(name)))
   }
   const all = specs.flatMap(({ name }) => [...floatsOf(store.gradient(name))])
-  const normOf = async () => (await gradientGate(kernels, store.units(), { clip: 1 })).norm
+  const gradients = store.units().map(({ arena, gradients, count }) => ({ arena, start: gradients, count }))
+  const normOf = async () => (await kernels.gate(gradients, { clip: 1 })).norm
   expect(await normOf()).toBeCloseTo(Math.hypot(...all), 10)
   for (const { name } of specs) {
     const [first] = floatsOf(store.gradient(name))

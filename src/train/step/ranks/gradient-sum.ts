@@ -9,7 +9,7 @@
  */
 import { counterStep, treeAdditions } from '../../../core/graph/tree.ts'
 import type { ParameterSpec } from '../../../core/model/parameters.ts'
-import { type Arena, floatsOf } from '../../../engine/contract/arena.ts'
+import type { Arena } from '../../../engine/contract/arena.ts'
 import type { Addition, ArenaKernels } from '../../../engine/contract/arena-kernels.ts'
 import { channels, type Ranks, type Transfer } from '../../../engine/contract/ranks.ts'
 import { NOT_POSTED } from '../../../engine/contract/runtime.ts'
@@ -17,6 +17,7 @@ import { paddedFloats } from '../bank.ts'
 import type { ParameterStore } from '../store.ts'
 import { shardsOfRank } from './gradient-tree.ts'
 import { heldSpecs, type Layout, type Share, sharesOf, sourcesKept } from './placement.ts'
+import { inPlace, RangeExchange, type RangeTransfer } from './range-exchange.ts'
 
 /**
  * Maximum number of floats of received gradients in memory: of early gradients, then of two chunks at a time of the
@@ -68,6 +69,7 @@ export class GradientSum {
   private readonly kernels: ArenaKernels
   private readonly store: ParameterStore
   private readonly ranks: Ranks | null
+  private readonly exchange: RangeExchange | null
   private early: readonly Early[] = []
   private late: readonly Chunk[]
   private readonly scratch = new Map<Arena, number>()
@@ -78,6 +80,7 @@ export class GradientSum {
     this.kernels = kernels
     this.store = store
     this.ranks = ranks
+    this.exchange = ranks && new RangeExchange(ranks)
     this.late = ranks ? chunksOf(store) : []
     const floats = receiveScratch(store.shares, store.layout)
     for (const { arena, share } of this.late)
@@ -120,7 +123,7 @@ export class GradientSum {
     })
     const names = new Set(this.early.map(({ name }) => name))
     this.late = this.late.filter(({ share }) => !names.has(share.spec.name))
-    return this.early.map((early) => ({ name: early.name, transfers: this.transfersOf(early) }))
+    return this.early.map((early) => ({ name: early.name, transfers: inPlace(this.transfersOf(early)) }))
   }
 
   /** The owner of a share; for experts, also the owners of as many experts at the other places of the expert group. */
@@ -154,9 +157,9 @@ export class GradientSum {
    * @param tickets Tickets of the early exchanges, from the run of the program.
    */
   async reduce(tickets: readonly number[]): Promise<void> {
-    const { ranks, store } = this
-    if (!ranks) return
-    const early = this.finishEarly(ranks, tickets)
+    const { ranks, exchange, store } = this
+    if (!ranks || !exchange) return
+    const early = this.finishEarly(ranks, exchange, tickets)
     // The failure is handled below.
     early.catch(() => {})
     const sums = store.gradientSources().flatMap(({ arena, parts, count }) =>
@@ -166,17 +169,33 @@ export class GradientSum {
     )
     if (sums.length > 0) await this.kernels.add(sums)
     const isOwned = ({ share }: Chunk) => share.owner === store.layout.rank
-    const sent = this.late
-      .filter((chunk) => !isOwned(chunk))
-      .map((chunk) => ranks.exchange(channels.gradients, this.transfers(chunk, 0)))
-    await Promise.all([early, ...sent, this.receiveLate(ranks, this.late.filter(isOwned), early)])
+    const sent = this.late.filter((chunk) => !isOwned(chunk))
+    await Promise.all([
+      early,
+      this.sendLate(exchange, sent),
+      this.receiveLate(exchange, this.late.filter(isOwned), early),
+    ])
+  }
+
+  /** Sends chunks: all at once if they are sent in place, else as many at a time as there are slots. */
+  private async sendLate(exchange: RangeExchange, chunks: readonly Chunk[]): Promise<void> {
+    const most = chunks.some(({ arena }) => arena.host === null) ? SLOTS : chunks.length
+    const sent: Promise<void>[] = []
+    for (const [i, chunk] of chunks.entries()) {
+      await sent[i - most]
+      const sending = exchange.exchange(channels.gradients, this.transfers(chunk, 0))
+      // The failure is handled when the chunk is awaited.
+      sending.catch(() => {})
+      sent.push(sending)
+    }
+    await Promise.all(sent)
   }
 
   /**
    * Receives and adds chunks, in slots of scratch memory: behind the early gradients, or in their place when they have
    * been added, if there is no room.
    */
-  private async receiveLate(ranks: Ranks, chunks: readonly Chunk[], early: Promise<void>): Promise<void> {
+  private async receiveLate(exchange: RangeExchange, chunks: readonly Chunk[], early: Promise<void>): Promise<void> {
     if (chunks.length === 0) return
     const floats = Math.max(...chunks.map(({ share, count }) => (share.holders.length - 1) * paddedFloats(count)))
     const most = receiveScratch(this.store.shares, this.store.layout)
@@ -188,7 +207,7 @@ export class GradientSum {
     for (const [i, chunk] of chunks.entries()) {
       const slot = i % count
       await slots[slot]
-      slots[slot] = this.receive(ranks, chunk, start + slot * floats)
+      slots[slot] = this.receive(exchange, chunk, start + slot * floats)
       // The failure is handled when the slot is next awaited.
       slots[slot]?.catch(() => {})
     }
@@ -196,11 +215,11 @@ export class GradientSum {
   }
 
   /** Waits for the early exchanges, and adds the gradients that have arrived. */
-  private async finishEarly(ranks: Ranks, tickets: readonly number[]): Promise<void> {
+  private async finishEarly(ranks: Ranks, exchange: RangeExchange, tickets: readonly number[]): Promise<void> {
     const done = this.early.map((early, i) => {
       const ticket = tickets[i] ?? NOT_POSTED
       return ticket === NOT_POSTED
-        ? ranks.exchange(channels['early gradients'], this.transfersOf(early))
+        ? exchange.exchange(channels['early gradients'], this.transfersOf(early))
         : ranks.completion(ticket)
     })
     await Promise.all(done)
@@ -212,13 +231,13 @@ export class GradientSum {
    * Receives a chunk from all other holders and adds it to this rank's chunk.
    * @param slot Place of the slot in scratch memory.
    */
-  private async receive(ranks: Ranks, chunk: Chunk, slot: number): Promise<void> {
+  private async receive(exchange: RangeExchange, chunk: Chunk, slot: number): Promise<void> {
     const at = (this.scratch.get(chunk.arena) as number) + slot
-    await ranks.exchange(channels.gradients, this.transfers(chunk, at))
+    await exchange.exchange(channels.gradients, this.transfers(chunk, at))
     await this.kernels.add(this.additions(chunk, at))
   }
 
-  private transfersOf({ chunks }: Early): Transfer[] {
+  private transfersOf({ chunks }: Early): RangeTransfer[] {
     return chunks.flatMap(({ chunk, at }) => this.transfers(chunk, at))
   }
 
@@ -226,14 +245,13 @@ export class GradientSum {
    * The transfers of a chunk: the owner receives from all other holders, in memory from `at` on; another rank sends to
    * the owner.
    */
-  private transfers(chunk: Chunk, at: number): Transfer[] {
+  private transfers(chunk: Chunk, at: number): RangeTransfer[] {
     const { share, arena, gradients, count } = chunk
     const { rank } = this.store.layout
-    const array = (start: number) => floatsOf({ arena, start, count })
-    if (share.owner !== rank) return [{ peer: share.owner, direction: 'send', array: array(gradients) }]
+    if (share.owner !== rank) return [{ peer: share.owner, direction: 'send', arena, start: gradients, count }]
     const leaves = this.leaves(chunk, at)
-    return share.holders.flatMap((peer, i): Transfer[] =>
-      peer === rank ? [] : [{ peer, direction: 'receive', array: array(leaves[i] as number) }],
+    return share.holders.flatMap((peer, i): RangeTransfer[] =>
+      peer === rank ? [] : [{ peer, direction: 'receive', arena, start: leaves[i] as number, count }],
     )
   }
 

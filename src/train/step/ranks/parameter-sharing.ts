@@ -8,16 +8,16 @@
 import { sizeOf } from '../../../core/graph/shape.ts'
 import type { ParameterSpec } from '../../../core/model/parameters.ts'
 import { isRouterBias } from '../../../core/model/routing/router-bias.ts'
-import { type Arena, floatsOf } from '../../../engine/contract/arena.ts'
-import { type Begun, channels, type Ranks, type Transfer } from '../../../engine/contract/ranks.ts'
+import { type Begun, channels, type Ranks } from '../../../engine/contract/ranks.ts'
 import type { ParameterStore } from '../store.ts'
 import { SMALL } from './gradient-sum.ts'
+import { RangeExchange, type RangeTransfer } from './range-exchange.ts'
 
 export class ParameterSharing {
   /** Names of trained tensors that travel together, in the order in which programs read them. */
   readonly groups: readonly ReadonlySet<string>[]
   private readonly store: ParameterStore
-  private readonly ranks: Ranks | null
+  private readonly exchange: RangeExchange | null
   private begun: Begun[] = []
 
   /** @param ranks The ranks of the training; null for a process alone, which shares nothing. */
@@ -25,12 +25,12 @@ export class ParameterSharing {
     const trained = store.specs.filter(({ frozen }) => !frozen)
     this.groups = ranks ? groupsOf(trained) : [new Set(trained.map(({ name }) => name))]
     this.store = store
-    this.ranks = ranks
+    this.exchange = ranks && new RangeExchange(ranks)
   }
 
   /** Begins to send the owned parameters of a group, and to receive the others. Call it for all groups, in order. */
   begin(group: ReadonlySet<string>): void {
-    if (this.ranks) this.begun.push(this.ranks.begin(channels.parameters, this.transfers(group)))
+    if (this.exchange) this.begun.push(this.exchange.begin(channels.parameters, this.transfers(group)))
   }
 
   /** Waits until all parameters have left and arrived. */
@@ -45,18 +45,18 @@ export class ParameterSharing {
     return this.begun.map(({ ticket }) => ticket)
   }
 
-  private transfers(names: ReadonlySet<string>): Transfer[] {
+  private transfers(names: ReadonlySet<string>): RangeTransfer[] {
     const { store } = this
     const { rank } = store.layout
-    return store.shares.flatMap((share): Transfer[] => {
+    return store.shares.flatMap((share): RangeTransfer[] => {
       // Every rank computes the biases of routers itself, from the loads of all ranks, while other parameters travel.
       if (!names.has(share.spec.name) || isRouterBias(share.spec.name)) return []
-      const { arena, parameters } = store.piecesOf(share)[0] as { arena: Arena; parameters: number }
-      const array = floatsOf({ arena, start: parameters, count: share.floats })
-      if (share.owner !== rank) return [{ peer: share.owner, direction: 'receive', array }]
+      const { arena, start } = store.parameter(share.spec.name)
+      const range = { arena, start: start + share.start, count: share.floats }
+      if (share.owner !== rank) return [{ ...range, peer: share.owner, direction: 'receive' }]
       return share.holders
         .filter((holder) => holder !== rank)
-        .map((peer) => ({ peer, direction: 'send' as const, array }))
+        .map((peer) => ({ ...range, peer, direction: 'send' as const }))
     })
   }
 }

@@ -20,6 +20,7 @@
  */
 import { sizeOf } from '../../../core/graph/shape.ts'
 import type { ParameterSpec } from '../../../core/model/parameters.ts'
+import { RANGE_START } from '../../../engine/contract/arena.ts'
 
 export interface Layout {
   /** Number of this rank, from 0. */
@@ -88,6 +89,15 @@ function unitFloats({ shape, stacked }: ParameterSpec, { blockFloats }: Layout):
   return Math.max(1, Math.floor(blockFloats / row)) * row
 }
 
+/**
+ * Number of units after which a range of a tensor is aligned (`RANGE_START`). A share begins at such a unit, because a
+ * device cannot update other ranges.
+ */
+function alignedUnits(spec: ParameterSpec, layout: Layout): number {
+  const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
+  return RANGE_START / gcd(unitFloats(spec, layout), RANGE_START)
+}
+
 /** Number of units of a tensor: its experts, if it is stacked, or its blocks of rows. */
 export const unitsOf = (spec: ParameterSpec, layout: Layout): number =>
   Math.ceil(sizeOf(spec.shape) / unitFloats(spec, layout))
@@ -140,7 +150,9 @@ export function sharesOf(specs: readonly ParameterSpec[], layout: Layout): Share
     // Copies take turns, so that tensors with fewer experts than copies do not all have the same owners.
     const first = spec.stacked ? turn++ : 0
     const owners = ownersOf.get(spec) ?? copies.map((_, i) => copies[(i + first) % copies.length] as number)
-    const bound = (part: number) => Math.floor((units * part) / owners.length)
+    const aligned = alignedUnits(spec, layout)
+    const most = Math.ceil(units / aligned)
+    const bound = (part: number) => Math.min(units, aligned * Math.floor((most * part) / owners.length))
     return owners.flatMap((owner, i) => {
       const [from, to] = [bound(i), bound(i + 1)]
       return to > from ? [{ spec, from, to, ...placeOf(spec, from, to, layout), owner, holders }] : []
@@ -159,14 +171,15 @@ export function ownedSpecs(specs: readonly ParameterSpec[], layout: Layout): Par
 
 /**
  * The owners of each tensor. The largest tensors are placed first, on the ranks that own the least so far, with at most
- * one owner for each unit.
+ * one owner for each range of units that is aligned.
  */
 function evenOwners(specs: readonly ParameterSpec[], layout: Layout): Map<ParameterSpec, readonly number[]> {
   const loads = range(layout.ranks, () => 0)
   const owners = new Map<ParameterSpec, readonly number[]>()
   for (const spec of specs.toSorted((a, b) => sizeOf(b.shape) - sizeOf(a.shape))) {
     const idle = loads.map((load, rank) => ({ load, rank })).sort((a, b) => a.load - b.load)
-    const chosen = idle.slice(0, unitsOf(spec, layout)).map(({ rank }) => rank)
+    const most = Math.ceil(unitsOf(spec, layout) / alignedUnits(spec, layout))
+    const chosen = idle.slice(0, most).map(({ rank }) => rank)
     for (const rank of chosen) loads[rank] = (loads[rank] as number) + sizeOf(spec.shape) / chosen.length
     owners.set(spec, chosen)
   }

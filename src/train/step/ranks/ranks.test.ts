@@ -13,7 +13,7 @@ import { sum } from '../../../core/graph/ops/reduction.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
 import type { Tensor } from '../../../core/graph/tensor.ts'
 import { counterStep, subtreeLeaves, treeAdditions } from '../../../core/graph/tree.ts'
-import { type Arena, floatsOf } from '../../../engine/contract/arena.ts'
+import { type Arena, floatsOf, RANGE_START } from '../../../engine/contract/arena.ts'
 import type { Ranks } from '../../../engine/contract/ranks.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { cpuMemory } from '../../../engine/testing/cpu-memory.ts'
@@ -312,6 +312,7 @@ test.each([Number.POSITIVE_INFINITY, 300, 10])(
         for (const { spec, start, floats, owner, holders } of sharesOf(heldSpecs(specs, layout), layout)) {
           expect(holders).toContain(rank)
           expect(holders).toContain(owner)
+          expect(start % RANGE_START).toBe(0)
           if (owner !== rank) continue
           const all = owners.get(spec.name) as Float64Array
           const before = spec.stacked ? (all.length * (rank % expert)) / expert : 0
@@ -321,11 +322,17 @@ test.each([Number.POSITIVE_INFINITY, 300, 10])(
         sizes.push(size)
       }
       for (const [name, counts] of owners) expect(new Set(counts), name).toEqual(new Set([1]))
-      // A rank has at most one unit of a tensor more than another rank, and in total at most the largest tensor more.
+      // A rank has at most one aligned range of units of a tensor more than another rank, and in total at most the
+      // largest tensor and the largest such range more.
       const tables = specs.filter(({ stacked }) => !stacked)
-      const units = tables.map((spec) => placeOf(spec, 0, 1, { ...alone, blockFloats }).floats)
+      const units = tables.map((spec) => {
+        const { floats } = placeOf(spec, 0, 1, { ...alone, blockFloats })
+        let aligned = floats
+        while (aligned % RANGE_START !== 0) aligned += floats
+        return aligned
+      })
       const most = Math.min(
-        Math.max(...tables.map(({ shape }) => sizeOf(shape))),
+        Math.max(...tables.map(({ shape }) => sizeOf(shape))) + Math.max(...units),
         units.reduce((sum, floats) => sum + floats, 0),
       )
       expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThanOrEqual(most)
@@ -346,7 +353,8 @@ test('units are the same on any number of ranks, and cover each tensor', () => {
       .sort((a, b) => a.index - b.index)
   const alone = unitsOfWorld(1)
   expect(alone.map(({ index }) => index)).toEqual(alone.map((_, i) => i))
-  expect(alone.length).toBe(storeOf(1, 0).unitCount)
+  for (const store of [storeOf(1, 0), storeOf(4, 3)])
+    expect(store.specs.flatMap(({ name }) => store.unitIndices(name))).toEqual(alone.map(({ index }) => index))
   expect(alone.filter(({ name }) => name === 'embedding').map(({ count }) => count)).toEqual([288, 288, 288, 160])
   for (const ranks of [2, 4, 8]) expect(unitsOfWorld(ranks)).toEqual(alone)
 })

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest'
+import { type Arena, RANGE_START } from '../../../contract/arena.ts'
 import { implement } from '../../contract.ts'
 import type { Device } from '../../device.ts'
 import { runKernel, testDevice } from '../../testing/run-kernel.ts'
 import { Random, result } from '../../testing/tensors.ts'
-import { gateDispatch, squaresDispatches, squaresSize } from './squares.ts'
+import { gateDispatch, rangeSumsDispatch, squaresDispatch } from './squares.ts'
+import { planSquares } from './squares-plan.ts'
 
 const device = testDevice as Device
 
@@ -17,16 +19,51 @@ interface GateSettings {
 const numbered = (arrays: readonly ArrayLike<number>[]) =>
   Object.fromEntries(arrays.map((data, i) => [`array ${i}`, { dtype: 'float32', shape: [data.length], data } as const]))
 
-/** The gate of ranges: [norm, factor, open, 0]. */
-async function gateOf(ranges: readonly Float32Array[], options: GateSettings = {}) {
-  const inputs = numbered(ranges)
+/** The sums of squares of ranges that follow each other in an arena, each from any float on. @param most As for the plan. */
+async function sumsOf(ranges: readonly Float32Array[], most = Number.POSITIVE_INFINITY): Promise<Float64Array> {
+  const data = ranges.flatMap((range) => [...range])
+  const arena = { byteLength: 4 * data.length } as Arena
+  let start = 0
+  const placed = ranges.map(({ length: count }) => {
+    start += count
+    return { arena, start: start - count, count }
+  })
+  const { windows, ranges: table, sums: count } = planSquares(placed, most)
+  const integers = (values: Int32Array) => ({ dtype: 'int32', shape: [values.length], data: values }) as const
   const squares = implement(
-    { name: 'squares', inputs: Object.keys(inputs), outputs: ['sums'] },
-    { lower: ({ inputs, outputs }) => squaresDispatches(Object.values(inputs), outputs.sums) },
+    { name: 'squares', inputs: ['range', 'blocks'], outputs: ['sums'] },
+    { lower: ({ inputs, outputs }) => [squaresDispatch({ ...inputs, ...outputs }, width)] },
   )
-  const outputs = { sums: result(squaresSize(ranges.map(({ length }) => length))) }
-  return gateOfSums((await runKernel(device, squares, { inputs, outputs })).sums, options)
+  const sums = new Float64Array(count)
+  let width: 1 | 4 = 1
+  for (const window of windows) {
+    expect(window.start % RANGE_START).toBe(0)
+    expect(window.count).toBeLessThanOrEqual(most)
+    const range = Float32Array.from(data.slice(window.start, window.start + window.count))
+    width = window.width
+    const inputs = {
+      range: { dtype: 'float32', shape: [range.length], data: range } as const,
+      blocks: integers(window.blocks),
+    }
+    const outputs = { sums: { ...result(count), data: new Float64Array(count) } }
+    const written = (await runKernel(device, squares, { inputs, outputs })).sums
+    written.forEach((sum, i) => {
+      // Each sum is written once, by one window.
+      if (sum !== 0) expect(sums[i]).toBe(0)
+      if (sum !== 0) sums[i] = sum
+    })
+  }
+  const add = implement(
+    { name: 'sums of ranges', inputs: ['sums', 'ranges'], outputs: ['totals'] },
+    { lower: ({ inputs, outputs }) => [rangeSumsDispatch({ ...inputs, ...outputs })] },
+  )
+  const inputs = { sums: { ...result(count), data: sums }, ranges: integers(table) }
+  return (await runKernel(device, add, { inputs, outputs: { totals: result(ranges.length) } })).totals
 }
+
+/** The gate of ranges: [norm, factor, open, 0]. */
+const gateOf = async (ranges: readonly Float32Array[], options: GateSettings = {}) =>
+  gateOfSums(await sumsOf(ranges), options)
 
 async function gateOfSums(sums: Float64Array, { clip = 0, closed = false, finite = [] }: GateSettings = {}) {
   const inputs = numbered(finite)
@@ -55,6 +92,16 @@ describe.skipIf(testDevice === null)('the gate', () => {
       expect(await gateOf(ranges)).toEqual([norm, ...rest])
     },
   )
+
+  test('the sum of a range has the same bits wherever it begins, and however much a dispatch can bind', async () => {
+    const random = new Random()
+    for (const count of [777, 20_004]) {
+      const range = random.floats([count]).data
+      const [alone] = await sumsOf([range])
+      const others = [random.floats([count]).data, range, random.floats([3]).data]
+      for (const most of [Number.POSITIVE_INFINITY, 16_384]) expect((await sumsOf(others, most))[1]).toBe(alone)
+    }
+  })
 
   test('is within 1e-6 of the norm of equal numbers, whose rounding errors add up', async () => {
     // There are as many sums as for 2^30 numbers; each is the sum of a workgroup, over 8192 numbers.

@@ -12,9 +12,7 @@ import { dispatchOf } from '../dispatch.ts'
 import { reduction } from '../reduce.ts'
 import { vectorOf } from '../vectors.ts'
 
-/** Number of vectors of a range that an invocation adds. */
-const VECTORS = 8
-/** Number of workgroups' sums that an invocation of the gate adds before it adds their sum to others. */
+/** Number of sums that an invocation adds before it adds their sum to others. */
 const BLOCK = 32
 
 /**
@@ -28,51 +26,92 @@ const INFINITY_BITS = 0x7f800000u;
 fn merge(a: Part, b: Part) -> Part { return Part(a.sum + b.sum, max(a.bits, b.bits)); }
 ${reduction({ name: 'all_of_group', type: 'Part', lanes: WORKGROUP, merge: (a, b) => `merge(${a}, ${b})` })}`
 
-const sumsOf = (count: number): number => Math.ceil(count / (WORKGROUP * VECTORS * vectorOf(count).width))
+/** WGSL of `all_sums(begin, end, local)`: the sum of these sums, and whether any of them is not finite. */
+const ALL_SUMS = (sums: string) => `
+fn all_sums(begin: u32, end: u32, local: u32) -> Part {
+  var part = Part(0.0, 0u);
+  for (var first = begin + local; first < end; first += ${WORKGROUP * BLOCK}u) {
+    var block = Part(0.0, 0u);
+    for (var i = first; i < min(first + ${WORKGROUP * BLOCK}u, end); i += ${WORKGROUP}u) {
+      block = merge(block, Part(bitcast<f32>(${sums}[i]), ${sums}[i]));
+    }
+    part = merge(part, block);
+  }
+  return all_of_group(part, local);
+}`
 
-/** Number of sums of {@link squaresDispatches}. */
-export const squaresSize = (counts: readonly number[]): number =>
-  counts.reduce((total, count) => total + sumsOf(count), 0)
+/** WGSL of a sum as it is written: infinity if any number in it is not finite. */
+const WRITTEN = 'select(bitcast<u32>(all.sum), INFINITY_BITS, all.bits >= INFINITY_BITS)'
 
-/** Dispatches that write sums of squares of ranges, for {@link gateDispatch}. @param sums [{@link squaresSize}] */
-export function squaresDispatches(ranges: readonly Operand[], sums: Operand): Dispatch[] {
-  let next = 0
-  return ranges.flatMap((range): Dispatch[] => {
-    const groups = sumsOf(range.size)
-    if (groups === 0) return []
-    const { type: as, total, largest } = vectorOf(range.size)
-    const bits = as.replace('f32', 'u32')
-    const first = next
-    next += groups
-    return [
-      dispatchOf({
-        name: 'squares',
-        operands: { range: { of: range, as }, sums: { of: sums, as: 'u32' } },
-        workgroups: rowsOf(groups),
-        // The code has no sizes, so that ranges of all lengths share a pipeline.
-        code: ({ range, sums }) => `
+export interface SquaresOperands {
+  /** The numbers of a window. */
+  readonly range: Operand
+  /** int32 [3 · blocks]: `Window.blocks`. */
+  readonly blocks: Operand
+  /** Sums of all blocks of all windows. */
+  readonly sums: Operand
+}
+
+/**
+ * Writes the sum of squares of each block of a window. The code has no sizes, so that all windows share a pipeline.
+ * @param width Number of floats of the vectors in which numbers are read.
+ */
+export function squaresDispatch({ range, blocks, sums }: SquaresOperands, width: 1 | 4): Dispatch {
+  const { type: as, total, largest } = vectorOf(width)
+  const bits = as.replace('f32', 'u32')
+  return dispatchOf({
+    name: 'squares',
+    operands: { range: { of: range, as }, blocks: { of: blocks, as: 'u32' }, sums: { of: sums, as: 'u32' } },
+    workgroups: rowsOf(blocks.size / 3),
+    code: ({ range, blocks, sums }) => `
 ${PART}
-${workgroupMain(`(arrayLength(&${range}) + ${WORKGROUP * VECTORS - 1}u) / ${WORKGROUP * VECTORS}u`)} {
-  let end = min((row + 1u) * ${WORKGROUP * VECTORS}u, arrayLength(&${range}));
+${workgroupMain(`arrayLength(&${blocks}) / 3u`)} {
+  let begin = ${blocks}[3u * row];
+  let end = begin + ${blocks}[3u * row + 1u];
   var sum = ${as}();
   var bits = ${bits}();
-  for (var i = row * ${WORKGROUP * VECTORS}u + local; i < end; i += ${WORKGROUP}u) {
+  for (var i = begin + local; i < end; i += ${WORKGROUP}u) {
     let x = ${range}[i];
     sum += x * x;
     bits = max(bits, bitcast<${bits}>(x) & ${bits}(0x7fffffffu));
   }
   let all = all_of_group(Part(${total('sum')}, ${largest('bits')}), local);
-  if (local == 0u) {
-    ${sums}[${first}u + row] = select(bitcast<u32>(all.sum), INFINITY_BITS, all.bits >= INFINITY_BITS);
-  }
+  if (local == 0u) { ${sums}[${blocks}[3u * row + 2u]] = ${WRITTEN}; }
 }`,
-      }),
-    ]
   })
 }
 
+export interface RangeSumOperands {
+  /** The sums of {@link squaresDispatch}. */
+  readonly sums: Operand
+  /** int32 [2 · ranges]: `SquaresPlan.ranges`. */
+  readonly ranges: Operand
+  /** [ranges] */
+  readonly totals: Operand
+}
+
+/** Adds up the sums of the blocks of each range. */
+export const rangeSumsDispatch = ({ sums, ranges, totals }: RangeSumOperands): Dispatch =>
+  dispatchOf({
+    name: 'sums of ranges',
+    operands: {
+      sums: { of: sums, as: 'u32' },
+      ranges: { of: ranges, as: 'u32' },
+      totals: { of: totals, as: 'u32' },
+    },
+    workgroups: rowsOf(totals.size),
+    code: ({ sums, ranges, totals }) => `
+${PART}
+${ALL_SUMS(sums)}
+${workgroupMain(`arrayLength(&${ranges}) / 2u`)} {
+  let begin = ${ranges}[2u * row];
+  let all = all_sums(begin, begin + ${ranges}[2u * row + 1u], local);
+  if (local == 0u) { ${totals}[row] = ${WRITTEN}; }
+}`,
+  })
+
 export interface GateOperands {
-  /** The sums of {@link squaresDispatches}. */
+  /** The sums of all ranges. */
   readonly sums: Operand
   /** [4] */
   readonly gate: Operand
@@ -88,7 +127,7 @@ export interface GateRule {
 }
 
 /**
- * Computes the gate from sums of squares, which are added in their order. The gate is open if all numbers are finite;
+ * Computes the gate from the sums of squares of ranges, which are added in their order. The gate is open if all numbers are finite;
  * if a gradient is not finite, the norm is infinite.
  */
 export const gateDispatch = (operands: GateOperands, { clip, closed }: GateRule): Dispatch => ({
@@ -97,16 +136,9 @@ export const gateDispatch = (operands: GateOperands, { clip, closed }: GateRule)
   workgroups: [1, 1, 1],
   code: ([sums, gate, ...arrays]) => `
 ${PART}
+${ALL_SUMS(sums as string)}
 ${workgroupMain(1)} {
-  var part = Part(0.0, 0u);
-  for (var first = local; first < ${operands.sums.size}u; first += ${WORKGROUP * BLOCK}u) {
-    var block = Part(0.0, 0u);
-    for (var i = first; i < min(first + ${WORKGROUP * BLOCK}u, ${operands.sums.size}u); i += ${WORKGROUP}u) {
-      block = merge(block, Part(bitcast<f32>(${sums}[i]), ${sums}[i]));
-    }
-    part = merge(part, block);
-  }
-  let all = all_of_group(part, local);
+  let all = all_sums(0u, ${operands.sums.size}u, local);
   if (local > 0u) { return; }
   let is_finite = all.bits < INFINITY_BITS && all.sum < ${MAX_SQUARES};
   var is_open = is_finite;

@@ -1,0 +1,140 @@
+/**
+ * A training on several GPUs, one for each rank, has the bits of a training on one of them.
+ *
+ * @slow
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { RunConfig } from '../src/core/config/run-config.ts'
+import { readRange } from '../src/engine/contract/arena.ts'
+import type { Ranks } from '../src/engine/contract/ranks.ts'
+import type { Runtime } from '../src/engine/contract/runtime.ts'
+import { openNodeDevice } from '../src/engine/dawn/node-device.ts'
+import { createDeviceRuntime } from '../src/engine/webgpu/runtime.ts'
+import { testDevice } from '../src/engine/webgpu/testing/run-kernel.ts'
+import { initialize, initialScales } from '../src/train/step/initialize.ts'
+import { parameterTensors } from '../src/train/step/named-tensors.ts'
+import { ranksInProcess } from '../src/train/step/ranks/testing/in-process.ts'
+import type { StepOutcome } from '../src/train/step/trainer.ts'
+import { createStore, layoutOf, Trainer } from '../src/train/step/trainer.ts'
+import { configOf, sequence, sizes } from './support/webgpu-training.ts'
+
+const SHARDS = 4
+const STEPS = 3
+const WORLDS = [2, 4]
+/** Number of floats of a block of rows, so few that the rows of a table have several owners. */
+const BLOCK_FLOATS = 256
+
+type Math = 'float32' | 'f16'
+
+const shared = (moe: object, train: object = {}): RunConfig => {
+  const config = configOf(moe, { train: { batch: 8, ...train } })
+  return { ...config, parallel: { ...config.parallel, shards: SHARDS } }
+}
+
+function batchOf({ train }: RunConfig, step: number) {
+  const tokens = Int32Array.from(
+    { length: train.batch * sequence },
+    (_, t) => (t * 7 + step * 13 + (t % 5) * 3) % sizes.vocabulary,
+  )
+  return { tokens, targets: tokens.map((token) => (token * 5 + 1) % sizes.vocabulary) }
+}
+
+const numbersOf = ({ loss, gradNorm, skipped, passLosses, layers }: StepOutcome) => {
+  return { loss, gradNorm, skipped, passLosses, counts: layers.map(({ tokens, kept }) => [[...tokens], [...kept]]) }
+}
+
+/** @param spoiled Step before which a norm of rank 1 becomes NaN; it is whole again after this step. */
+async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null, spoiled = 0) {
+  const layout = layoutOf(config, ranks)
+  const blockFloats = Math.min(layout.blockFloats, BLOCK_FLOATS)
+  const isWhole = !Number.isFinite(layout.blockFloats)
+  const store = createStore(runtime, config, isWhole ? layout : { ...layout, blockFloats })
+  const trainer = await Trainer.compile(runtime, config, store, undefined, ranks)
+  await initialize(store, config.train.seed, initialScales(config))
+  const steps = []
+  for (let step = 1; step <= STEPS; step++) {
+    const norm = store.parameter('norm')
+    const healthy = await readRange(norm)
+    if (step === spoiled && (ranks?.rank ?? 1) === 1) {
+      await trainer.settle()
+      await norm.arena.write(norm.start, new Float32Array(norm.count).fill(Number.NaN))
+    }
+    steps.push(numbersOf(await trainer.step(step, batchOf(config, step))))
+    if (step === spoiled) await norm.arena.write(norm.start, healthy)
+  }
+  await trainer.settle()
+  const tensors = new Map<string, Float32Array>()
+  for (const { name, range } of [...parameterTensors(store), ...trainer.optimizer.stateTensors()])
+    tensors.set(name, await readRange(range))
+  const { updates } = trainer
+  await trainer.release()
+  return { steps, tensors, updates }
+}
+
+describe.skipIf(testDevice === null)('ranks with a GPU each', () => {
+  const runtimes = new Map<Math, Runtime[]>()
+  beforeAll(async () => {
+    for (const math of ['float32', 'f16'] as const) {
+      if (math === 'f16' && !testDevice?.features.f16) continue
+      const all: Runtime[] = []
+      for (let rank = 0; rank < Math.max(...WORLDS); rank++)
+        all.push(createDeviceRuntime(await openNodeDevice(), { math }))
+      runtimes.set(math, all)
+    }
+  })
+  afterAll(async () => {
+    for (const runtime of [...runtimes.values()].flat()) await runtime.close()
+  })
+
+  async function trainWorld(config: RunConfig, size: number, math: Math, spoiled?: number) {
+    const ranks = size === 1 ? [null] : ranksInProcess(size)
+    const on = runtimes.get(math) as Runtime[]
+    const all = await Promise.all(ranks.map((of, i) => trainOne(on[i] as Runtime, config, of, spoiled)))
+    const tensors = new Map<string, Float32Array>()
+    for (const trained of all) {
+      expect(trained.steps).toEqual(all[0]?.steps)
+      for (const [name, values] of trained.tensors) {
+        if (tensors.has(name)) expect(tensors.get(name), name).toEqual(values)
+        tensors.set(name, values)
+      }
+    }
+    return { steps: all[0]?.steps ?? [], tensors, updates: all[0]?.updates }
+  }
+
+  const cases: [string, RunConfig, Math][] = [
+    ['top-1, clipped', shared({}, { optimizer: { clip: 0.1 } }), 'float32'],
+    [
+      'two passes a shard, Adafactor',
+      shared({ k: 2 }, { microBatches: 2, optimizer: { kind: 'adafactor' } }),
+      'float32',
+    ],
+    [
+      'biases, routers that stop learning, frozen experts',
+      shared({ router: 'bias' }, { routerSteps: 1, freeze: ['*.experts.*.up'] }),
+      'float32',
+    ],
+    ['f16', shared({ k: 2 }), 'f16'],
+  ]
+  test.each(cases.filter(([, , math]) => math === 'float32' || testDevice?.features.f16))(
+    '%s: losses, norms, parameters and moments are bitwise equal to one GPU',
+    async (_, config, math) => {
+      const one = await trainWorld(config, 1, math)
+      expect(one.updates).toBe(STEPS)
+      expect(one.steps.at(-1)?.loss).toBeLessThan(one.steps[0]?.loss as number)
+      for (const size of WORLDS) {
+        const many = await trainWorld(config, size, math)
+        expect(many.steps, `${size} ranks`).toEqual(one.steps)
+        expect([...many.tensors.keys()].sort()).toEqual([...one.tensors.keys()].sort())
+        for (const [name, values] of one.tensors)
+          expect(many.tensors.get(name), `${name}, ${size} ranks`).toEqual(values)
+      }
+    },
+  )
+
+  test('if the loss of one rank is not finite, no rank updates its parameters', async () => {
+    const config = shared({})
+    const { steps, updates } = await trainWorld(config, 2, 'float32', 2)
+    expect(steps.map(({ skipped }) => skipped)).toEqual([false, true, false])
+    expect(updates).toBe(2)
+  })
+})
