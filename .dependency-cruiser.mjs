@@ -76,7 +76,7 @@ const ofNode = {
     below: ['core/text', 'core/graph', 'engine/contract', 'engine/native', 'engine/world'],
     packages: ['onnxruntime-node'],
   },
-  'engine/dawn': { below: ['engine/webgpu'], packages: ['webgpu'] },
+  'engine/dawn': { below: ['engine/contract', 'engine/webgpu'], packages: ['webgpu'] },
   'node/system': { below: ['core/text', 'engine/native'], packages: [] },
   'node/interrupts': { below: ['engine/native'], packages: [] },
   'node/data': {

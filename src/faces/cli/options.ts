@@ -114,6 +114,12 @@ export function deviceOption(): Option {
   return new Option('--device <name>', description).choices(['cpu', 'webgpu'])
 }
 
+export function gpuOption(): Option {
+  const description =
+    'with --device webgpu, the GPU of this number, from 0 (default: CHOIR_GPU; otherwise the fastest GPU, or a GPU for each rank)'
+  return numberOption('--gpu <n>', description, ranges.count)
+}
+
 function weightsOption(): Option {
   const description =
     'format of the weights: matrices of bf16 have half of the size, of int8 a quarter, of int4 a seventh, so a token is faster on a CPU'

@@ -14,6 +14,8 @@ import { numberOption, ranges } from './options.ts'
 export interface RankFlags {
   /** Path or name of the MPI library. It may differ between ranks, which may run on different machines. */
   readonly mpi?: string
+  /** Number of the GPU of this rank. */
+  readonly gpu?: number
   readonly deadline?: number
 }
 
@@ -36,10 +38,10 @@ export interface GivenToRank {
 
 /**
  * Command line and environment of a rank as text, by their names in messages. Options are sorted by name. The MPI
- * library is left out, since its path may differ between machines.
+ * library and the GPU are left out, since they may differ between ranks.
  */
 function factsOfRank({ words, flags }: GivenToRank, env: Io['env']): Record<string, string> {
-  const { mpi: _, ...compared } = flags
+  const { mpi: _, gpu: __, ...compared } = flags
   const options = Object.entries(compared)
     .filter(([, value]) => value !== undefined)
     .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -50,7 +52,7 @@ function factsOfRank({ words, flags }: GivenToRank, env: Io['env']): Record<stri
       ),
     )
   const given = [...words.filter((word) => word !== undefined), ...options]
-  const variables = choirVariables(env).filter((name) => name !== 'CHOIR_MPI')
+  const variables = choirVariables(env).filter((name) => name !== 'CHOIR_MPI' && name !== 'CHOIR_GPU')
   return {
     'the command line': given.length > 0 ? commandLine(given) : 'no arguments',
     'the environment': variables.map((name) => `${name}=${quoted(env[name] ?? '')}`).join(' ') || 'no CHOIR_ variables',

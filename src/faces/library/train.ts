@@ -27,6 +27,7 @@ const plain = {
     .optional(),
   profile: z.boolean().optional(),
   compareWithGzip: z.boolean().optional(),
+  gpu: z.int().nonnegative().optional(),
 }
 
 /** Parts of your own in place of the parts that the configuration names. */

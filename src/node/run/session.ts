@@ -1,15 +1,21 @@
 /** Opens the runtime and the data of a run. */
 import type { RunConfig } from '../../core/config/run-config.ts'
+import type { GpuChoice } from '../../engine/contract/gpu-choice.ts'
 import type { GroupPlace, Runtime } from '../../engine/contract/runtime.ts'
 import type { Dataset } from '../../train/data/dataset.ts'
 import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 import { openDataset } from '../data/open-dataset.ts'
 
-/** Opens the runtime of a run. @param group Ranks that share the experts; default: this process has all experts. */
+/**
+ * Opens the runtime of a run.
+ * @param group Ranks that share the experts; default: this process has all experts.
+ * @param gpu Which GPU computes, if a GPU does; default: the one of `CHOIR_GPU`, or the fastest.
+ */
 export async function openRuntime(
   { runtime }: Pick<RunConfig, 'runtime'>,
   profile = false,
   group?: GroupPlace,
+  gpu: GpuChoice = {},
 ): Promise<Runtime> {
   const { device, threads, math } = runtime
   // Engines are loaded when asked for: they are large, and optional for users who only read reports or plan.
@@ -19,7 +25,7 @@ export async function openRuntime(
   }
   const { openNodeDevice } = await import('../../engine/dawn/node-device.ts')
   const { createDeviceRuntime } = await import('../../engine/webgpu/runtime.ts')
-  return createDeviceRuntime(await openNodeDevice(), { profile, math })
+  return createDeviceRuntime(await openNodeDevice(gpu), { profile, math })
 }
 
 export interface RunDataOptions {

@@ -8,6 +8,7 @@ import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
 import { version } from '../../core/version.ts'
 import type { Engine } from '../../engine/contract/engine.ts'
+import type { LocalPlace } from '../../engine/contract/gpu-choice.ts'
 import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
 import type { GroupPlace, Runtime } from '../../engine/contract/runtime.ts'
 import { refuseDifferences, together } from '../../train/run/agreement.ts'
@@ -46,6 +47,14 @@ export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null
   return { first: rank - (rank % expert), rank: rank % expert, size: expert, orders }
 }
 
+/** This process among the ranks of its machine; undefined for a process alone. */
+export function localPlace(ranks: Pick<Ranks, 'rank' | 'roster'> | null): LocalPlace | undefined {
+  if (!ranks) return undefined
+  const { rank, roster } = ranks
+  const here = roster.filter(({ host }) => host === roster[rank]?.host)
+  return { rank: here.findIndex((other) => other.rank === rank), size: here.length }
+}
+
 /**
  * The configuration with the number of shards. A resumed run keeps its number of shards, which is 1 if the run was
  * begun in a process alone.
@@ -53,16 +62,13 @@ export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null
  */
 export function forRanks(config: RunConfig, ranks: Place | null, resume: boolean): RunConfig {
   if (!ranks) return config
-  if (config.runtime.device !== 'cpu')
-    throw new UsageError(
-      `invalid runtime.device: ${config.runtime.device} (expected cpu: ranks exchange gradients in the memory of the ` +
-        'processor; train on one GPU without mpirun)',
-    )
   const { size } = ranks
   const { shards = resume ? 1 : size, expert, data } = config.parallel
   const refuse = (field: string, value: unknown, expected: string): never => {
     throw new UsageError(`invalid parallel.${field}: ${value} (expected ${expected})`)
   }
+  if (config.runtime.device === 'webgpu' && expert > 1)
+    refuse('expert', expert, '1 on GPUs: only ranks that compute on the processor can share the experts of a layer')
   if (size % expert !== 0) refuse('expert', expert, `a divisor of the ${size} ranks`)
   if (data !== undefined && data !== size / expert)
     refuse('data', data, `${size / expert}: ${size} ranks in groups of ${expert} that share experts`)

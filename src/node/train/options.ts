@@ -35,4 +35,9 @@ export interface TrainOptions {
    * first reads and writes logs. An error that is not the same on all ranks must end the job: see {@link Ranks}.
    */
   readonly ranks?: Ranks | null
+  /**
+   * Index of the GPU that computes, with `runtime.device: webgpu`: see `choir devices`. Default: the GPU of `CHOIR_GPU`;
+   * otherwise rank i of a machine uses its i-th GPU, and a process alone the fastest.
+   */
+  readonly gpu?: number | undefined
 }

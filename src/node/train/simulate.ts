@@ -6,6 +6,7 @@
 
 import { Cleanup } from '../../core/cleanup.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
+import { UsageError } from '../../core/errors.ts'
 import { keptAssignments } from '../../core/model/routing/statistics.ts'
 import { type Arena, MAX_ARENA_BYTES } from '../../engine/contract/arena.ts'
 import { type Engine, engineOf } from '../../engine/contract/engine.ts'
@@ -98,7 +99,7 @@ export function storeBytes(config: RunConfig, layout: Layout): ParameterStore['r
 
 /**
  * Simulates a rank and measures it.
- * @throws UsageError if batch, experts or shards do not fit the ranks
+ * @throws UsageError if batch, experts or shards do not fit the ranks, or a GPU computes
  * @throws RuntimeError if the rank does not fit into the memory of this machine
  */
 export async function simulateRank(
@@ -107,6 +108,10 @@ export async function simulateRank(
 ): Promise<SimulatedRank> {
   const cleanup = new Cleanup()
   try {
+    if (requested.runtime.device !== 'cpu')
+      throw new UsageError(
+        `invalid runtime.device: ${requested.runtime.device} (expected cpu: a simulated rank is measured on the processor)`,
+      )
     const ranks = new SimulatedRanks(size)
     cleanup.defer(() => ranks.close())
     const config = forRanks(requested, ranks, false)

@@ -33,7 +33,7 @@ import { openRuntime } from '../run/session.ts'
 import { findWeights } from '../run/weights-source.ts'
 import { Abandoned, unlessAborted } from './abandon.ts'
 import { drawParameters, firstParameters } from './first-parameters.ts'
-import { agreedConfig, engineFacts, expectSharedFolder, groupOf, recordEngine } from './layout.ts'
+import { agreedConfig, engineFacts, expectSharedFolder, groupOf, localPlace, recordEngine } from './layout.ts'
 import { saveBatch } from './non-finite.ts'
 import { openData } from './open-data.ts'
 import type { TrainOptions } from './options.ts'
@@ -73,8 +73,11 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     if (ranks) await expectSharedFolder(ranks, directory)
 
     // Runtime, before the data: its threads start meanwhile.
-    const runtime = await openRuntime(config, options.profile, groupOf(config, ranks))
-    open.runtime = runtime
+    const runtime = await together(ranks, async () => {
+      const gpu = { index: options.gpu, place: localPlace(ranks) }
+      open.runtime = await openRuntime(config, options.profile, groupOf(config, ranks), gpu)
+      return open.runtime
+    })
 
     // Memory, also before the data: opening the data takes longer than finding that the model does not fit.
     const store = await together(ranks, () => {

@@ -13,8 +13,8 @@ export function addDevices(program: Command, io: Io): void {
     .command('devices')
     .summary('list the GPUs that can train')
     .description(
-      'Lists the GPUs that WebGPU finds, with the limits that decide which models fit. Choose one by --device webgpu; ' +
-        'the first is used.',
+      'Lists the GPUs that WebGPU finds, with the limits that decide which models fit. --device webgpu uses the ' +
+        'first; choir train --gpu, or CHOIR_GPU, another one.',
     )
     .addOption(jsonOption())
     .addHelpText(
@@ -23,6 +23,7 @@ export function addDevices(program: Command, io: Io): void {
 Examples:
   choir devices
   choir train demo --device webgpu
+  CHOIR_GPU=1 choir eval runs/demo --device webgpu
   choir bench --shape tiny --device webgpu
 
 The largest tensor is the most that a kernel can read: an embedding, or the matrices of all experts
@@ -35,7 +36,8 @@ async function run(io: Io, { json }: { readonly json?: true }): Promise<void> {
   const { gpus, problem } = await io.operations.listDevices()
   if (json) return writeJson(io, { kind: 'devices', gpus, problem })
   const colors = colorsFor(io.stdout, io.env)
-  for (const gpu of gpus) print(io, `\n  ${colors.bold(gpu.name)}\n${labelled(rowsOf(gpu), colors)}`)
+  for (const [number, gpu] of gpus.entries())
+    print(io, `\n  ${number}  ${colors.bold(gpu.name)}\n${labelled(rowsOf(gpu), colors)}`)
   if (problem !== null) print(io, `\n  ${problem}\n`)
   io.stdout.write('\n')
 }

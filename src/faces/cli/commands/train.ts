@@ -24,6 +24,7 @@ import {
   freezeOption,
   freezeSets,
   fromOption,
+  gpuOption,
   jsonOption,
   logToOption,
   mathOption,
@@ -69,6 +70,7 @@ export function addTrain(program: Command, io: Io): void {
     .addOption(freezeOption())
     .addOption(numberOption('--steps <n>', 'steps to train (train.steps)', ranges.positiveInteger))
     .addOption(deviceOption())
+    .addOption(gpuOption())
     .addOption(threadsOption())
     .addOption(mathOption())
     .addOption(jsonOption())
@@ -106,6 +108,7 @@ Examples:
   choir train tiny --json | tail -1
   choir train demo --log-to 'python3 examples/log-to/wandb_offline.py'
   mpirun -n 4 choir train S --set parallel.expert=2
+  mpirun -n 2 choir train S --device webgpu
   choir train m6t-1t --simulate-ranks 480 --steps 3
 
 Values shown:
@@ -161,6 +164,7 @@ const ofRuns = [
   'deadline',
   'sample',
   'watch',
+  'gpu',
 ] as const
 
 async function simulate(io: Io, source = 'demo', flags: TrainFlags, ranks: number): Promise<void> {
@@ -292,6 +296,7 @@ async function train(
             compareWithGzip,
             signal,
             ranks,
+            gpu: flags.gpu,
             onEvent: (event) => display.event(event),
           }),
         ),
