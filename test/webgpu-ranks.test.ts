@@ -6,7 +6,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RunConfig } from '../src/core/config/run-config.ts'
 import { readRange } from '../src/engine/contract/arena.ts'
-import type { Ranks } from '../src/engine/contract/ranks.ts'
+import { channels, type Ranks } from '../src/engine/contract/ranks.ts'
 import type { Runtime } from '../src/engine/contract/runtime.ts'
 import { openNodeDevice } from '../src/engine/dawn/node-device.ts'
 import { createDeviceRuntime } from '../src/engine/webgpu/runtime.ts'
@@ -71,6 +71,18 @@ async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null
   return { steps, tensors, updates }
 }
 
+/** Ranks whose channels are noted when they are used. */
+const recording = (ranks: Ranks, used: Set<number>): Ranks => ({
+  ...ranks,
+  begin(channel, transfers) {
+    used.add(channel)
+    return ranks.begin(channel, transfers)
+  },
+})
+
+/** Width of experts whose gradients are worth a transfer during the backward pass. */
+const hidden = 48
+
 describe.skipIf(testDevice === null)('ranks with a GPU each', () => {
   const runtimes = new Map<Math, Runtime[]>()
   beforeAll(async () => {
@@ -87,7 +99,8 @@ describe.skipIf(testDevice === null)('ranks with a GPU each', () => {
   })
 
   async function trainWorld(config: RunConfig, size: number, math: Math, spoiled?: number) {
-    const ranks = size === 1 ? [null] : ranksInProcess(size)
+    const used = new Set<number>()
+    const ranks = size === 1 ? [null] : ranksInProcess(size).map((of) => recording(of, used))
     const on = runtimes.get(math) as Runtime[]
     const all = await Promise.all(ranks.map((of, i) => trainOne(on[i] as Runtime, config, of, spoiled)))
     const tensors = new Map<string, Float32Array>()
@@ -98,14 +111,14 @@ describe.skipIf(testDevice === null)('ranks with a GPU each', () => {
         tensors.set(name, values)
       }
     }
-    return { steps: all[0]?.steps ?? [], tensors, updates: all[0]?.updates }
+    return { steps: all[0]?.steps ?? [], tensors, updates: all[0]?.updates, used }
   }
 
   const cases: [string, RunConfig, Math][] = [
-    ['top-1, clipped', shared({}, { optimizer: { clip: 0.1 } }), 'float32'],
+    ['top-1, clipped', shared({ hidden }, { optimizer: { clip: 0.1 } }), 'float32'],
     [
       'two passes a shard, Adafactor',
-      shared({ k: 2 }, { microBatches: 2, optimizer: { kind: 'adafactor' } }),
+      shared({ k: 2, hidden }, { microBatches: 2, optimizer: { kind: 'adafactor' } }),
       'float32',
     ],
     [
@@ -124,6 +137,9 @@ describe.skipIf(testDevice === null)('ranks with a GPU each', () => {
       for (const size of WORLDS) {
         const many = await trainWorld(config, size, math)
         expect(many.steps, `${size} ranks`).toEqual(one.steps)
+        // Gradients leave during the backward pass if each rank has one shard.
+        const isEarly = size === SHARDS && config.model.moe?.hidden === hidden
+        expect(many.used.has(channels['early gradients'])).toBe(isEarly)
         expect([...many.tensors.keys()].sort()).toEqual([...one.tensors.keys()].sort())
         for (const [name, values] of one.tensors)
           expect(many.tensors.get(name), `${name}, ${size} ranks`).toEqual(values)

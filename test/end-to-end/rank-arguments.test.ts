@@ -53,11 +53,15 @@ describe.each(families)('%s', (family) => {
     expect(existsSync(workspace.file(run))).toBe(false)
   })
 
-  test.skipIf(!here)(`${family}: the MPI library may have another name on each rank`, async () => {
-    const run = `${family} alike`
-    await expectSuccess(workspace.startRanksWith(family, 2, 1, 'export CHOIR_MPI=""', ...args(run)))
-    expect(existsSync(workspace.file(run))).toBe(true)
-  })
+  test.skipIf(!here)(
+    `${family}: the MPI library may have another name on each rank, and each may have a GPU of its own`,
+    async () => {
+      const run = `${family} alike`
+      const own = 'export CHOIR_MPI="" CHOIR_GPU=1'
+      await expectSuccess(workspace.startRanksWith(family, 2, 1, own, ...args(run)))
+      expect(existsSync(workspace.file(run))).toBe(true)
+    },
+  )
 
   test.skipIf(!here)(`${family}: a rank whose folder is gone reports it`, async () => {
     const run = `${family} gone`

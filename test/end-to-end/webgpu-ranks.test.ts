@@ -4,18 +4,22 @@
  *
  * @slow
  */
-import { cpSync, existsSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import type { RunInput } from '../../src/core/config/run-config.ts'
 import { listDevices } from '../../src/engine/dawn/node-device.ts'
 import { launchers } from '../../src/engine/world/mpi/testing/launch.ts'
 import { input, outcome, rankRuns } from './rank-runs.ts'
-import { checkpointsOf, expectSuccess } from './support.ts'
+import { ChoirProcess, checkpointsOf, expectSuccess, trainRecords } from './support.ts'
 
 const { gpus } = await listDevices()
 vi.setConfig({ testTimeout: 400_000, hookTimeout: 400_000 })
 const { train, workspace, newRun } = rankRuns()
+
+/** The description of a software driver of Vulkan, of which copies count as further GPUs. */
+const drivers = '/usr/share/vulkan/icd.d'
+const driver = existsSync(drivers) ? readdirSync(drivers).find((name) => name.startsWith('lvp_icd')) : undefined
 
 const onGpu = (over: RunInput = {}): RunInput =>
   input({ ...over, train: { checkpointEvery: 2, ...over.train }, runtime: { device: 'webgpu' } }, 4)
@@ -69,9 +73,40 @@ describe.skipIf(gpus.length === 0 || !launchers.has('Open MPI'))('ranks with a G
     expect(outcome(await resume(halfOf(cpu), 'webgpu', 2))).toEqual(outcome(await resume(halfOf(cpu), 'webgpu', 1)))
   })
 
+  test('a rank may name its GPU, and others not', async () => {
+    const out = newRun()
+    const args = ['train', workspace().config(onGpu()), '--out', out, '--steps', '2', '--json']
+    await expectSuccess(workspace().startRanksWith('Open MPI', 2, 1, 'set -- "$@" --gpu 0', ...args))
+    expect(trainRecords(out)).toHaveLength(2)
+  })
+
+  test.skipIf(driver === undefined)(
+    'GPUs with one name are numbered, and the message says how to reach the second',
+    async () => {
+      const files = ['first.json', 'second.json'].map((name) => workspace().file(name))
+      for (const file of files) cpSync(join(drivers, driver as string), file)
+      const twice = { command: 'env', args: [], env: { VK_DRIVER_FILES: files.join(':'), CHOIR_GPU: '' } }
+      const start = (env: Record<string, string>, ...args: string[]) =>
+        new ChoirProcess(args, workspace().path, { ...twice, env: { ...twice.env, ...env } })
+      const { stdout } = await expectSuccess(start({}, 'devices', '--json'))
+      expect(JSON.parse(stdout).gpus).toHaveLength(2)
+      const out = newRun()
+      const args = ['train', workspace().config(onGpu()), '--out', out, '--steps', '1', '--json']
+      const refused = await start({ CHOIR_GPU: '1' }, ...args).ended
+      expect(refused.code).toBe(2)
+      expect(refused.stderr).toMatch(
+        /GPU 1 cannot be opened: 0 is (.*), 1 is \1, and WebGPU opens the first.*DRI_PRIME/,
+      )
+      expect(existsSync(out)).toBe(false)
+      // A process that sees only the second GPU uses it.
+      await expectSuccess(start({ VK_DRIVER_FILES: files[1] as string, CHOIR_GPU: '0' }, ...args))
+    },
+  )
+
   test.each([
     [{ parallel: { expert: 2 } }, [], /invalid parallel\.expert: 2 \(expected 1 on GPUs: /],
     [{}, ['--gpu', '7'], /invalid --gpu: 7 \(expected .*: 0 is \S/],
+    [{}, ['--device', 'cpu', '--gpu', '0'], /invalid --gpu: 0 \(expected only with --device webgpu\)/],
     [{ train: { optimizer: { state: 'bf16' } } }, [], /train\.optimizer\.state/],
   ] as [RunInput, string[], RegExp][])('%j %j is refused before anything is written', async (over, flags, message) => {
     const out = newRun()

@@ -146,6 +146,7 @@ export interface EarlyExchange {
   /** Names of the outputs that must be complete. */
   readonly after: readonly string[]
   readonly channel: number
+  /** Empty on a device, where the caller posts the exchange: `RunOptions.complete`. */
   readonly transfers: readonly Transfer[]
 }
 
@@ -160,6 +161,12 @@ export interface Exchanges {
 export interface RunOptions {
   /** Whether to post the early exchanges. */
   readonly early?: boolean
+  /**
+   * On a device: called for each early exchange when the work that completes its outputs has been enqueued, and no later
+   * work. Reads of arenas that are enqueued by the call see the outputs, and do not wait for the rest of the program.
+   * @param exchange Index of the exchange, in the order of `bind`.
+   */
+  readonly complete?: (exchange: number) => void
   /**
    * Tickets of the exchanges of arriving inputs, in the order of `bind`. A run waits for an exchange before it first
    * reads one of the inputs. `NOT_POSTED` (-1) means that there is nothing to wait for. Default: there are no such

@@ -3,7 +3,16 @@ import type { DType } from '../../core/graph/model.ts'
 import type { ArenaRange } from '../contract/arena.ts'
 import { checkBuffers } from '../contract/buffers.ts'
 import { Lifetime } from '../contract/lifetime.ts'
-import type { Binding, Buffer, Executable, PortMemory, RunOptions, RunReport } from '../contract/runtime.ts'
+import type {
+  Binding,
+  Buffer,
+  Exchanges,
+  Executable,
+  PortMemory,
+  ProgramMemory,
+  RunOptions,
+  RunReport,
+} from '../contract/runtime.ts'
 import { RuntimeError } from '../contract/runtime-error.ts'
 import type { NodeTime, StepEvent } from '../contract/times.ts'
 import { BUFFER_USAGE, DeviceArena } from './arena.ts'
@@ -70,7 +79,7 @@ export class DeviceExecutable implements Executable {
     return this.model.bytes
   }
 
-  bind(memory: Readonly<Record<string, PortMemory>>): Binding {
+  bind(memory: Readonly<Record<string, PortMemory>>, _within?: ProgramMemory, { early = [] }: Exchanges = {}): Binding {
     this.lifetime.expectUsable()
     const { model, parts } = this
     checkBuffers([...model.inputs, ...model.outputs], memory)
@@ -91,7 +100,8 @@ export class DeviceExecutable implements Executable {
         where: step.origin.layer,
       }),
     )
-    const binding: DeviceBinding = new DeviceBinding(this, parts, steps, ports, () => {
+    const cuts = cutsOf(model, early)
+    const binding: DeviceBinding = new DeviceBinding(this, parts, steps, ports, cuts, () => {
       for (const { array } of ports.downloads) parts.outputs.delete(array)
       this.bindings.delete(binding)
       this.lifetime.end()
@@ -125,6 +135,23 @@ export class DeviceExecutable implements Executable {
     this.gridMemory?.destroy()
     this.parts.onFreed(this)
   }
+}
+
+/** A place between steps, after which the outputs of an early exchange are complete. */
+interface Cut {
+  /** Number of steps before it. */
+  readonly steps: number
+  readonly exchange: number
+}
+
+/** The cuts of a program, in order. Every step that touches an output may write it. */
+function cutsOf({ outputs, steps, valueOfOutput }: LoweredProgram, early: NonNullable<Exchanges['early']>): Cut[] {
+  const places = new Map(outputs.map(({ name }, i) => [name, valueOfOutput[i] as number]))
+  const cuts = early.map(({ after }, exchange): Cut => {
+    const values = new Set(after.map((name) => places.get(name)))
+    return { steps: 1 + steps.findLastIndex((step) => step.values.some((value) => values.has(value))), exchange }
+  })
+  return cuts.sort((a, b) => a.steps - b.steps || a.exchange - b.exchange)
 }
 
 const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`
@@ -229,6 +256,7 @@ class DeviceBinding implements Binding {
   private readonly program: DeviceExecutable
   private readonly steps: readonly BoundDispatch[]
   private readonly ports: BoundPorts
+  private readonly cuts: readonly Cut[]
   private readonly lifetime: Lifetime
 
   constructor(
@@ -236,29 +264,31 @@ class DeviceBinding implements Binding {
     parts: ProgramParts,
     steps: readonly BoundDispatch[],
     ports: BoundPorts,
+    cuts: readonly Cut[],
     onFreed: () => void,
   ) {
     this.program = program
     this.parts = parts
     this.steps = steps
     this.ports = ports
+    this.cuts = cuts
     this.lifetime = new Lifetime('binding', () => {
       ports.memory?.destroy()
       onFreed()
     })
   }
 
-  async enqueue(_options?: RunOptions): Promise<RunReport> {
+  async enqueue(options?: RunOptions): Promise<RunReport> {
     this.lifetime.expectIdle()
-    this.encode()
+    this.encode(options)
     return { tickets: [], waitedMs: 0 }
   }
 
-  async run(_options?: RunOptions): Promise<RunReport> {
+  async run(options?: RunOptions): Promise<RunReport> {
     this.lifetime.expectIdle()
     this.lifetime.begin()
     try {
-      this.encode()
+      this.encode(options)
       await this.parts.queue.synchronize()
       return { tickets: [], waitedMs: 0 }
     } finally {
@@ -266,13 +296,15 @@ class DeviceBinding implements Binding {
     }
   }
 
-  private encode(): void {
+  private encode({ complete }: RunOptions = {}): void {
     const { queue } = this.parts
     for (const { array, dtype, slice } of this.ports.uploads)
       if (array.length > 0) queue.write(slice.buffer, slice.offset, toDevice(array, dtype))
     const { profiler } = this.parts
     if (profiler) profiler.run(this.program, this.program.model.steps, this.steps)
-    else recordAll(queue, this.steps)
+    else this.recordSteps(complete)
+    // Steps that are timed are recorded together.
+    if (profiler && complete) for (const { exchange } of this.cuts) complete(exchange)
     const { downloads } = this.ports
     queue.readBack(
       downloads.map(({ slice, array }) => ({ ...slice, bytes: array.length * 4 })),
@@ -284,6 +316,18 @@ class DeviceBinding implements Binding {
         }
       },
     )
+  }
+
+  private recordSteps(complete: RunOptions['complete']): void {
+    const { queue } = this.parts
+    let recorded = 0
+    if (complete)
+      for (const { steps, exchange } of this.cuts) {
+        if (steps > recorded) recordAll(queue, this.steps.slice(recorded, steps))
+        recorded = steps
+        complete(exchange)
+      }
+    recordAll(queue, this.steps.slice(recorded))
   }
 
   runSync(): void {

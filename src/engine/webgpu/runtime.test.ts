@@ -94,6 +94,41 @@ describe.skipIf(testDevice === null)('on the first adapter', () => {
     await runtime.close()
   })
 
+  test.each([false, true])(
+    'outputs can be read while later ones are not computed yet (profiled: %s)',
+    async (profile) => {
+      const runtime = createDeviceRuntime(await openNodeDevice(), { profile })
+      const arena = runtime.createArena(4 * 192)
+      const at = (start: number, count: number) => ({ arena, start, count })
+      const x = input('x', 'float32', [2, 2])
+      const executable = await runtime.compile({ outputs: { total: sum(x), product: matmul(x, x) } })
+      const early = ['total', 'product'].map((name) => ({ after: [name], channel: 0, transfers: [] }))
+      const ports = { x: at(0, 4), total: at(64, 1), product: at(128, 4) }
+      const binding = executable.bind(ports, undefined, { early })
+      await arena.write(0, Float32Array.of(1, 2, 3, 4))
+      await arena.write(64, Float32Array.of(-1))
+      await arena.write(128, new Float32Array(4).fill(-1))
+      const order: number[] = []
+      const reads: Promise<Float32Array>[] = []
+      const complete = (exchange: number) => {
+        order.push(exchange)
+        reads.push(arena.read(64, 68))
+      }
+      await binding.enqueue({ complete })
+      const [before, after] = (await Promise.all(reads)).map((values) => [[values[0]], [...values.subarray(64)]])
+      const computed = [[10], [7, 10, 15, 22]]
+      const [first = 0, last = 1] = order
+      expect(before?.[first]).toEqual(computed[first])
+      expect(after).toEqual(computed)
+      // Dispatches whose times are measured are recorded together.
+      expect(before?.[last]).toEqual(profile ? computed[last] : computed[last]?.map(() => -1))
+      await binding.enqueue()
+      await runtime.synchronize()
+      expect(order).toHaveLength(2)
+      await runtime.close()
+    },
+  )
+
   test('a tensor that the device cannot bind is refused by name and size', async () => {
     const runtime = createDeviceRuntime(await openNodeDevice())
     const device = testDevice as NonNullable<typeof testDevice>

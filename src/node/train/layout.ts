@@ -5,7 +5,7 @@ import { hostname } from 'node:os'
 import { join, resolve } from 'node:path'
 import { listWithOr, parseInput } from '../../core/config/problems.ts'
 import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
-import { UsageError } from '../../core/errors.ts'
+import { option, UsageError, wording } from '../../core/errors.ts'
 import { version } from '../../core/version.ts'
 import type { Engine } from '../../engine/contract/engine.ts'
 import type { LocalPlace } from '../../engine/contract/gpu-choice.ts'
@@ -27,10 +27,14 @@ type Place = Pick<Ranks, 'rank' | 'size'>
  */
 export async function agreedConfig(
   config: RunConfig,
-  { directory, resume = false, checkpoint, from, profile = false, ranks = null }: TrainOptions,
+  { directory, resume = false, checkpoint, from, profile = false, gpu, ranks = null }: TrainOptions,
 ): Promise<RunConfig> {
   if (checkpoint !== undefined && !resume)
     throw new UsageError(`invalid checkpoint: ${checkpoint} (expected only with resume, as the step of a checkpoint)`)
+  if (gpu !== undefined && config.runtime.device !== 'webgpu')
+    throw new UsageError(
+      wording`invalid ${option('gpu')}: ${gpu} (expected only with ${option('runtime.device', 'webgpu')})`,
+    )
   if (resume && from) throw new UsageError('invalid from: a run that is resumed has its own weights (leave out one)')
   await refuseDifferences(ranks, {
     "Choir's version": version(),

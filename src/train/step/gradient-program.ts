@@ -31,6 +31,7 @@ import type { AllToAllStages } from './ranks/ledger.ts'
 import { keptByRank } from './ranks/load.ts'
 import { ParameterSharing } from './ranks/parameter-sharing.ts'
 import { type Layout, sourcesKept } from './ranks/placement.ts'
+import { inPlace } from './ranks/range-exchange.ts'
 import { RowMemory, rowScratch } from './row-memory.ts'
 import type { ParameterStore } from './store.ts'
 import { Timeline } from './timeline.ts'
@@ -237,7 +238,9 @@ export class GradientProgram {
     if (part > 1) this.earlierRuns.push(...compiled.lastRun())
     const isLast = part === shape.microBatches - 1
     await timeline.time(shape.microBatches > 1 ? `micro-batch ${part + 1}` : 'program', async () => {
-      const { tickets, waitedMs } = await compiled.enqueue({ early: isLast, arriving: this.parameters.arrivals })
+      const complete = isLast && { complete: (exchange: number) => this.sum.beginEarly(exchange) }
+      const options = { early: isLast, arriving: this.parameters.arrivals, ...complete }
+      const { tickets, waitedMs } = await compiled.enqueue(options)
       this.tickets = tickets
       this.arrivalMs += waitedMs
     })
@@ -329,13 +332,13 @@ async function compilePass(
     const { traced, outputs } = trace(rooms)
     return { traced, extra: outputs }
   }
-  // A device has no part of a program's results before all of them.
-  const isShared = overlap && !runtime.defers
-  const early = last && isShared ? sum.exchangeEarly([...complete.keys()]) : []
+  const early = last && overlap ? sum.exchangeEarly([...complete.keys()]) : []
   const exchanges = early.map(({ name, transfers }) => {
-    return { after: complete.get(name) as string[], channel: channels['early gradients'], transfers }
+    const after = complete.get(name) as string[]
+    // A device cannot post an exchange; this program begins it when the device has the outputs.
+    return { after, channel: channels['early gradients'], transfers: runtime.defers ? [] : inPlace(transfers) }
   })
-  const beside = { early: exchanges, arriving: first && isShared ? parameters.groups.map((names) => [...names]) : [] }
+  const beside = { early: exchanges, arriving: first && overlap ? parameters.groups.map((names) => [...names]) : [] }
   return { pass: await CompiledPass.compile(runtime, config, traced, outputs, memory, beside, retrace), scatters }
 }
 

@@ -32,11 +32,9 @@ function transfersOf(world: number, expert: number, rank: number, width: number)
   if (!bank || others.length > 0) throw new Error('this test expects one bank')
   const { arena, gradients, count } = bank
   const transfers = early.flatMap(({ name, transfers }) =>
-    transfers.map(({ peer, direction, array }) => ({
-      ...{ name, peer, direction },
-      offset: array.byteOffset / 4,
-      length: array.length,
-    })),
+    transfers.map(({ peer, direction, start, count }) => {
+      return { name, peer, direction, offset: start, length: count }
+    }),
   )
   return { transfers, arenaFloats: arena.byteLength / 4, gradients: { offset: gradients, length: count } }
 }

@@ -11,13 +11,13 @@ import { counterStep, treeAdditions } from '../../../core/graph/tree.ts'
 import type { ParameterSpec } from '../../../core/model/parameters.ts'
 import type { Arena } from '../../../engine/contract/arena.ts'
 import type { Addition, ArenaKernels } from '../../../engine/contract/arena-kernels.ts'
-import { channels, type Ranks, type Transfer } from '../../../engine/contract/ranks.ts'
+import { channels, type Ranks } from '../../../engine/contract/ranks.ts'
 import { NOT_POSTED } from '../../../engine/contract/runtime.ts'
 import { paddedFloats } from '../bank.ts'
 import type { ParameterStore } from '../store.ts'
 import { shardsOfRank } from './gradient-tree.ts'
 import { heldSpecs, type Layout, type Share, sharesOf, sourcesKept } from './placement.ts'
-import { inPlace, RangeExchange, type RangeTransfer } from './range-exchange.ts'
+import { RangeExchange, type RangeTransfer } from './range-exchange.ts'
 
 /**
  * Maximum number of floats of received gradients in memory: of early gradients, then of two chunks at a time of the
@@ -71,6 +71,8 @@ export class GradientSum {
   private readonly ranks: Ranks | null
   private readonly exchange: RangeExchange | null
   private early: readonly Early[] = []
+  /** Early exchanges that have begun outside a program. */
+  private readonly begun = new Map<number, Promise<void>>()
   private late: readonly Chunk[]
   private readonly scratch = new Map<Arena, number>()
   /** Floats of scratch memory for early gradients. */
@@ -94,7 +96,9 @@ export class GradientSum {
    * written.
    * @returns The transfers of each tensor.
    */
-  exchangeEarly(complete: readonly string[]): { readonly name: string; readonly transfers: readonly Transfer[] }[] {
+  exchangeEarly(
+    complete: readonly string[],
+  ): { readonly name: string; readonly transfers: readonly RangeTransfer[] }[] {
     const { rank } = this.store.layout
     if (!this.ranks || shardsOfRank(this.store.layout) > 1) return []
     /** Floats that each rank receives. */
@@ -123,7 +127,14 @@ export class GradientSum {
     })
     const names = new Set(this.early.map(({ name }) => name))
     this.late = this.late.filter(({ share }) => !names.has(share.spec.name))
-    return this.early.map((early) => ({ name: early.name, transfers: inPlace(this.transfersOf(early)) }))
+    return this.early.map((early) => ({ name: early.name, transfers: this.transfersOf(early) }))
+  }
+
+  /** Begins an early exchange, for a program that does not post it itself. @param index As from {@link exchangeEarly}. */
+  beginEarly(index: number): void {
+    const early = this.early[index]
+    if (this.exchange && early)
+      this.begun.set(index, this.exchange.exchange(channels['early gradients'], this.transfersOf(early)))
   }
 
   /** The owner of a share; for experts, also the owners of as many experts at the other places of the expert group. */
@@ -217,11 +228,14 @@ export class GradientSum {
   /** Waits for the early exchanges, and adds the gradients that have arrived. */
   private async finishEarly(ranks: Ranks, exchange: RangeExchange, tickets: readonly number[]): Promise<void> {
     const done = this.early.map((early, i) => {
+      const begun = this.begun.get(i)
+      if (begun) return begun
       const ticket = tickets[i] ?? NOT_POSTED
       return ticket === NOT_POSTED
         ? exchange.exchange(channels['early gradients'], this.transfersOf(early))
         : ranks.completion(ticket)
     })
+    this.begun.clear()
     await Promise.all(done)
     const arrived = this.early.flatMap(({ chunks }) => chunks.flatMap(({ chunk, at }) => this.additions(chunk, at)))
     if (arrived.length > 0) await this.kernels.add(arrived)
