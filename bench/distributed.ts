@@ -23,6 +23,7 @@ interface Flags {
   readonly only?: readonly string[]
   readonly mpi: MpiLibrary
   readonly rate: number
+  readonly device: 'cpu' | 'webgpu'
   readonly warmUp: number
   readonly turns: number
   readonly steps: number
@@ -43,16 +44,32 @@ await runCommand(
     .addOption(listOption('--only <part>', `measure only this part: ${Object.keys(parts).join(', ')}; repeatable`))
     .addOption(new Option('--mpi <library>', 'MPI library').choices(mpiLibraries).default('openmpi'))
     .addOption(numberOption('--rate <bits>', 'bits a second of a link', ranges.positive).default(1e9))
+    .addOption(
+      new Option('--device <name>', 'where ranks compute; webgpu is only for the part links')
+        .choices(['cpu', 'webgpu'])
+        .default('cpu'),
+    )
     .addOption(numberOption('--warm-up <n>', 'steps that do not count', ranges.positiveInteger).default(4))
     .addOption(numberOption('--turns <n>', 'turns of each side', ranges.positiveInteger).default(4))
     .addOption(numberOption('--steps <n>', 'steps of a turn', ranges.positiveInteger).default(2))
     .action(run),
 )
 
-async function run({ shape, only = Object.keys(parts), mpi, rate, warmUp, turns, steps }: Flags): Promise<void> {
+async function run({
+  shape,
+  only = Object.keys(parts),
+  mpi,
+  rate,
+  device,
+  warmUp,
+  turns,
+  steps,
+}: Flags): Promise<void> {
   const unknown = only.find((part) => !(part in parts))
   if (unknown !== undefined)
     throw new UsageError(`invalid --only: "${unknown}" (expected one of ${Object.keys(parts).join(', ')})`)
-  const setting = { shape, pace: { warmUp, turns, steps }, place: { library: mpi } }
+  if (device === 'webgpu' && only.some((part) => part !== 'links'))
+    throw new UsageError('invalid --device: "webgpu" (expected with --only links; other parts measure the processor)')
+  const setting = { shape, device, pace: { warmUp, turns, steps }, place: { library: mpi } }
   for (const part of only) await parts[part]?.(setting, rate)
 }

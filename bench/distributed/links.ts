@@ -28,9 +28,12 @@ export const linkLayouts: readonly Layout[] = [
 ]
 
 export async function measureLinks(setting: Setting, rate: number): Promise<void> {
-  const file = resultFile(`distributed-links-${setting.shape}`, setting.shape === 'tiny')
+  const { shape, device = 'cpu' } = setting
+  const onGpu = device === 'webgpu'
+  const file = resultFile(`distributed-links-${onGpu ? 'gpu-' : ''}${shape}`, shape === 'tiny')
   const results = await Results.open<LinksRow>(file, (row) => `${row.library}, ${row.layout}, ${row.variant}`)
-  for (const layout of linkLayouts)
+  // Ranks with GPUs do not share experts.
+  for (const layout of linkLayouts.filter(({ expert }) => !onGpu || expert === 1))
     for (const variant of variants) {
       process.stderr.write(`  ${[layout.name, variant.name].filter(Boolean).join(', ')} ...\n`)
       await results.put(await measure(setting, rate, layout, variant))
@@ -39,10 +42,10 @@ export async function measureLinks(setting: Setting, rate: number): Promise<void
 }
 
 async function measure(setting: Setting, rate: number, layout: Layout, variant: Variant): Promise<LinksRow> {
-  const { shape, pace, place } = setting
+  const { shape, pace, place, device = 'cpu' } = setting
   const varied = { ...layout, sets: variant.sets }
   const [link = [], local = []] = await alternate(
-    [{ ...place, rate }, place].map((place) => () => startTraining({ shape, place }, varied)),
+    [{ ...place, rate }, place].map((place) => () => startTraining({ shape, place, device }, varied)),
     pace,
   )
   const [linkTimes, localTimes] = [stepTimes(link), stepTimes(local)]

@@ -5,6 +5,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { listDevices } from '../../src/engine/dawn/node-device.ts'
 import { type MpiLibrary, mpiLibraries } from '../../src/tools/launch/mpirun.ts'
 import { findPyTorch } from '../peers/python.ts'
 import { using } from '../support/line-process.ts'
@@ -17,6 +18,7 @@ const hasPyTorch = await findPyTorch().then(
   () => true,
   () => false,
 )
+const { gpus } = await listDevices()
 const run = { run: 3 }
 const installed = mpiLibraries.filter((library) => spawnSync(`mpirun.${library}`, ['--version']).status === 0)
 
@@ -38,6 +40,20 @@ describe.each(mpiLibraries)('%s', (library) => {
       expect(await losses(library, { name: 'ranks', ranks: 2, expert })).toBe(alone)
   })
 })
+
+test.skipIf(installed.length === 0 || gpus.length === 0)(
+  'ranks with GPUs have the losses of one GPU',
+  { timeout: 300_000 },
+  async () => {
+    const place = { library: installed[0] as MpiLibrary }
+    const on = (layout: Layout) =>
+      using(startTraining({ shape: 'tiny', place, device: 'webgpu' }, layout), async (world) =>
+        lossesOf([await world.ask<RankSteps>(run)]),
+      )
+    const one = await on({ name: 'alone', ranks: 1, expert: 1, launched: false, sets: ['parallel.shards=2'] })
+    expect(await on({ name: 'ranks', ranks: 2, expert: 1 })).toBe(one)
+  },
+)
 
 // PyTorch's ranks send their messages through Gloo: MPI only starts them, each library one of the two worlds.
 test.skipIf(!hasPyTorch || installed.length === 0)(

@@ -17,7 +17,7 @@ const { ordersMemory } = await dist('engine/world/mpi/orders.js')
 const { initialize, initialScales } = await dist('train/step/initialize.js')
 const { randomFor } = await dist('train/step/random.js')
 const { createStore, layoutOf, Trainer } = await dist('train/step/trainer.js')
-const { forRanks, groupOf } = await dist('node/train/layout.js')
+const { forRanks, groupOf, localPlace } = await dist('node/train/layout.js')
 const { joinRanks } = await dist('node/train/ranks.js')
 
 const [socket, shape, ...sets] = process.argv.slice(2)
@@ -26,7 +26,7 @@ const ranks = await joinRanks(process.env, { deadline: 120 })
 const schedule = ['train.schedule.kind=constant', 'train.schedule.warmup=0']
 const config = forRanks(await loadConfig(shape, [...sets, ...schedule]), ranks, false)
 const { model, train } = config
-const runtime = await openRuntime(config, false, groupOf(config, ranks))
+const runtime = await openRuntime(config, false, groupOf(config, ranks), { place: localPlace(ranks) })
 const store = createStore(runtime, config, layoutOf(config, ranks))
 const separator = separatorOf(config.data, { endOfText: 0 })
 const trainer = await Trainer.compile(runtime, config, store, separator, ranks)

@@ -16,6 +16,8 @@ export interface Setting {
   readonly shape: string
   readonly pace: Pace
   readonly place: Place
+  /** Where ranks compute. Default: the processor. */
+  readonly device?: 'cpu' | 'webgpu'
 }
 
 const program = fileURLToPath(new URL('./training-rank.mjs', import.meta.url))
@@ -38,9 +40,9 @@ export const trainingSets = ({ expert, sets = [] }: Pick<Layout, 'expert' | 'set
   ...sets,
 ]
 
-export function startTraining({ shape, place }: Omit<Setting, 'pace'>, layout: Layout): Promise<World> {
+export function startTraining({ shape, place, device = 'cpu' }: Omit<Setting, 'pace'>, layout: Layout): Promise<World> {
   const { name, ranks, launched } = layout
-  const args = [shape, ...trainingSets(layout)]
+  const args = [shape, ...trainingSets(layout), `runtime.device=${device}`]
   return World.start({ ...place, ranks, name, launched, program: [process.execPath, program], args })
 }
 
