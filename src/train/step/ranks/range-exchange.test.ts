@@ -3,8 +3,8 @@ import { expect, test } from 'vitest'
 import type { Arena } from '../../../engine/contract/arena.ts'
 import type { Ranks, Transfer } from '../../../engine/contract/ranks.ts'
 import { createArena } from '../../../engine/native/cpu-arena.ts'
+import { ranksInProcess } from '../../../engine/world/in-process/ranks.ts'
 import { RangeExchange, type RangeTransfer } from './range-exchange.ts'
-import { ranksInProcess } from './testing/in-process.ts'
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
