@@ -17,6 +17,17 @@ export const PIECE_BYTES = 2 ** 17
 export const memoryOf = ({ memories }: KernelThread, { memory }: KernelTensor): KernelMemory =>
   memories[memory] as KernelMemory
 
+const integerViews = new WeakMap<Float32Array, Int32Array>()
+
+/** The same memory as integers. */
+function integersOf(floats: Float32Array): Int32Array {
+  const known = integerViews.get(floats)
+  if (known) return known
+  const view = new Int32Array(floats.buffer, floats.byteOffset, floats.length)
+  integerViews.set(floats, view)
+  return view
+}
+
 /** Where rows and their results are: the byte offset of each row, and of each result, and their numbers of floats. */
 export interface Rows {
   readonly x: readonly number[]
@@ -55,15 +66,15 @@ export function multiplyRows(
   const each = 4 * (padded(inner) + padded(columns))
   const x = rows.x.map((_, r) => first + r * each)
   const y = x.map((offset) => offset + 4 * padded(inner))
-  for (const [r, to] of x.entries()) {
-    const from = (rows.x[r] as number) / 4
+  for (let r = 0; r < x.length; r++) {
+    const [from, to] = [(rows.x[r] as number) / 4, x[r] as number]
     beside.set(floats.subarray(from, from + inner), to / 4)
     beside.fill(0, to / 4 + padded(inner), to / 4 + padded(inner) + columns)
   }
   product(functions, x, y)
-  for (const [r, to] of rows.y.entries()) {
+  for (let r = 0; r < y.length; r++) {
     const from = (y[r] as number) / 4
-    floats.set(beside.subarray(from, from + columns), to / 4)
+    floats.set(beside.subarray(from, from + columns), (rows.y[r] as number) / 4)
   }
 }
 
@@ -73,13 +84,14 @@ export function multiplyRows(
  */
 export function addProducts(thread: KernelThread, matrix: KernelTensor, w: number, rows: Rows): void {
   multiplyRows(thread, matrix, rows, (functions, x, y) => {
-    const { floats, scratch } =
-      matrix.memory === 0 ? { floats: thread.floats, scratch: thread.scratch.offset } : memoryOf(thread, matrix)
-    const places = new Int32Array(floats.buffer, scratch as number, 2 * x.length)
+    const isOwn = matrix.memory === 0
+    const memory = memoryOf(thread, matrix)
+    const places = isOwn ? thread.integers : integersOf(memory.floats)
+    const scratch = isOwn ? thread.scratch.offset : (memory.scratch as number)
     for (let r = 0; r < x.length; r++) {
-      places[2 * r] = x[r] as number
-      places[2 * r + 1] = y[r] as number
+      places[scratch / 4 + 2 * r] = x[r] as number
+      places[scratch / 4 + 2 * r + 1] = y[r] as number
     }
-    functions.rowsTimes(scratch as number, x.length, w, rows.inner, rows.columns)
+    functions.rowsTimes(scratch, x.length, w, rows.inner, rows.columns)
   })
 }
