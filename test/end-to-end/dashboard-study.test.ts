@@ -20,11 +20,10 @@ test('the differences of pairs, their mean and their interval are those of the r
   const file = studyFile('small', { ...twoArms, seeds: [1, 2, 3], intervals: 'anytime', set })
   expect(await study(file, 'small')).toMatchObject({ code: 0 })
   const records = resultsIn('small').records.flatMap((record) => (record.status === 'finished' ? [record] : []))
-  // A study evaluates the end of a run by itself; the log of the run has the evaluations before.
+  // A study evaluates the end of a run by itself, and adds the evaluation to the log of the run.
   const lossOf = (k: number, seed: number) =>
-    records
-      .find((record) => record.config.model.moe?.k === k && record.seed === seed)
-      ?.evaluations.find(({ step }) => step === 8)?.losses.train ?? Number.NaN
+    records.find((record) => record.config.model.moe?.k === k && record.seed === seed)?.heldOut.capacities.train.loss ??
+    Number.NaN
   const expected = estimateMean(
     [1, 2, 3].map((seed) => lossOf(2, seed) - lossOf(1, seed)),
     'anytime',
@@ -43,10 +42,10 @@ test('the differences of pairs, their mean and their interval are those of the r
   await running.ended
 
   const [found] = answer.differences
-  expect(found?.x).toEqual([4, 8])
+  expect(found?.x).toEqual([4, 8, 12])
   const { interval } = expected
   const outcome = interval[1] < 0 ? 'lower' : interval[0] > 0 ? 'higher' : 'open'
-  expect(found?.verdict).toMatchObject({ step: 8, pairs: 3, outcome })
+  expect(found?.verdict).toMatchObject({ step: 12, pairs: 3, outcome })
   expect(found?.verdict?.mean).toBeCloseTo(expected.mean, 4)
   // Records have six digits of these losses, and an end of the interval is 13 standard errors from the mean.
   expect(found?.verdict?.interval?.[0]).toBeCloseTo(interval[0], 3)

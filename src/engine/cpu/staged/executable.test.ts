@@ -94,7 +94,7 @@ describe('staged programs', () => {
     for (let round = 0; round < 50; round++) {
       buffers.i[0] = round % 2 === 0 ? -1 : 1
       buffers.j[0] = 5
-      const failing = round % 2 === 0 ? /in table-row of layers\.1: / : /in table-row of layers\.2: /
+      const failing = round % 2 === 0 ? /in table-rows of layers\.1: / : /in table-rows of layers\.2: /
       await expect(binding.run()).rejects.toThrow(failing)
       buffers.i[0] = round % 5
       buffers.j[0] = (round + 1) % 5
