@@ -10,10 +10,10 @@ import { mismatchOf } from '../match-text.ts'
 import { emitPredictions } from '../predictions/register.ts'
 import { runsOf } from '../results/results.ts'
 import type { Holder } from '../sharing/processes.ts'
-import { changedPartNotes } from './changed-parts.ts'
+import { changedPartNotes } from './notes/changed-parts.ts'
+import { warmupNote } from './notes/warmup-note.ts'
 import type { RunsContext } from './runs-context.ts'
 import { confirmingOf, trialsOf } from './tuning.ts'
-import { warmupNote } from './warmup-note.ts'
 
 /** Number of trainings in all rungs. */
 export const plannedRuns = ({ rungs }: SearchPlan): number =>

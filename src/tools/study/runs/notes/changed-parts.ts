@@ -2,12 +2,12 @@
  * Results that a study cannot use because a file of the user's own part (a router, a layer, ...) changed: another version
  * of a part is another part, so its runs are trained again.
  */
-import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
-import { plural } from '../../../core/text/numbers.ts'
-import { namesIn, nounOf, type PluginKind, withPlugin } from '../../../node/run/plugins/kinds.ts'
-import type { Cell, RunRecord } from '../contract.ts'
-import { settingsHashOf } from '../results/keys.ts'
-import type { Ledger } from '../results/ledger.ts'
+import { type RunConfig, runSchema } from '../../../../core/config/run-config.ts'
+import { plural } from '../../../../core/text/numbers.ts'
+import { namesIn, nounOf, type PluginKind, withPlugin } from '../../../../node/run/plugins/kinds.ts'
+import type { Cell, RunRecord } from '../../contract.ts'
+import { settingsHashOf } from '../../results/keys.ts'
+import type { Ledger } from '../../results/ledger.ts'
 
 /** The notes about changed parts, one for each, before their runs are trained again. @param cells All known trainings */
 export function changedPartNotes(cells: readonly Cell[], ledger: Pick<Ledger, 'find' | 'records'>): string[] {

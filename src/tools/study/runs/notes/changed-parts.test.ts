@@ -1,9 +1,9 @@
 /** The notes of a study about parts of the user's own that changed since results were made. */
 import { writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import type { SpecificationInput } from '../grid/specification.ts'
-import { FakeStudy, recorder } from '../testing/fake-study.ts'
-import { runStudy } from './run-study.ts'
+import type { SpecificationInput } from '../../grid/specification.ts'
+import { FakeStudy, recorder } from '../../testing/fake-study.ts'
+import { runStudy } from '../run-study.ts'
 
 let fake: FakeStudy
 beforeEach(async () => {

@@ -1,8 +1,8 @@
 /** One note about all long warm-ups of a study, before it trains. Short branches of a run have its steps of warm-up. */
 import { groups } from 'd3-array'
-import { joinWords } from '../../../core/text/numbers.ts'
-import { warmsUpLong } from '../../../train/run/notices.ts'
-import type { Cell } from '../contract.ts'
+import { joinWords } from '../../../../core/text/numbers.ts'
+import { warmsUpLong } from '../../../../train/run/notices.ts'
+import type { Cell } from '../../contract.ts'
 
 /** Largest number of arms that are named with one warm-up. */
 const MAX_NAMED = 5

@@ -1,8 +1,8 @@
 /** The note about long warm-ups of a study. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { SpecificationInput } from '../grid/specification.ts'
-import { FakeStudy, recorder } from '../testing/fake-study.ts'
-import { runStudy } from './run-study.ts'
+import type { SpecificationInput } from '../../grid/specification.ts'
+import { FakeStudy, recorder } from '../../testing/fake-study.ts'
+import { runStudy } from '../run-study.ts'
 
 let fake: FakeStudy
 beforeEach(async () => {
