@@ -85,10 +85,8 @@ export interface RoutingSummary {
   readonly entropy_share: number | null
 }
 
-/** The fields of a {@link RoutingSummary}. */
-const routingFields: ReadonlySet<string> = new Set([
-  'aux_loss',
-  'z_loss',
+/** The fields of a {@link RoutingSummary} about loads and gates: all but the losses. */
+export const loadFields: ReadonlySet<string> = new Set([
   'drop_rate',
   'unserved_rate',
   'load_cv',
@@ -98,6 +96,11 @@ const routingFields: ReadonlySet<string> = new Set([
   'gate_entropy',
   'entropy_share',
 ] satisfies (keyof RoutingSummary)[])
+/** All fields of a {@link RoutingSummary}. */
+const routingFields: ReadonlySet<string> = new Set([
+  ...loadFields,
+  ...(['aux_loss', 'z_loss'] satisfies (keyof RoutingSummary)[]),
+])
 
 /**
  * Whether a record of training or evaluation, perhaps read from a file, is of a model without experts: it has no gates. A

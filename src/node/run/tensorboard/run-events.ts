@@ -1,6 +1,6 @@
 /** Writes a run for TensorBoard: scalars of its records, loads of its experts, and its settings beside its losses. */
 import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
-import { type RoutingRecord, telling } from '../../../core/model/routing/statistics.ts'
+import { loadFields, type RoutingRecord, telling } from '../../../core/model/routing/statistics.ts'
 import { capacityScalars } from '../../../train/run/capacity-scalars.ts'
 import type { EvalRecord, RanksRecord, TrainRecord } from '../../../train/step/records.ts'
 import { EventWriter } from './event-writer.ts'
@@ -8,17 +8,6 @@ import { sessionEnd, sessionStart, settingsOf } from './hparams.ts'
 
 /** Settings that do not belong to a comparison of runs. */
 const omitted = /^data\.cache$/
-
-const routingScalars: ReadonlySet<string> = new Set([
-  'drop_rate',
-  'unserved_rate',
-  'load_cv',
-  'load_cv_kept',
-  'dead_experts',
-  'gate_mean',
-  'gate_entropy',
-  'entropy_share',
-])
 
 export class RunEvents {
   private readonly writer: EventWriter
@@ -54,7 +43,7 @@ export class RunEvents {
     const scalars = Object.entries(telling({ ...values })).flatMap(([name, value]) =>
       name === 'step' || typeof value !== 'number'
         ? []
-        : [[`${kind === 'train' && routingScalars.has(name) ? 'routing' : kind}/${name}`, value] as const],
+        : [[`${kind === 'train' && loadFields.has(name) ? 'routing' : kind}/${name}`, value] as const],
     )
     this.writer.scalars(step, Object.fromEntries(scalars))
     if (kind === 'eval' && step === this.config.train.steps) this.writer.hparams(step, [sessionEnd(Date.now() / 1000)])
