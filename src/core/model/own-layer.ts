@@ -9,7 +9,7 @@ import type { LayerConfig } from './layer-config.ts'
 import { checkParameters } from './own-parameters.ts'
 import { pluginSettings } from './own-settings.ts'
 import type { RouterParameter } from './routing/contract.ts'
-import { WatchedNames } from './watched-names.ts'
+import { attemptIn } from './watched-names.ts'
 
 /** The sizes from which the parameters of a layer follow. */
 export interface LayerShape {
@@ -92,14 +92,7 @@ export const ownLayers = new Plugins<OwnLayer>(
 /** The layer with checks of what its functions return, so that a mistake is reported where it is made. */
 function checked(layer: OwnLayer): OwnLayer {
   const fault = (message: string) => new UsageError(`layer ${layer.name}: ${message}`)
-  const attempt = <T>(name: string, body: (names: WatchedNames) => T): T => {
-    const names = new WatchedNames()
-    try {
-      return body(names)
-    } catch (error) {
-      throw fault(`${name}: ${error instanceof Error ? error.message : String(error)}${names.hint}`)
-    }
-  }
+  const attempt = attemptIn(fault)
   const settings = (given: PluginSettings) => pluginSettings('model.layer.settings', layer.settings ?? {}, given)
   const parameters = (shape: LayerShape) => {
     const whole = { ...shape, settings: settings(shape.settings) }

@@ -5,7 +5,7 @@
 import { nearestName } from '../text/nearest.ts'
 import { joinWords } from '../text/numbers.ts'
 
-export class WatchedNames {
+class WatchedNames {
   private readonly missing: string[] = []
 
   /** The values, whose missing names are noted. @param noun What the values are in the part: `weights`. */
@@ -25,6 +25,22 @@ export class WatchedNames {
     return unique.length === 0 ? '' : ` (${unique.join('; ')})`
   }
 }
+
+/**
+ * A function that runs a part of the user's own. What the part throws becomes an error that names the function of the
+ * part, and the names that it asked for in vain.
+ * @param fault Makes an error of a message.
+ */
+export const attemptIn =
+  (fault: (message: string) => Error) =>
+  <Result>(name: string, run: (names: WatchedNames) => Result): Result => {
+    const names = new WatchedNames()
+    try {
+      return run(names)
+    } catch (error) {
+      throw fault(`${name}: ${error instanceof Error ? error.message : String(error)}${names.hint}`)
+    }
+  }
 
 function missingText(noun: string, name: string, names: readonly string[]): string {
   const near = nearestName(name, names)

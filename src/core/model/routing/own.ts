@@ -5,7 +5,7 @@ import { type PluginSettings, Plugins } from '../../plugins.ts'
 import type { MoeConfig } from '../moe-config.ts'
 import { checkParameters } from '../own-parameters.ts'
 import { pluginSettings } from '../own-settings.ts'
-import { WatchedNames } from '../watched-names.ts'
+import { attemptIn } from '../watched-names.ts'
 import type { Choice, Router, RouterInput, RouterShape } from './contract.ts'
 
 /** A router with its name. */
@@ -30,14 +30,7 @@ export const ownRouters = new Plugins<OwnRouter>(
 /** The router with checks of what its functions return, so that a mistake is reported where it is made. */
 function checked(router: OwnRouter): OwnRouter {
   const fault = (message: string) => new UsageError(`router ${router.name}: ${message}`)
-  const attempt = <Result>(name: string, run: (names: WatchedNames) => Result): Result => {
-    const names = new WatchedNames()
-    try {
-      return run(names)
-    } catch (error) {
-      throw fault(`${name}: ${error instanceof Error ? error.message : String(error)}${names.hint}`)
-    }
-  }
+  const attempt = attemptIn(fault)
   const settings = (given: PluginSettings) => pluginSettings('model.moe.settings', router.settings ?? {}, given)
   const parameters = (shape: RouterShape) => {
     const whole = { ...shape, settings: settings(shape.settings) }
