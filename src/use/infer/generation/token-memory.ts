@@ -73,13 +73,16 @@ function memoryFloats(config: ModelConfig, threads: number, contexts: number): n
 }
 
 /**
- * Scratch memory that a store reserves for the decoder of some texts, in floats; 0 if the model cannot be decoded token
- * by token. Decoders for which it is too small, such as those of very long contexts, allocate memory.
+ * Scratch memory that a store reserves for the decoder of some texts, or of half, a quarter, ... of them if that is too
+ * much, in floats; 0 if the model cannot be decoded token by token. Decoders for which it is too small allocate memory.
  */
 export function scratchOfTexts(config: ModelConfig, texts: number): number {
   if (!isDecodable(config)) return 0
-  const floats = memoryFloats(config, USUAL_THREADS, texts)
-  return 4 * floats <= MAX_IN_STORE_BYTES ? floats : paddedFloats(1)
+  for (let contexts = texts; contexts >= 1; contexts = Math.floor(contexts / 2)) {
+    const floats = memoryFloats(config, USUAL_THREADS, contexts)
+    if (4 * floats <= MAX_IN_STORE_BYTES) return floats
+  }
+  return paddedFloats(1)
 }
 
 /** Scratch memory that a store reserves for one text, in floats. */
