@@ -11,7 +11,7 @@
 import { option, UsageError, type Wording, wording } from '../../core/errors.ts'
 import type { GpuChoice } from '../contract/gpu-choice.ts'
 
-/** Whether a name is that of a device that computes on the processor. */
+/** Whether a device of this name is a software device, which computes on the processor. */
 const isSoftwareName = (name: string): boolean => /llvmpipe|swiftshader|software|lavapipe|basic render/i.test(name)
 
 /** The index that `CHOIR_GPU` names; undefined if it is not set. @throws UsageError if it is no index */

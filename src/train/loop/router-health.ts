@@ -9,7 +9,7 @@
  */
 import { sumOf } from '../../core/averages.ts'
 import type { MoeConfig } from '../../core/model/moe-config.ts'
-import { activatedExperts, type RoutedModule } from '../../core/model/parameters.ts'
+import { activatedExperts } from '../../core/model/parameters.ts'
 import { hasRouterWeights } from '../../core/model/routing/routers.ts'
 import type { LayerCounts } from '../../core/model/routing/statistics.ts'
 import { percent } from '../../core/text/numbers.ts'
@@ -27,8 +27,6 @@ type Fault = 'collapsed' | 'dead' | 'full' | 'gates'
 
 /** Sums over a window. */
 interface Window {
-  readonly layer: number
-  readonly module: RoutedModule
   readonly tokens: Float64Array
   unserved: number
   gate: number
@@ -68,7 +66,7 @@ export class RouterHealth {
 
   private count({ layer, module, tokens, unserved, gate, passes }: LayerCounts): void {
     const name = `the router of layer ${layer}${module === 'ffn' ? '' : ` (${module})`}`
-    const empty = { layer, module, tokens: new Float64Array(tokens.length), unserved: 0, gate: 0, passes: 0 }
+    const empty = { tokens: new Float64Array(tokens.length), unserved: 0, gate: 0, passes: 0 }
     const window = this.windows.get(name) ?? empty
     this.windows.set(name, window)
     for (const [expert, count] of tokens.entries()) window.tokens[expert] = (window.tokens[expert] as number) + count

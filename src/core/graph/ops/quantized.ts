@@ -4,8 +4,8 @@
  *
  * In a program of tokens (`token.ts`) with weights of 8 or 4 bits, a row x is rounded to int16, scaled by its largest
  * number, so that products are sums of integers. The rounding error is at most 1/65,534 of the largest number, which is
- * small beside the rounding error of the weights. With 16 bits, x stays float32. In a pass over many tokens of a text,
- * matrices become float32 one after the other, and products are those of float32.
+ * small beside the rounding error of the weights. With 16 bits, x stays float32. A pass over many tokens of a text makes
+ * one matrix after the other float32, and multiplies in float32.
  */
 
 import { emitKernel } from '../kernels/declaration.ts'
