@@ -4,7 +4,20 @@
  *
  * @slow
  */
-import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Fields } from '../../src/core/config/fields.ts'
@@ -50,7 +63,7 @@ async function fill(folder: string, { messages = [], weights = 'int8', ...option
       reserveBytes: 0,
       ...options,
     })
-    const bytes = store.storedTensors().map(({ name, range }) => [name, floatsOf(range).slice()] as const)
+    const bytes = store.images.map((range) => floatsOf(range).slice())
     return { read, bytes }
   } finally {
     await runtime.close()
@@ -76,13 +89,45 @@ test('are made again when a file of the model has changed, or a byte of the copy
   utimesSync(join(folder, 'config.json'), later, later)
   expect(await fill(folder)).toEqual(first)
   expect((await fill(folder)).read).toBe(0)
-  const copy = join(folder, 'choir-int8', 'model.safetensors')
+  const copy = join(folder, 'choir-int8', 'weights-1.bin')
   const bytes = readFileSync(copy)
   bytes[bytes.length - 5] = (bytes.at(-5) as number) ^ 1
   writeFileSync(copy, bytes)
   const messages: string[] = []
   expect(await fill(folder, { messages })).toEqual(first)
-  expect(messages[0]).toMatch(/^rounding the weights again: .*model\.safetensors/)
+  expect(messages[0]).toMatch(/^rounding the weights again: .*weights-1\.bin is damaged: its bytes have changed/)
+  expect((await fill(folder)).read).toBe(0)
+})
+
+test('are the same from a copy that was moved, or that others may write', async () => {
+  const folder = folderOf()
+  const first = await fill(folder)
+  const copy = join(folder, 'choir-int8')
+  const sums = () =>
+    JSON.parse(readFileSync(join(copy, 'source.json'), 'utf8')).images as { sum: string; state: string }[]
+  const before = sums()
+  for (const path of readdirSync(copy).filter((name) => name.endsWith('.bin'))) {
+    copyFileSync(join(copy, path), join(folder, path))
+    renameSync(join(folder, path), join(copy, path))
+    chmodSync(join(copy, path), 0o666)
+  }
+  expect(await fill(folder)).toEqual({ ...first, read: 0 })
+  // Their bytes were compared with the sums, and the states in which they have them are known now.
+  expect(sums().map(({ sum }) => sum)).toEqual(before.map(({ sum }) => sum))
+  expect(sums()).not.toEqual(before)
+  expect(await fill(folder)).toEqual({ ...first, read: 0 })
+})
+
+test('a file of a copy that is too short or missing is noticed', async () => {
+  const folder = folderOf()
+  const first = await fill(folder)
+  const path = join(folder, 'choir-int8', 'weights-1.bin')
+  const messages: string[] = []
+  truncateSync(path, 1000)
+  expect(await fill(folder, { messages })).toEqual(first)
+  expect(messages[0]).toMatch(/weights-1\.bin is damaged: it has 1000 bytes \(expected \d+\)$/)
+  rmSync(path)
+  expect(await fill(folder)).toEqual(first)
   expect((await fill(folder)).read).toBe(0)
 })
 

@@ -161,6 +161,11 @@ export class ParameterStore implements ModelStore {
     return bank
   }
 
+  /** The parameters in each bank with the padding between them, from the beginning of its arena on. */
+  parameterRegions(): ArenaRange[] {
+    return this.banks.map(({ arena, regions }) => ({ arena, start: 0, count: regions.parameters }))
+  }
+
   /** The values of a parameter, or of one expert of a stacked parameter. */
   parameter(name: string, expert: number | null = null): ArenaRange {
     const { spec, bank, offset } = this.location(name)

@@ -4,40 +4,25 @@
  * were rounded: if one of these changes, or one byte of the copy does, the weights are rounded again. The copy is a
  * convenience: whatever prevents it is reported, and the model is used without it.
  */
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { z } from 'zod'
 import { RunError } from '../../core/errors.ts'
 import { sha256 } from '../../core/sha256.ts'
-import { parseJson } from '../../core/text/json.ts'
 import { bytes } from '../../core/text/numbers.ts'
 import { version } from '../../core/version.ts'
-import { writeChecked } from '../../node/run/checkpoint/checked-file.ts'
-import { readSafetensors } from '../../node/run/checkpoint/tensor-files.ts'
 import { errorCode, freeBytes, syncFolder } from '../../node/system/disk.ts'
 import { makeTemporaryFolder, sweepLeftovers } from '../../node/system/temporary-folders.ts'
-import { shardFiles } from '../../train/run/checkpoint/safetensors.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import type { NamedTensor } from '../../train/step/named-tensors.ts'
 import type { QuantizedStore } from '../infer/quantized/quantized-store.ts'
 import { roundedSample } from '../infer/quantized/round-matrix.ts'
-import { bitsOf, type QuantizedFormat } from '../infer/quantized/weight-format.ts'
+import { bitsOf } from '../infer/quantized/weight-format.ts'
+import { copyBytes, readCopyFiles, SOURCE, sourceIn, writeCopyFiles } from './rounded-files.ts'
 
 /** Smaller models are rounded in less than a second. */
 const MIN_BYTES = 2 ** 26
 /** Bytes that a copy leaves free on the disk. */
 const RESERVE_BYTES = 2 ** 30
-const STEM = 'model'
-const SOURCE = 'source.json'
-/** Version of `source.json`. */
-const FORMAT = 2
-
-const sourceSchema = z.object({
-  format: z.literal(FORMAT),
-  source: z.string(),
-  /** SHA-256 of the tensors, by name. */
-  tensors: z.record(z.string(), z.string()),
-})
 
 /** The files of a model that is not a run. */
 export interface ModelFiles {
@@ -78,18 +63,16 @@ export async function loadRounded<T>(
     store.byteLength >= leastBytes &&
     !(store.format === 'bf16' && (await files.areStoredAs('BF16', store.matrixNames())))
   if (!isUsed) return load(store.tensors())
-  const { format } = store
-  const place: Place = { folder: `${files.copies}${format}`, source: await sourceOf(files, format) }
-  const stored = store.storedTensors()
-  const state = await readCopy(place, stored, onMessage, signal)
+  const place: Place = { folder: `${files.copies}${store.format}`, source: await sourceOf(files, store) }
+  const state = await readCopy(place, store, onMessage, signal)
   if (state === 'intact') return load([])
   const loaded = await load(store.tensors())
   const notice = (message: string) => onMessage({ kind: 'notice', message })
   try {
-    const size = stored.reduce((sum, { range }) => sum + 4 * range.count, 0)
-    const problem = await problemOf(place, files, format, size + reserveBytes)
+    const size = copyBytes(store.images)
+    const problem = await problemOf(place, files, store, size + reserveBytes)
     if (problem !== null) notice(`the rounded weights are not kept: ${problem} (the next start rounds them again)`)
-    else if (await writeCopy(place, stored, state === 'damaged', signal))
+    else if (await writeCopy(place, store, state === 'damaged', signal))
       notice(
         `wrote the rounded weights to ${place.folder} (${bytes(size)}), so that the model loads faster; the folder can be removed`,
       )
@@ -108,18 +91,18 @@ interface Place {
   readonly source: string
 }
 
-/** Hash of all that decides the bytes of a copy: the files, and the rounding of this version of Choir. */
-const sourceOf = async (files: ModelFiles, format: QuantizedFormat): Promise<string> =>
-  sha256(JSON.stringify([version(), [...roundedSample(bitsOf[format])], await files.state()]))
+/** Hash of all that decides the bytes of a copy: the files, the rounding of this version of Choir, and its memory. */
+const sourceOf = async (files: ModelFiles, store: QuantizedStore): Promise<string> =>
+  sha256(JSON.stringify([version(), [...roundedSample(bitsOf[store.format])], store.places(), await files.state()]))
 
 /** The reason why no copy can be written; null if it can be. @param needed Bytes that must be free. */
 async function problemOf(
   { folder, source }: Place,
   files: ModelFiles,
-  format: QuantizedFormat,
+  store: QuantizedStore,
   needed: number,
 ): Promise<string | null> {
-  if ((await sourceOf(files, format)) !== source) return 'a file of the model has changed since it was read'
+  if ((await sourceOf(files, store)) !== source) return 'a file of the model has changed since it was read'
   const free = await freeBytes(dirname(folder))
   if (free === undefined || free >= needed) return null
   return `${folder} needs ${bytes(needed)}, with what must stay free, and the disk has ${bytes(free)}`
@@ -127,18 +110,14 @@ async function problemOf(
 
 async function readCopy(
   { folder, source }: Place,
-  tensors: readonly NamedTensor[],
+  store: QuantizedStore,
   onMessage: OnMessage,
   signal: AbortSignal | undefined,
 ): Promise<'intact' | 'none' | 'damaged'> {
   try {
-    const description = sourceSchema.safeParse(parseJson(await readFile(join(folder, SOURCE), 'utf8')))
-    if (!description.success || description.data.source !== source) return 'none'
-    await readSafetensors(folder, STEM, tensors, { census: description.data.tensors, ...(signal && { signal }) })
-    return 'intact'
+    return (await readCopyFiles(folder, source, store.images, signal)) ? 'intact' : 'none'
   } catch (error) {
     signal?.throwIfAborted()
-    if (errorCode(error) === 'ENOENT') return 'none'
     onMessage({ kind: 'warning', message: `rounding the weights again: ${(error as Error).message}` })
     return 'damaged'
   }
@@ -151,7 +130,7 @@ async function readCopy(
  */
 async function writeCopy(
   place: Place,
-  tensors: readonly NamedTensor[],
+  store: QuantizedStore,
   replaces: boolean,
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
@@ -164,13 +143,7 @@ async function writeCopy(
   try {
     const draft = join(temporary, basename(folder))
     await mkdir(draft)
-    const census: Record<string, string> = {}
-    for (const file of shardFiles(STEM, [tensors])) {
-      const { tensors: sums } = await writeChecked(join(draft, file.name), file, signal)
-      Object.assign(census, sums)
-    }
-    await writeFile(join(draft, SOURCE), JSON.stringify({ format: FORMAT, source, tensors: census }), { flush: true })
-    await syncFolder(draft)
+    await writeCopyFiles(draft, source, store.images, signal)
     const isNamed = await giveName(draft, temporary, place, replaces)
     await syncFolder(parent)
     return isNamed
@@ -180,13 +153,7 @@ async function writeCopy(
 }
 
 /** Whether the folder names the source, so that it is a copy that another process has just written. */
-async function hasCopy({ folder, source }: Place): Promise<boolean> {
-  try {
-    return sourceSchema.parse(parseJson(await readFile(join(folder, SOURCE), 'utf8'))).source === source
-  } catch {
-    return false
-  }
-}
+const hasCopy = async ({ folder, source }: Place): Promise<boolean> => (await sourceIn(folder)) === source
 
 /**
  * Gives a finished copy its name. A folder that has the name is first moved away, and looked at there, since other

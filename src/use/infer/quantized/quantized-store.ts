@@ -61,7 +61,8 @@ export class QuantizedStore implements ModelStore {
   private readonly floats: ParameterStore
   private readonly parameters: ReadonlyMap<string, QuantizedParameter>
   private readonly ranges = new Map<string, ArenaRange>()
-  private readonly arenas: Arena[] = []
+  /** The used memory of each arena of matrices. */
+  private readonly matrices: ArenaRange[] = []
 
   /**
    * A store of zeros; {@link tensors} fills it.
@@ -111,7 +112,7 @@ export class QuantizedStore implements ModelStore {
       )
     for (const { floats, parameters } of arenas) {
       const arena = runtime.createArena(4 * floats + BESIDE_BYTES)
-      this.arenas.push(arena)
+      this.matrices.push({ arena, start: 0, count: floats })
       for (const { name, start, count } of parameters) this.ranges.set(quantizedName(name), { arena, start, count })
     }
   }
@@ -126,11 +127,11 @@ export class QuantizedStore implements ModelStore {
 
   /** Bytes of all arenas. */
   get byteLength(): number {
-    return this.floats.byteLength + this.arenas.reduce((sum, { byteLength }) => sum + byteLength, 0)
+    return this.floats.byteLength + this.matrices.reduce((sum, { arena }) => sum + arena.byteLength, 0)
   }
 
   get beside(): Beside {
-    const ofMatrices = this.arenas.map((arena) => ({
+    const ofMatrices = this.matrices.map(({ arena }) => ({
       arena,
       start: arena.byteLength - BESIDE_BYTES,
       bytes: BESIDE_BYTES,
@@ -162,12 +163,17 @@ export class QuantizedStore implements ModelStore {
     return new QuantizedParameters(this, this.parameters)
   }
 
-  /** The tensors of the store as they are in memory, to be stored and read again. */
-  storedTensors(): NamedTensor[] {
-    const matrices = [...this.ranges].map(
-      ([name, range]): NamedTensor => ({ name, dtype: 'U8', shape: [4 * range.count], range }),
-    )
-    return [...matrices, ...parameterTensors(this.floats)]
+  /** The memory of all tensors, from the beginning of each arena on: what a copy of the store contains. */
+  get images(): ArenaRange[] {
+    return [...this.matrices, ...this.floats.parameterRegions()]
+  }
+
+  /** Where each tensor is in {@link images}, as a text: only a store with the same places can use them. */
+  places(): string {
+    const indices = new Map(this.images.map(({ arena }, i) => [arena, i]))
+    const floats = this.floats.specs.map(({ name }) => [name, this.floats.parameter(name)] as const)
+    const all = [...this.ranges, ...floats]
+    return JSON.stringify(all.map(([name, { arena, start, count }]) => [name, indices.get(arena), start, count]))
   }
 
   /**
