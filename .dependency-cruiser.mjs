@@ -103,7 +103,7 @@ const ofNode = {
   },
   'use/foreign': { below: ['core/graph', ...runs, ...files], packages: ['zod'] },
   'use/runs': {
-    below: [...runs, 'use/infer', 'use/foreign', ...files],
+    below: [...runs, 'engine/native', 'use/infer', 'use/foreign', ...files],
     packages: ['@huggingface/jinja', 'zod'],
   },
   'use/interchange': {
