@@ -49,6 +49,27 @@ test.each(Object.entries(samples))('%s generates the tokens of its published cod
   for (const kernels of [true, false]) expect(await choirContinuation(run, 8, kernels)).toEqual(made)
 })
 
+test.each(['BF16', 'F16'] as const)('a model in %s keeps its type with `source`, and every number', async (type) => {
+  const root = temporary.make()
+  const { folder } = writeFolder(join(root, 'model'), samples.qwen2_moe as Fields, { type, shards: 2 })
+  const [float, source] = [join(root, 'float'), join(root, 'source')]
+  const reports = [await importModel(folder, float), await importModel(folder, source, { dtype: 'source' })]
+  expect(reports.map(({ storedAs }) => storedAs)).toEqual([['F32'], [type]])
+  expect(reports[1]?.bytes.written).toBe((reports[0]?.bytes.written as number) / 2)
+  expect(await choirLogits(source)).toEqual(await choirLogits(float))
+  expect(await choirContinuation(source, 4, true)).toEqual(await choirContinuation(float, 4, true))
+})
+
+test('with `source` a tensor stays float32 if it was, or if it has an odd number of elements', async () => {
+  const root = temporary.make()
+  const sample = { ...samples.qwen3_moe, hidden_size: 15 }
+  const { folder } = writeFolder(join(root, 'model'), sample as Fields, { type: 'BF16' })
+  const report = await importModel(folder, join(root, 'run'), { dtype: 'source' })
+  expect(report.storedAs.toSorted()).toEqual(['BF16', 'F32'])
+  await importModel(folder, join(root, 'float'))
+  expect(await choirLogits(join(root, 'run'))).toEqual(await choirLogits(join(root, 'float')))
+})
+
 const cases: Record<string, [keyof typeof samples, Fields, Fields?]> = {
   'windows in some layers': [
     'qwen3',

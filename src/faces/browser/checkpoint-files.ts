@@ -105,7 +105,7 @@ export async function readCheckpointFiles(files: RunFiles, path: string, tensors
     const shards = [...files].filter(([name]) => new RegExp(`^${path}/${stem}(-[\\d-of]+)?\\.safetensors$`).test(name))
     const where = `${path}/${stem}.safetensors`
     if (shards.length === 0) throw new RunError(`no ${where} in this run`)
-    await fillTensors(shards.map(memoryFile), where, tensors[stem], startDigest, { census })
+    await fillTensors(shards.map(memoryFile), where, tensors[stem], startDigest, { census, widens: stem === 'model' })
   }
 }
 

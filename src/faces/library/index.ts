@@ -128,7 +128,13 @@ export {
 export type { ExportOptions } from '../../use/interchange/export/export.ts'
 export type { ExportReport, HeldOutLoss, LogitCheck, Missing } from '../../use/interchange/export/report.ts'
 export type { ImportOptions } from '../../use/interchange/import/import-model.ts'
-export type { ImportReport, MappedTensor, NamedToken } from '../../use/interchange/import/report.ts'
+export {
+  type ImportDtype,
+  type ImportReport,
+  importDtypes,
+  type MappedTensor,
+  type NamedToken,
+} from '../../use/interchange/import/report.ts'
 export type { Upcycling } from '../../use/interchange/import/upcycle.ts'
 export type { ChatMessage } from '../../use/runs/chat/contract.ts'
 export type { EvaluateOptions } from '../../use/runs/evaluate.ts'

@@ -6,6 +6,7 @@ import type { ExportOptions } from '../../use/interchange/export/export.ts'
 import type { ExportReport } from '../../use/interchange/export/report.ts'
 import type { ImportOptions } from '../../use/interchange/import/import-model.ts'
 import type { ImportReport } from '../../use/interchange/import/report.ts'
+import { importDtypes } from '../../use/interchange/import/report.ts'
 import { eitherSignal, listening } from './listening.ts'
 
 const importFields = {
@@ -18,6 +19,7 @@ const importFields = {
       noise: z.number().nonnegative().max(1).optional(),
     })
     .optional(),
+  dtype: z.enum(importDtypes).optional(),
   sequence: z.int().positive().optional(),
   seed: z.int().nonnegative().optional(),
 }
@@ -31,7 +33,7 @@ const exportFields = {
 }
 
 /**
- * Imports a model in the layout of Hugging Face as a run directory, with weights in float32. One tensor at a time is in
+ * Imports a model in the layout of Hugging Face as a run directory, with weights in float32 or, with `dtype: 'source'`, in the type of the model. One tensor at a time is in
  * memory.
  * @param folder Folder with config.json, safetensors and tokenizer.json. With `upcycle` it may also be the directory of
  * a dense run.

@@ -12,7 +12,7 @@ import type { ParameterStore } from './store.ts'
 export interface NamedTensor {
   readonly name: string
   /** Type as in safetensors; default: F32. */
-  readonly dtype?: 'BF16' | 'U8'
+  readonly dtype?: 'BF16' | 'F16' | 'U8'
   readonly shape: readonly number[]
   /** All bytes of the tensor. */
   readonly range: ArenaRange

@@ -112,6 +112,8 @@ export interface ForeignWeights {
    * @throws RunError naming the tensor and the place of a number that is NaN or infinite
    */
   read(tensor: OurTensor, from?: string): Promise<Float32Array>
+  /** The types of the tensors from which a tensor of ours is made. @param from As in `read`. */
+  typesOf(from: string): ReadonlySet<string>
   close(): Promise<void>
 }
 
@@ -131,7 +133,9 @@ export async function openForeignWeights(
     const sources = sourcesOf(theirs)
     const read = (tensor: OurTensor, from = tensor.name) =>
       readTensor(tensor, sources.get(from) as readonly Source[], stored)
-    return { stored, ignored, read, close }
+    const typesOf = (from: string) =>
+      new Set((sources.get(from) ?? []).map(({ theirs }) => (stored.get(theirs.name) as StoredTensor).entry.dtype))
+    return { stored, ignored, read, typesOf, close }
   } catch (error) {
     await close()
     throw error

@@ -4,7 +4,12 @@ import { listWithOr, suggestion } from '../../../core/config/problems.ts'
 import { UsageError } from '../../../core/errors.ts'
 import { bytes, count, grouped, percent } from '../../../core/text/numbers.ts'
 import { printable } from '../../../core/text/printable.ts'
-import type { ImportReport, NamedToken } from '../../../use/interchange/import/report.ts'
+import {
+  type ImportDtype,
+  type ImportReport,
+  importDtypes,
+  type NamedToken,
+} from '../../../use/interchange/import/report.ts'
 import type { Upcycling } from '../../../use/interchange/import/upcycle.ts'
 import { labelled } from '../display/display.ts'
 import { print } from '../display/print.ts'
@@ -16,6 +21,7 @@ import { jsonOption, numberOption, ranges } from '../options.ts'
 interface ImportFlags {
   readonly out: string
   readonly upcycle?: Upcycling
+  readonly dtype?: ImportDtype
   readonly sequence?: number
   readonly seed?: number
   readonly json?: true
@@ -34,6 +40,12 @@ export function addImport(program: Command, io: Io): void {
     .requiredOption('--out <run>', 'the new run directory')
     .addOption(upcycleOption())
     .addOption(
+      new Option(
+        '--dtype <type>',
+        'type in which weights are stored; source: bfloat16 or float16 if the model has it (default: float32)',
+      ).choices(importDtypes),
+    )
+    .addOption(
       numberOption(
         '--sequence <n>',
         "longest sequence, which memory grows with (default: the model's, at most 1024)",
@@ -48,6 +60,7 @@ export function addImport(program: Command, io: Io): void {
 Examples:
   choir import OLMoE-1B-7B --out runs/olmoe
   choir eval runs/olmoe --data moby-dick
+  choir import OLMoE-1B-7B --dtype source --out runs/olmoe     half the space on the disk
   choir import Llama-3.2-1B --upcycle experts=8,k=2 --out runs/upcycled
   choir import runs/dense --upcycle experts=8,k=2,every=2,noise=0.01 --out runs/upcycled
 
@@ -91,7 +104,10 @@ function reportText(report: ImportReport, colors: Colors): string {
   const facts: [string, string][] = [
     ['model', `${architecture}, ${colors.bold(count(parameters))} parameters`],
     ['read', `${grouped(tensors.length)} tensors, all mapped: ${bytes(report.bytes.read)} of ${types}`],
-    ['written', `${grouped(ours + made.length)} tensors: ${bytes(report.bytes.written)} of F32`],
+    [
+      'written',
+      `${grouped(ours + made.length)} tensors: ${bytes(report.bytes.written)} of ${report.storedAs.join(', ')}`,
+    ],
     ['texts', textsText(report)],
     ...(made.length > 0
       ? [['new', `${grouped(made.length)} ${made.length === 1 ? 'router' : 'routers'}, at random`] as [string, string]]

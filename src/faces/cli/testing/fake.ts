@@ -216,6 +216,7 @@ const importReport = (folder: string, directory: string): ImportReport => ({
   architecture: 'mixtral',
   parameters: 1_200_000,
   bytes: { read: 2_400_000, written: 4_800_000 },
+  storedAs: ['F32'],
   begin: null,
   end: [
     { id: 151_645, token: '<|im_end|>' },

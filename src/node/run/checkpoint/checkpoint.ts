@@ -272,6 +272,6 @@ export async function readCheckpoint(
 ): Promise<void> {
   const { census = {} } = parseStateFile(await readFile(join(path, STATE), 'utf8'))
   const expected = { ...options, census, finite: true }
-  await readSafetensors(path, 'model', tensors.model, expected)
+  await readSafetensors(path, 'model', tensors.model, { ...expected, widens: true })
   if ('optimizer' in tensors) await readSafetensors(path, 'optimizer', tensors.optimizer, expected)
 }

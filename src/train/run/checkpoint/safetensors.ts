@@ -7,7 +7,8 @@
  * memory. Tensors beyond a limit are cut into shards with an index, named as Hugging Face's libraries expect.
  */
 import { option, RunError, wording } from '../../../core/errors.ts'
-import { type ArenaRange, readRange } from '../../../engine/contract/arena.ts'
+import { halfTable } from '../../../core/float16.ts'
+import { readRange } from '../../../engine/contract/arena.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
 
 /** Name, size and contents of a file to write. */
@@ -38,6 +39,7 @@ export interface Entry {
 
 const READ_BYTES = 4 << 20
 const FLOAT_BYTES = 4
+const HALF_BYTES = 2
 /** Number of bytes of a value, for each dtype that Choir reads. */
 const bytesOfValue: Readonly<Record<string, number>> = { F32: FLOAT_BYTES, BF16: 2, F16: 2, U8: 1 }
 const utf8 = new TextEncoder()
@@ -157,6 +159,8 @@ export interface Expected {
   readonly elsewhere?: ReadonlySet<string>
   /** SHA-256 of tensors by name. */
   readonly census?: Readonly<Record<string, string>>
+  /** Whether tensors in float32 may be stored as BF16 or F16, as an import can leave them. */
+  readonly widens?: boolean
   /** Whether NaN and infinities are refused: a training never leaves them in parameters and moments. */
   readonly finite?: boolean
   /** Ends reading with its reason; it is checked between pieces of a few MiB. */
@@ -189,7 +193,7 @@ export async function fillTensors(
   where: string,
   tensors: readonly NamedTensor[],
   startDigest: () => Digest,
-  { elsewhere = new Set(), census = {}, finite = false, signal }: Expected = {},
+  { elsewhere = new Set(), census = {}, widens = false, finite = false, signal }: Expected = {},
 ): Promise<void> {
   const headers = await Promise.all(files.map(readHeader))
   const stored = new Map<string, { readonly path: string; readonly entry: Entry }>()
@@ -206,15 +210,16 @@ export async function fillTensors(
   if (extra.length > 0) throw new RunError(`${where} holds ${firstNames(extra)}, which this model does not have`)
   for (const { name, dtype: expectedType = 'F32', shape } of tensors) {
     const { dtype, shape: storedShape } = (stored.get(name) as { entry: Entry }).entry
-    if (dtype !== expectedType) throw new RunError(`${where}: ${name} has dtype ${dtype} (expected ${expectedType})`)
+    if (dtype !== expectedType && !(widens && expectedType === 'F32' && isHalf(dtype)))
+      throw new RunError(`${where}: ${name} has dtype ${dtype} (expected ${expectedType})`)
     if (String(storedShape) !== String(shape))
       throw new RunError(
         `${where}: ${name} has shape [${storedShape.join(', ')}] (this model has [${shape.join(', ')}])`,
       )
   }
-  const ranges = new Map(tensors.map(({ name, range }) => [name, range]))
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
   for (const [i, file] of files.entries())
-    await scatter(file, headers[i] as Header, ranges, startDigest, { census, finite, signal })
+    await scatter(file, headers[i] as Header, byName, startDigest, { census, finite, signal })
 }
 
 /** Tensors of a file by name, in order of their data. */
@@ -266,41 +271,48 @@ function isCounts(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((item) => Number.isSafeInteger(item) && item >= 0)
 }
 
-/** Reads a file sequentially through a buffer into its tensors; tensors without a range are skipped. */
+/** Reads a file sequentially through a buffer into its tensors; other tensors are skipped. */
 async function scatter(
   file: TensorFile,
   header: Header,
-  ranges: ReadonlyMap<string, ArenaRange>,
+  tensors: ReadonlyMap<string, NamedTensor>,
   startDigest: () => Digest,
   { census, finite, signal }: Required<Pick<Expected, 'census' | 'finite'>> & Pick<Expected, 'signal'>,
 ): Promise<void> {
   const buffer = new Uint8Array(READ_BYTES)
   // The data of a foreign file may begin at any byte, but numbers are written from an aligned array.
   const aligned = new Float32Array(READ_BYTES / FLOAT_BYTES)
+  const halves = new Uint16Array(aligned.length)
   const last = [...header.values()].at(-1)?.end ?? 0
   let from = 0
   let until = 0
   for (const [name, { dtype, begin, end }] of header) {
-    const range = ranges.get(name)
-    if (!range) continue
+    const tensor = tensors.get(name)
+    if (!tensor) continue
+    const { range, dtype: ours = 'F32' } = tensor
+    const isWidened = ours === 'F32' && isHalf(dtype)
+    const unit = isWidened ? HALF_BYTES : FLOAT_BYTES
     const sum = census[name] === undefined ? null : startDigest()
     let at = begin
     while (at < end) {
-      if (until - at < FLOAT_BYTES) {
+      if (until - at < unit) {
         from = at
         until = Math.min(at + READ_BYTES, last)
         await file.read(buffer.subarray(0, until - from), from)
         signal?.throwIfAborted()
       }
-      const floats = Math.floor((Math.min(end, until) - at) / FLOAT_BYTES)
-      const bytes = buffer.subarray(at - from, at - from + floats * FLOAT_BYTES)
+      const floats = Math.min(aligned.length, Math.floor((Math.min(end, until) - at) / unit))
+      const bytes = buffer.subarray(at - from, at - from + floats * unit)
       const chunk = aligned.subarray(0, floats)
-      bytesOf(chunk).set(bytes)
-      if (finite && !(dtype === 'BF16' ? allFiniteBf16(chunk) : dtype !== 'F32' || allFinite(chunk)))
+      if (isWidened) {
+        new Uint8Array(halves.buffer).set(bytes)
+        widen(halves, dtype, chunk)
+      } else bytesOf(chunk).set(bytes)
+      if (finite && !(ours === 'BF16' ? allFiniteBf16(chunk) : ours !== 'F32' || allFinite(chunk)))
         throw new RunError(
           wording`${file.path}: ${name} holds numbers that are not finite, so the model computes nothing (use another checkpoint: ${option('checkpoint', 'STEP')})`,
         )
-      await range.arena.write(range.start + (at - begin) / FLOAT_BYTES, chunk)
+      await range.arena.write(range.start + (at - begin) / unit, chunk)
       sum?.update(bytes)
       at += bytes.length
     }
@@ -309,6 +321,16 @@ async function scatter(
         `${file.path}: ${name} is not the tensor that was written with this checkpoint (it may come from another one)`,
       )
   }
+}
+
+const isHalf = (dtype: string): boolean => dtype === 'BF16' || dtype === 'F16'
+
+/** The numbers of a type of two bytes, of which every one is a float32. */
+function widen(halves: Uint16Array, dtype: string, values: Float32Array): void {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
+  const table = halfTable()
+  if (dtype === 'BF16') for (let i = 0; i < bits.length; i++) bits[i] = (halves[i] as number) << 16
+  else for (let i = 0; i < values.length; i++) values[i] = table[halves[i] as number] as number
 }
 
 export function allFinite(values: Float32Array): boolean {

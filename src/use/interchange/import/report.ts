@@ -4,6 +4,10 @@ import type { TheirTensor } from '../../foreign/architectures/contract.ts'
 import type { OurTensor } from '../../foreign/architectures/ours.ts'
 import type { StoredTensor } from '../../foreign/foreign-folder.ts'
 
+/** Types in which an import stores weights: `source` keeps bfloat16 and float16. */
+export const importDtypes = ['float32', 'source'] as const
+export type ImportDtype = (typeof importDtypes)[number]
+
 export interface ImportReport {
   readonly kind: 'import'
   readonly folder: string
@@ -13,6 +17,8 @@ export interface ImportReport {
   readonly parameters: number
   /** Bytes of their tensors and of ours. */
   readonly bytes: { readonly read: number; readonly written: number }
+  /** Types in which our tensors are stored. */
+  readonly storedAs: readonly string[]
   /** The token before a text; null if there is none. */
   readonly begin: NamedToken | null
   /** Tokens that end a text. */

@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { formatValue } from '../../../core/config/problems.ts'
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
+import { sizeOf } from '../../../core/graph/shape.ts'
 import { sha256 } from '../../../core/sha256.ts'
 import { version } from '../../../core/version.ts'
 import type { Arena } from '../../../engine/contract/arena.ts'
@@ -17,7 +18,8 @@ import { folderName, writeAll, writeDescription } from '../../../train/run/check
 import { type OutputFile, shardFiles, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
 import type { State } from '../../../train/run/run-state.ts'
 import type { NamedTensor } from '../../../train/step/named-tensors.ts'
-import { asMatrix, type OurTensor } from '../../foreign/architectures/ours.ts'
+import type { OurTensor } from '../../foreign/architectures/ours.ts'
+import { bytesOfDtype, encode } from '../export/encode.ts'
 
 const SHARD_BYTES = 4 * 2 ** 30
 
@@ -29,12 +31,23 @@ export interface NewRun {
   readonly rules: TextRules | undefined
   /** Hash of the text that the model was trained on. */
   readonly data: string
-  readonly tensors: readonly OurTensor[]
+  readonly tensors: readonly StoredAs[]
   /** Reads the numbers of a tensor. It is called once for each tensor, in order. */
   read(tensor: OurTensor): Promise<Float32Array>
   /** Contents of import.json. */
   readonly report: object
 }
+
+/** A tensor of the new run, and the type in which it is stored. */
+export interface StoredAs extends OurTensor {
+  readonly dtype: StoredDtype
+}
+export type StoredDtype = 'F32' | 'BF16' | 'F16'
+
+/** Bytes of a tensor in the run. */
+export const storedBytes = ({ shape, dtype }: StoredAs): number => sizeOf(shape) * bytesOfDtype[encoded[dtype]]
+
+const encoded = { F32: 'float32', BF16: 'bf16', F16: 'f16' } as const
 
 /**
  * Writes the run into a folder beside `out`, and renames that folder.
@@ -44,7 +57,7 @@ export async function writeRun(out: string, run: NewRun): Promise<void> {
   await refuseOccupied(out)
   const target = resolve(out)
   const parent = dirname(target)
-  const needed = run.tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0)
+  const needed = run.tensors.reduce((sum, tensor) => sum + storedBytes(tensor), 0)
   let temporary: string | undefined
   try {
     await makeFolder(parent)
@@ -92,24 +105,23 @@ async function writeFiles(
   await syncFolder(folder)
 }
 
-const bytesOf = ({ shape }: OurTensor): number => {
-  const [rows, columns] = asMatrix(shape)
-  return 4 * rows * columns
-}
-
 /** A tensor whose numbers are computed when it is written. */
-function lazily({ name, shape }: OurTensor, read: () => Promise<Float32Array>): NamedTensor {
-  const byteLength = bytesOf({ name, shape })
+function lazily(tensor: StoredAs, read: () => Promise<Float32Array>): NamedTensor {
+  const { name, shape, dtype } = tensor
+  const byteLength = storedBytes(tensor)
   const arena: Arena = {
     byteLength,
     host: null,
-    read,
+    async read() {
+      const bytes = encode(await read(), encoded[dtype], name)
+      return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
+    },
     async write() {
       throw new Error(`internal: ${name} is read only`)
     },
     release() {},
   }
-  return { name, shape, range: { arena, start: 0, count: byteLength / 4 } }
+  return { name, shape, ...(dtype !== 'F32' && { dtype }), range: { arena, start: 0, count: byteLength / 4 } }
 }
 
 /** Checks that a folder is new or empty. @throws UsageError if it is a file or not empty */
