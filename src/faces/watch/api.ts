@@ -51,6 +51,8 @@ export interface RunSummary {
   readonly problem?: string
   /** Why the run failed, in the words of the terminal. */
   readonly failure?: string
+  /** What is wrong with its routers, in the words of the terminal; absent if the training has named nothing. */
+  readonly routerFaults?: readonly string[]
   /** Last step with a metrics line; for a trace, its last step. */
   readonly step: number
   /** Steps that the configuration asks for; null if unknown. */

@@ -46,7 +46,8 @@ export class Reporter {
     this.model = describeModel(config.model)
   }
 
-  step(step: number, outcome: StepOutcome, stepMs: number): TrainRecord {
+  /** @param routerFaults `router_faults` of the record; undefined if it has none. */
+  step(step: number, outcome: StepOutcome, stepMs: number, routerFaults?: readonly string[]): TrainRecord {
     const { loss, layerLoss, layers, learningRate, gradNorm, skipped } = outcome
     const seconds = stepMs / 1000
     const flops = this.usefulFlops(outcome)
@@ -64,6 +65,7 @@ export class Reporter {
       step_ms: stepMs,
       mfu: this.ceiling.utilisation(flops / seconds),
       ...(skipped && { skipped }),
+      ...(routerFaults && { router_faults: routerFaults }),
     }
     this.speeds.push(record.tokens_per_second)
     this.rates.push(flops / seconds)

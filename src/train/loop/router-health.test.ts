@@ -41,7 +41,8 @@ function watched(moe: MoeInput, steps: number, at: (step: number) => Given | rea
   const found: { step: number; message: string }[] = []
   for (let step = 1; step <= steps; step++) {
     const layers = [at(step)].flat() as Given[]
-    for (const message of health.add(layers.map((given) => stepOf(random, given)))) found.push({ step, message })
+    const { warnings = [] } = health.add(layers.map((given) => stepOf(random, given))) ?? {}
+    for (const message of warnings) found.push({ step, message })
   }
   return found
 }
@@ -101,6 +102,17 @@ describe('a fault is named within twice the window, once', () => {
   })
 })
 
+test('a fault is listed in every window while it lasts, and its end is an empty list', () => {
+  const health = new RouterHealth(moeOf({}))
+  const random = randomFor(3, 'health')
+  const lists = Array.from({ length: 6 * WINDOW }, (_, i) => {
+    const isBad = i >= WINDOW && i < 4 * WINDOW
+    return health.add([stepOf(random, { shares: isBad ? towards(1, 8) : even(8) })])?.faults
+  }).filter((_, i) => i % WINDOW === WINDOW - 1)
+  const named = [expect.stringMatching(/^the router of layer 0: expert 0 of 8 takes/)]
+  expect(lists).toEqual([undefined, named, named, named, [], undefined])
+})
+
 describe('no fault', () => {
   test('100 healthy runs with uneven loads have no warning', () => {
     for (let run = 0; run < 100; run++) {
@@ -116,7 +128,7 @@ describe('no fault', () => {
   })
 
   test('a dense model, too few tokens for each expert, a rule that chooses, and experts that choose', () => {
-    expect(new RouterHealth(null).add([])).toEqual([])
+    expect(new RouterHealth(null).add([])).toBeNull()
     expect(watched({ experts: 128 }, 100, () => ({ shares: [...even(127), 0], tokens: 64 }))).toEqual([])
     for (const router of ['hash', 'expert-choice'] as const)
       expect(

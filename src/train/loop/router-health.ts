@@ -33,6 +33,14 @@ interface Window {
   passes: number
 }
 
+/** What the routers of a window have, in words for people. */
+interface Found {
+  /** A warning for each fault that the window before did not have. */
+  readonly warnings: readonly string[]
+  /** All faults; absent if there are none, and there were none in the window before. */
+  readonly faults?: readonly string[]
+}
+
 export class RouterHealth {
   private readonly moe: MoeConfig | null
   private windows = new Map<string, Window>()
@@ -44,24 +52,28 @@ export class RouterHealth {
     this.moe = moe
   }
 
-  /** Adds the counts of a step. @returns Warnings for people: one for each fault that the window before did not have */
-  add(layers: readonly LayerCounts[]): string[] {
+  /** Adds the counts of a step. @returns null unless the step is the last of a window. */
+  add(layers: readonly LayerCounts[]): Found | null {
     const { moe } = this
-    if (!moe) return []
+    if (!moe) return null
     for (const counts of layers) this.count(counts)
-    if (++this.steps < WINDOW) return []
-    const warnings: string[] = []
+    if (++this.steps < WINDOW) return null
+    const [all, warnings]: [string[], string[]] = [[], []]
     const reported = new Map<string, ReadonlySet<Fault>>()
     for (const [name, window] of this.windows) {
       const faults = faultsOf(window, moe)
       reported.set(name, new Set(faults.keys()))
-      for (const [fault, text] of faults)
-        if (!this.reported.get(name)?.has(fault)) warnings.push(`${name}: ${text} (over the last ${WINDOW} steps)`)
+      for (const [fault, text] of faults) {
+        const message = `${name}: ${text} (over the last ${WINDOW} steps)`
+        all.push(message)
+        if (!this.reported.get(name)?.has(fault)) warnings.push(message)
+      }
     }
+    const hadFaults = [...this.reported.values()].some(({ size }) => size > 0)
     this.windows = new Map()
     this.reported = reported
     this.steps = 0
-    return warnings
+    return { warnings, ...((all.length > 0 || hadFaults) && { faults: all }) }
   }
 
   private count({ layer, module, tokens, unserved, gate, passes }: LayerCounts): void {

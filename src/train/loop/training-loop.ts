@@ -143,11 +143,12 @@ export class TrainingLoop<Checkpoint> {
       throw error
     }
     const outcome = await computing
-    const record = this.report.step(step, outcome, performance.now() - started)
-    this.observer.stepDone(step, outcome)
+    const milliseconds = performance.now() - started
     // All ranks have the counts of all; the first one speaks.
-    const faults = this.health.add(outcome.layers)
-    if (this.place.log !== null) for (const message of faults) this.warn(message)
+    const health = this.health.add(outcome.layers)
+    const record = this.report.step(step, outcome, milliseconds, health?.faults)
+    this.observer.stepDone(step, outcome)
+    if (this.place.log !== null) for (const message of health?.warnings ?? []) this.warn(message)
     this.done = step
     state.evaluationDue = false
     state.nonFiniteInRow = outcome.skipped ? state.nonFiniteInRow + 1 : 0

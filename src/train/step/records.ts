@@ -28,6 +28,11 @@ export interface TrainRecord extends RoutingSummary {
   readonly mfu: number
   /** True if the loss or the gradient was not finite, so that no parameter was changed. */
   readonly skipped?: true
+  /**
+   * What is wrong with the routers, in words for people: in the last step of each 100 in which something was, and an empty
+   * list when it is so no more.
+   */
+  readonly router_faults?: readonly string[]
 }
 
 /**

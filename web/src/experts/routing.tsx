@@ -3,6 +3,7 @@ import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect } from 'preact/hooks'
 import type { RoutingHistory, RoutingIndex, RunSummary } from '../../../src/faces/watch/api.ts'
 import { getFloats, getJson } from '../client.ts'
+import { Icon } from '../shell/icon.tsx'
 import { onKeys } from '../shell/shortcuts.tsx'
 import { useAnswer } from '../use-answer.ts'
 import { loadOf } from './expert-load.ts'
@@ -22,6 +23,22 @@ interface RoutingProps {
   readonly run: RunSummary
   readonly runs: readonly RunSummary[]
   readonly index: RoutingIndex
+}
+
+/** What the training has found wrong with the routers of the run. */
+function RouterFaults({ faults }: { readonly faults: readonly string[] }) {
+  return (
+    <div class="router-faults" role="status">
+      <p>
+        <Icon name="unreadable" /> {faults.length === 1 ? 'A router has gone wrong' : 'Routers have gone wrong'}
+      </p>
+      <ul>
+        {faults.map((fault) => (
+          <li key={fault}>{fault[0]?.toUpperCase() + fault.slice(1)}</li>
+        ))}
+      </ul>
+    </div>
+  )
 }
 
 export function Routing({ run, runs, index: newest }: RoutingProps) {
@@ -62,6 +79,7 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
           {problem}
         </p>
       )}
+      {run.routerFaults && <RouterFaults faults={run.routerFaults} />}
       <div class="experts-main">
         <section class="pane">
           <Scrubber

@@ -145,6 +145,12 @@ function StateCell({ run, group }: { readonly run: RunSummary; readonly group: S
           <FailureLink run={run.id} title={title} reason={run.failure} />
         )}
         <em>{progressText(run)}</em>
+        {run.routerFaults && (
+          <span class="bad" title={run.routerFaults.join('\n')}>
+            <Icon name="unreadable" />
+            <span class="hidden">{run.routerFaults.join('; ')}</span>
+          </span>
+        )}
         {run.problem !== undefined && state !== 'unreadable' && (
           <span class="bad">
             <Icon name="unreadable" />

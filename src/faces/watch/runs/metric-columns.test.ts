@@ -57,6 +57,20 @@ test('invalid lines are left out and counted, and the first is reported', () => 
   expect(columnsOf(train(1)).problem).toBeUndefined()
 })
 
+test('faults of routers hold until the training takes them back, or is resumed before them', () => {
+  const [first, second] = [train(100, { router_faults: ['a', 'b'] }), train(200, { router_faults: ['b'] })]
+  expect(columnsOf(train(1)).routerFaults).toEqual([])
+  expect(columnsOf(first, train(101)).routerFaults).toEqual(['a', 'b'])
+  expect(columnsOf(first, second, train(250)).routerFaults).toEqual(['b'])
+  expect(columnsOf(first, second, train(300, { router_faults: [] })).routerFaults).toEqual([])
+  expect(columnsOf(first, second, train(150)).routerFaults).toEqual([])
+  // A file may hold anything.
+  const many = Array.from({ length: 1000 }, () => 'x'.repeat(1000))
+  const { routerFaults } = columnsOf(train(1, { router_faults: [7, ...many] }))
+  expect([routerFaults.length, routerFaults[0]?.length]).toEqual([64, 400])
+  expect(columnsOf(train(1, { router_faults: 'text' })).routerFaults).toEqual([])
+})
+
 test('NaN and Infinity, as Python writes them, are gaps and not invalid lines', () => {
   const columns = columnsOf(
     '{"kind": "train", "step": 1, "loss": NaN, "grad_norm": 2, "note": "NaN, or Infinity"}',

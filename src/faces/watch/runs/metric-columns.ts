@@ -24,6 +24,8 @@ const KINDS: ReadonlySet<string> = new Set(['train', 'eval', 'ranks'])
 /** More than any record has: a file of invented names must not fill the memory. */
 const MAX_FIELDS = 256
 const MAX_NAME_LENGTH = 100
+/** Bounds of the list of faults of routers. */
+const MAX_FAULTS = { count: 64, characters: 400 } as const
 /**
  * Limit of the numbers of a table: 128 MiB, and up to twice as much while columns grow. It is enough for 20 metrics
  * over 800,000 lines.
@@ -191,6 +193,9 @@ export class MetricColumns {
   skipped = 0
   /** Number of steps in a row, up to the last one, that were skipped because they were not finite. */
   nonFiniteInRow = 0
+  /** Faults of routers that the training has named last, and not taken back. */
+  routerFaults: readonly string[] = []
+  private faultsAt = Number.NEGATIVE_INFINITY
   ranks = new RankLog()
   private readonly maxNumbers: number
   private tables = new Map<string, MetricTable>()
@@ -220,6 +225,8 @@ export class MetricColumns {
     this.tables = new Map()
     this.ranks = new RankLog()
     this.firstProblem = undefined
+    this.routerFaults = []
+    this.faultsAt = Number.NEGATIVE_INFINITY
   }
 
   table(kind: string): MetricTable | undefined {
@@ -257,9 +264,21 @@ export class MetricColumns {
       if (kind !== 'eval') this.ranks.cutFrom(step)
     }
     if (kind === 'ranks') this.ranks.add(step, record)
-    if (kind === 'train') this.nonFiniteInRow = record.skipped === true ? this.nonFiniteInRow + 1 : 0
+    if (kind === 'train') {
+      this.nonFiniteInRow = record.skipped === true ? this.nonFiniteInRow + 1 : 0
+      this.readFaults(step, record.router_faults)
+    }
     table.add(step, telling(kind === 'eval' ? { ...record, ...capacityScalars(record) } : record))
     return undefined
+  }
+
+  private readFaults(step: number, faults: unknown): void {
+    // A resumed run begins a new window.
+    if (step <= this.faultsAt) this.routerFaults = []
+    if (!Array.isArray(faults)) return
+    const texts = faults.filter((fault): fault is string => typeof fault === 'string')
+    this.routerFaults = texts.slice(0, MAX_FAULTS.count).map((text) => text.slice(0, MAX_FAULTS.characters))
+    this.faultsAt = step
   }
 }
 

@@ -122,6 +122,7 @@ export class RunDirectoryReader implements PolledRun {
       state,
       ...(problem !== undefined && { problem }),
       ...(state === 'failed' && this.failure && { failure: this.failure.reason }),
+      ...(this.columns.routerFaults.length > 0 && { routerFaults: this.columns.routerFaults }),
       step,
       steps: config.steps,
       tokens: train?.last('tokens') ?? evaluation?.last('tokens') ?? 0,
