@@ -138,6 +138,12 @@ function StateCell({ run, group }: { readonly run: RunSummary; readonly group: S
     <td class={`state ${state}`} title={run.failure ?? run.problem ?? `${title}, ${done}${left}`}>
       <div>
         <Icon name={state} filled={state === 'running' || state === 'stopped'} />
+        {run.routerFaults && (
+          <span class="bad" title={run.routerFaults.join('\n')}>
+            <Icon name="unreadable" />
+            <span class="hidden">{run.routerFaults.join('; ')}</span>
+          </span>
+        )}
         {run.failure === undefined ? (
           // The sign stands for the word where the column has no room for it.
           <span class={run.reading ? '' : 'state-word'}>{run.reading ? 'Reading' : title} </span>
@@ -145,12 +151,6 @@ function StateCell({ run, group }: { readonly run: RunSummary; readonly group: S
           <FailureLink run={run.id} title={title} reason={run.failure} />
         )}
         <em>{progressText(run)}</em>
-        {run.routerFaults && (
-          <span class="bad" title={run.routerFaults.join('\n')}>
-            <Icon name="unreadable" />
-            <span class="hidden">{run.routerFaults.join('; ')}</span>
-          </span>
-        )}
         {run.problem !== undefined && state !== 'unreadable' && (
           <span class="bad">
             <Icon name="unreadable" />
