@@ -9,6 +9,8 @@ import { chromium, heatMap, named, pixelsOf, readOut, soon } from './dashboard-p
 import { makeRun } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 
+const fault = 'the router of layer 0: expert 1 of 8 takes 97 % of the tokens'
+
 /** Loads of two layers at steps 10 and 20, with a mean of 10. */
 const early = [
   [30, 5, 5, 10, 10, 5, 5, 10],
@@ -30,7 +32,11 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
         kept_per_expert: tokens_per_expert.map((tokens) => Math.min(tokens, 15)),
       })),
     )
-    await makeRun(workspace, 'run', { sets, train: Array.from({ length: 20 }, () => ({})), routing })
+    await makeRun(workspace, 'run', {
+      sets,
+      train: Array.from({ length: 20 }, (_, i) => (i === 9 ? { router_faults: [fault] } : {})),
+      routing,
+    })
   })
 
   test.each(['light', 'dark'] as const)(
@@ -51,6 +57,14 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
         { colorScheme },
       ),
   )
+
+  test('what the training found wrong with routers is above the map, and its run has a mark', () =>
+    site.on('page=experts', async (page) => {
+      await heatMap(page).waitFor()
+      await page.getByText('A router has gone wrong').waitFor()
+      await page.getByRole('listitem').getByText('The router of layer 0: expert 1 of 8 takes 97 %').waitFor()
+      await expect.poll(() => page.locator(`td.state [title="${fault}"]`).count(), soon).toBe(1)
+    }))
 
   test('the scale of colours fits the loads until another scale is chosen, and the legend names its ends', () =>
     site.on('page=experts', async (page) => {

@@ -3,7 +3,7 @@
  *
  * @slow
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -19,19 +19,25 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 type Moe = NonNullable<NonNullable<NonNullable<Parameters<typeof defineConfig>[0]>['model']>['moe']>
 
-/** The warnings of 200 steps of tiny. */
-async function warningsOf(moe: Moe, router?: OwnRouter): Promise<string[]> {
+/** The warnings of 200 steps of tiny, and the faults that its log names at some steps. */
+async function trained(moe: Moe, router?: OwnRouter) {
   const steps = { steps: 200, evalEvery: 1000, checkpointEvery: 1000 }
   const config = defineConfig({ preset: 'tiny', model: { moe }, train: steps })
   const warnings: string[] = []
+  const directory = mkdtempSync(join(folder, 'run-'))
   await train(config, {
-    directory: mkdtempSync(join(folder, 'run-')),
+    directory,
     ...(router && { router }),
     onEvent: (event) => {
       if (event.kind === 'warning') warnings.push(event.message)
     },
   })
-  return warnings
+  const lines = readFileSync(join(directory, 'metrics.jsonl'), 'utf8').trimEnd().split('\n')
+  const faults = lines
+    .map((line) => JSON.parse(line) as { step: number; router_faults?: string[] })
+    .filter(({ router_faults }) => router_faults !== undefined)
+    .map(({ step, router_faults }) => ({ step, router_faults }))
+  return { warnings, faults }
 }
 
 /** A router that sends every token to the first experts, with gates of a size. */
@@ -49,18 +55,19 @@ const firstWith = (gate: number): OwnRouter => ({
 
 describe('a fault is warned of', { timeout: 60_000 }, () => {
   test('one expert for all, and gates above 1', async () => {
-    const warnings = await warningsOf({ experts: 8, capacity: 'none' }, firstWith(1.5))
+    const { warnings, faults } = await trained({ experts: 8, capacity: 'none' }, firstWith(1.5))
     for (const layer of [0, 1]) {
       const of = warnings.filter((message) => message.startsWith(`the router of layer ${layer}: `)).join('\n')
       expect(of).toContain('expert 0 of 8 takes 100 % of the tokens')
       expect(of).toContain('the gates of a token add up to 1.50')
     }
     expect(warnings).toHaveLength(4)
+    expect(faults).toEqual([100, 200].map((step) => ({ step, router_faults: warnings })))
   })
 
   test('full experts', async () => {
-    const [first] = await warningsOf({ experts: 8, capacity: 'kx', factor: 0.5 })
-    expect(first).toMatch(/no expert computed [4-9]\d % of the tokens, .*raise model\.moe\.factor/)
+    const { warnings } = await trained({ experts: 8, capacity: 'kx', factor: 0.5 })
+    expect(warnings[0]).toMatch(/no expert computed [4-9]\d % of the tokens, .*raise model\.moe\.factor/)
   })
 })
 
@@ -68,6 +75,7 @@ test.each(['top-k', 'prototype', 'expert-choice', 'bias', 'hash', 'random', 'sin
   'a healthy training has no warning: %s',
   { timeout: 60_000 },
   async (router) => {
-    expect(await warningsOf({ router, experts: 8, prototypes: router === 'prototype' ? 2 : 1 })).toEqual([])
+    const moe = { router, experts: 8, prototypes: router === 'prototype' ? 2 : 1 }
+    expect(await trained(moe)).toEqual({ warnings: [], faults: [] })
   },
 )
