@@ -95,11 +95,11 @@ describe('a model that was exported as GGUF', () => {
     expect(largest(await scoresOf(join(gguf, 'model.gguf')), await scoresOf(hf))).toBeLessThan(20 * rounding)
   })
 
-  test('in q8_0 has the logits of plain loops over the same file', async () => {
+  test.each(['q8_0', 'q4_0'] as const)('in %s has the logits of plain loops over the same file', async (dtype) => {
     const settings = withExperts({ ...sparse, hidden: 32, renormalize: true }, { queryKeyNorm: 'head', width: 32 })
     const model = randomModel(5, settings)
     const folder = make()
-    const written = await writtenExport(ggufFormat, model, { runtime, folder, dtype: 'q8_0' })
+    const written = await writtenExport(ggufFormat, model, { runtime, folder, dtype })
     const tokens = tokensOf(model, 12)
     const read = await written.readBack(folder, tokens)
     if ('missing' in read) throw new Error(read.missing)

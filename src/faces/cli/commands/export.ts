@@ -38,7 +38,7 @@ export function addExport(program: Command, io: Io): void {
     .addOption(new Option('--format <name>', 'format of the files').choices(exportFormats).makeOptionMandatory())
     .option('--out <folder>', 'folder to write, new or empty (default: export/FORMAT in the run directory)')
     .addOption(
-      new Option('--dtype <type>', 'how weights are stored; q8_0 is for gguf')
+      new Option('--dtype <type>', 'how weights are stored; q8_0 and q4_0 are for gguf')
         .choices(exportDtypes)
         .default('float32' satisfies ExportDtype),
     )
@@ -52,7 +52,7 @@ Examples:
   choir export runs/demo --format hf
   choir export runs/demo --format onnx --out demo-onnx
   choir export runs/demo --format gguf --dtype f16 --out demo-gguf
-  choir export runs/demo --format gguf --dtype q8_0
+  choir export runs/demo --format gguf --dtype q8_0   (or q4_0)
 
 A model that the format cannot hold is refused with the reason (see docs/import-and-export.md).`,
     )

@@ -17,9 +17,12 @@ export const exportFormats = ['hf', 'onnx', 'gguf'] as const
 export type ExportFormat = (typeof exportFormats)[number]
 
 /** Types in which weights are stored: numbers, and blocks of 32 numbers that share a scale, which only GGUF has. */
-export const exportDtypes = ['float32', 'bf16', 'f16', 'q8_0'] as const
+export const exportDtypes = ['float32', 'bf16', 'f16', 'q8_0', 'q4_0'] as const
 export type ExportDtype = (typeof exportDtypes)[number]
-export type NumberDtype = Exclude<ExportDtype, 'q8_0'>
+export type BlockDtype = 'q8_0' | 'q4_0'
+export type NumberDtype = Exclude<ExportDtype, BlockDtype>
+
+export const isBlockDtype = (dtype: ExportDtype): dtype is BlockDtype => dtype === 'q8_0' || dtype === 'q4_0'
 
 export interface ExportSource {
   readonly config: RunConfig

@@ -19,7 +19,7 @@ export type GgufValue =
   | { readonly type: 'array'; readonly of: ScalarType; readonly value: readonly (number | string | boolean)[] }
 
 /** Numbers of the types of tensors. */
-export const tensorTypes = { float32: 0, f16: 1, q8_0: 8, bf16: 30 } as const
+export const tensorTypes = { float32: 0, f16: 1, q4_0: 2, q8_0: 8, bf16: 30 } as const
 
 export interface GgufTensor {
   readonly name: string

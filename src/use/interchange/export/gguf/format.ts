@@ -16,7 +16,7 @@ import { ggufTensors } from './tensors.ts'
 import { tokenizerMetadata } from './tokenizer.ts'
 
 /** Values of `general.file_type`. */
-const fileTypes: Readonly<Record<ExportDtype, number>> = { float32: 0, f16: 1, q8_0: 7, bf16: 32 }
+const fileTypes: Readonly<Record<ExportDtype, number>> = { float32: 0, f16: 1, q4_0: 2, q8_0: 7, bf16: 32 }
 
 const inLlamaCpp = architectures.filter(({ type }) => type in ggufNames)
 

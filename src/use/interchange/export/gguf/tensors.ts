@@ -7,8 +7,8 @@ import {
   ROTARY_DIVISORS,
   rotaryDivisors,
 } from '../../../foreign/gguf/tensors.ts'
-import type { ExportDtype } from '../contract.ts'
-import { bytesOfDtype, encode, encodeQ8, Q8_BYTES, Q8_NUMBERS } from '../encode.ts'
+import { type ExportDtype, isBlockDtype } from '../contract.ts'
+import { BLOCK, bytesOfBlock, bytesOfDtype, encode, encodeBlocks } from '../encode.ts'
 import { gatherTensor } from '../their-tensors.ts'
 import type { Weights } from '../weights.ts'
 import type { GgufTensor } from './file.ts'
@@ -28,17 +28,17 @@ const isKeptWhole = ({ name, shape }: TheirTensor): boolean => shape.length === 
 /** The type of a tensor. Rows that are not whole blocks are f16, as in llama.cpp's own quantization. */
 function typeOf(theirs: TheirTensor, dtype: ExportDtype): ExportDtype {
   if (isKeptWhole(theirs)) return 'float32'
-  return dtype === 'q8_0' && (theirs.shape.at(-1) as number) % Q8_NUMBERS !== 0 ? 'f16' : dtype
+  return isBlockDtype(dtype) && (theirs.shape.at(-1) as number) % BLOCK !== 0 ? 'f16' : dtype
 }
 
 function stored(theirs: TheirTensor, weights: Weights, dtype: ExportDtype): GgufTensor {
   const type = typeOf(theirs, dtype)
   const { name, shape } = theirs
   const size = shape.reduce((product, length) => product * length, 1)
-  const byteLength = type === 'q8_0' ? (size / Q8_NUMBERS) * Q8_BYTES : size * bytesOfDtype[type]
+  const byteLength = isBlockDtype(type) ? (size / BLOCK) * bytesOfBlock[type] : size * bytesOfDtype[type]
   const read = async () => {
     const values = await gatherTensor(theirs, weights)
-    return type === 'q8_0' ? encodeQ8(values, name) : encode(values, type, name)
+    return isBlockDtype(type) ? encodeBlocks(values, type, name) : encode(values, type, name)
   }
   return { name, shape, type, byteLength, read }
 }

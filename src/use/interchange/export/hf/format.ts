@@ -9,7 +9,14 @@ import { packageFile } from '../../../../core/package-file.ts'
 import type { OutputFile, StoredTensor } from '../../../../train/run/checkpoint/safetensors.ts'
 import { architectures } from '../../../foreign/architectures/config-json.ts'
 import { type Chosen, chooseArchitecture, featuresOf, type NoneFits, type Objection } from '../choose.ts'
-import type { ExportDtype, ExportSource, Format, NumberDtype, PreparedExport } from '../contract.ts'
+import {
+  type ExportDtype,
+  type ExportSource,
+  type Format,
+  isBlockDtype,
+  type NumberDtype,
+  type PreparedExport,
+} from '../contract.ts'
 import { checkGenerates } from '../generating.ts'
 import { jsonFile, specialIds, textFile, tokenizerFiles } from '../text-files.ts'
 import { choirConfig, choirTensors } from './choir-architecture.ts'
@@ -38,7 +45,7 @@ export const hfFormat: Format = {
 
 /** @throws UsageError for a type that transformers has not */
 function numberDtype(dtype: ExportDtype): NumberDtype {
-  if (dtype !== 'q8_0') return dtype
+  if (!isBlockDtype(dtype)) return dtype
   throw new UsageError(
     wording`invalid ${option('dtype')}: "${dtype}" (expected float32, bf16 or f16 with ${option('format', 'hf')}; ${wording`${dtype} is a type of ${option('format', 'gguf')})`}`,
   )

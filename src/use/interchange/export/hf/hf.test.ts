@@ -94,11 +94,14 @@ const known: Record<string, { is: string; settings: Settings; changes?: RegExp }
   },
 }
 
-test('q8_0, a type of GGUF, is refused before anything is written', () => {
+test('types of GGUF are refused before anything is written', () => {
   const { config } = randomModel(5, {})
-  expect(() => hfFormat.check(config, 'q8_0')).toThrow(
-    /^invalid dtype: "q8_0" \(expected float32, bf16 or f16 with .*hf.*; q8_0 is a type of .*gguf/,
-  )
+  for (const dtype of ['q8_0', 'q4_0'] as const)
+    expect(() => hfFormat.check(config, dtype)).toThrow(
+      new RegExp(
+        `^invalid dtype: "${dtype}" \\(expected float32, bf16 or f16 with .*hf.*; ${dtype} is a type of .*gguf`,
+      ),
+    )
   hfFormat.check(config, 'bf16')
 })
 
