@@ -1,7 +1,7 @@
 /**
  * Times generation. Alone, Choir takes turns with float32, bf16, int8 and int4 weights, and speeds are also shares of the rate that
  * the memory bandwidth allows; with `--peer pytorch`, Choir alternates with PyTorch (the same as
- * `npm run bench -- --peer pytorch --generate`).
+ * `npm run bench -- --peer pytorch --generate`). `bench/llama-cpp.ts` measures beside llama.cpp.
  *
  *   npx tsx bench/generate.ts --shape M
  *   npx tsx bench/generate.ts --set model.moe.k=2 --prompt 32 --tokens 200

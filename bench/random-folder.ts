@@ -1,22 +1,28 @@
 /**
- * Writes a folder in Hugging Face's layout with the shapes of a published model and random bfloat16 weights, in shards:
- * what a downloaded model costs in memory, time and disk can then be measured without a download.
+ * Writes a model with the shapes of a published one and random weights, as a folder in Hugging Face's layout or as a GGUF
+ * file: what a downloaded model costs in memory, time and disk can then be measured without a download. The files are
+ * those of `choir export`, which reads a tensor when it is written, so memory holds one tensor at a time.
  *
  *   npx tsx bench/random-folder.ts olmoe-1b-7b --out models/olmoe
- *   npx tsx bench/random-folder.ts olmoe-1b-7b --layers 4 --out models/small
+ *   npx tsx bench/random-folder.ts olmoe-1b-7b --layers 2 --format gguf --dtype q4_0 --out models/olmoe-2-q4_0
  */
-import { mkdir, open, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { Argument, Command } from 'commander'
+import { Argument, Command, Option } from 'commander'
+import { runSchema } from '../src/core/config/run-config.ts'
+import { sizeOf } from '../src/core/graph/shape.ts'
+import type { ModelConfig } from '../src/core/model/config.ts'
+import { describeModel } from '../src/core/model/describe.ts'
+import { expertName, type ParameterSpec, parameterSpecs } from '../src/core/model/parameters.ts'
 import { bytes, count } from '../src/core/text/numbers.ts'
+import { createRuntime } from '../src/engine/cpu/cpu-runtime.ts'
 import { numberOption, ranges } from '../src/faces/cli/options.ts'
-import { byteLevelJson } from '../src/train/data/tokenizer/tokenizer-json.ts'
-import type { StoredTensor } from '../src/train/run/checkpoint/safetensors.ts'
+import { NewFolder } from '../src/node/run/new-folder.ts'
+import { bytesTokenizer } from '../src/train/data/tokenizer/tokenizer.ts'
 import { randomFor } from '../src/train/step/random.ts'
 import { modelOf } from '../src/use/foreign/architectures/config-json.ts'
-import type { TheirTensor } from '../src/use/foreign/architectures/contract.ts'
-import { encode } from '../src/use/interchange/export/encode.ts'
-import { safetensorsFiles } from '../src/use/interchange/export/hf/safetensors.ts'
+import { type ExportDtype, exportDtypes } from '../src/use/interchange/export/contract.ts'
+import { ggufFormat } from '../src/use/interchange/export/gguf/format.ts'
+import { hfFormat } from '../src/use/interchange/export/hf/format.ts'
+import type { Weights } from '../src/use/interchange/export/weights.ts'
 import { runCommand } from './support/command.ts'
 
 const common = {
@@ -26,15 +32,24 @@ const common = {
   bos_token_id: null,
   eos_token_id: 256,
   tie_word_embeddings: false,
-  torch_dtype: 'bfloat16',
 }
 
-/** The keys of config.json that decide what is computed, as the models were published (huggingface.co). */
+const olmoe = {
+  ...common,
+  architectures: ['OlmoeForCausalLM'],
+  model_type: 'olmoe',
+  max_position_embeddings: 4096,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10_000,
+}
+
+/**
+ * The keys of config.json that decide what is computed, as the models were published (huggingface.co). `M` has the sizes
+ * of the preset M, and `tiny` is for tests, both with the layers of OLMoE.
+ */
 const models: Readonly<Record<string, Record<string, unknown> & { readonly num_hidden_layers: number }>> = {
   'olmoe-1b-7b': {
-    ...common,
-    architectures: ['OlmoeForCausalLM'],
-    model_type: 'olmoe',
+    ...olmoe,
     hidden_size: 2048,
     intermediate_size: 1024,
     num_hidden_layers: 16,
@@ -42,10 +57,29 @@ const models: Readonly<Record<string, Record<string, unknown> & { readonly num_h
     num_key_value_heads: 16,
     num_experts: 64,
     num_experts_per_tok: 8,
-    max_position_embeddings: 4096,
-    rms_norm_eps: 1e-5,
-    rope_theta: 10_000,
     vocab_size: 50_304,
+  },
+  M: {
+    ...olmoe,
+    hidden_size: 512,
+    intermediate_size: 2048,
+    num_hidden_layers: 6,
+    num_attention_heads: 8,
+    num_key_value_heads: 8,
+    num_experts: 32,
+    num_experts_per_tok: 1,
+    vocab_size: 8192,
+  },
+  tiny: {
+    ...olmoe,
+    hidden_size: 64,
+    intermediate_size: 64,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    num_key_value_heads: 2,
+    num_experts: 4,
+    num_experts_per_tok: 2,
+    vocab_size: 512,
   },
   'qwen3-30b-a3b': {
     ...common,
@@ -70,60 +104,86 @@ const models: Readonly<Record<string, Record<string, unknown> & { readonly num_h
   },
 }
 
-async function write(name: string, { out, layers }: { readonly out: string; readonly layers?: number }): Promise<void> {
-  const published = models[name] as (typeof models)[string]
-  const config = { ...published, num_hidden_layers: layers ?? published.num_hidden_layers }
-  const { model, architecture } = modelOf(config)
-  const theirs = architecture.tensors(model)
-  await mkdir(out)
-  await writeFile(join(out, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
-  await writeFile(join(out, 'tokenizer.json'), byteLevelJson([]))
-  const normals = normalNumbers()
-  const files = safetensorsFiles(theirs.map((tensor, i) => randomTensor(tensor, i, normals)))
-  for (const { name: file, pieces } of files) {
-    const handle = await open(join(out, file), 'wx')
-    try {
-      for (const piece of pieces) await handle.writeFile(await piece.read())
-    } finally {
-      await handle.close()
-    }
-  }
-  const parameters = theirs.reduce((sum, { shape }) => sum + sizeOf(shape), 0)
-  process.stdout.write(`${out}: ${count(parameters)} parameters, ${bytes(2 * parameters)}\n`)
+const formats = { hf: hfFormat, gguf: ggufFormat }
+
+interface Flags {
+  readonly out: string
+  readonly layers?: number
+  readonly format: keyof typeof formats
+  readonly dtype: ExportDtype
 }
 
-const sizeOf = (shape: readonly number[]): number => shape.reduce((product, side) => product * side, 1)
+async function write(name: string, { out, layers, format, dtype }: Flags): Promise<void> {
+  const published = models[name] as (typeof models)[string]
+  const { model } = modelOf({ ...published, num_hidden_layers: layers ?? published.num_hidden_layers })
+  const { check, prepare } = formats[format]
+  check(model, dtype)
+  const folder = await NewFolder.begin(out)
+  const runtime = await createRuntime({ threads: 1 })
+  try {
+    const [weights, tokenizer] = [randomWeights(model), bytesTokenizer()]
+    const { files } = await prepare({ config: { ...runSchema.parse({}), model }, weights, tokenizer, runtime, dtype })
+    await folder.write(files)
+    await folder.finish()
+    const size = files.reduce((sum, file) => sum + file.bytes, 0)
+    process.stdout.write(`${out}: ${count(describeModel(model).parameters)} parameters, ${bytes(size)}\n`)
+  } catch (error) {
+    await folder.discard()
+    throw error
+  } finally {
+    await runtime.close()
+  }
+}
 
 const NORMALS = 2 ** 20 + 7
 
-/** Normal numbers that all tensors share, from different places on: a tensor of its own would take hours. */
-function normalNumbers(): Float32Array {
-  const numbers = new Float32Array(NORMALS)
-  randomFor(1, 'random-folder').truncatedNormal(numbers, 1)
-  return numbers
+/**
+ * Norms are 1, and matrices normal with the deviation 1/√rows, so that activations keep their scale. All tensors share a
+ * list of normal numbers, from different places on: numbers of their own would take hours.
+ */
+function randomWeights(model: ModelConfig): Weights {
+  const normals = new Float32Array(NORMALS)
+  randomFor(1, 'random-folder').truncatedNormal(normals, 1)
+  const tensors = new Map(
+    parameterSpecs(model)
+      .flatMap(tensorsOf)
+      .map((tensor, i) => [tensor.name, { ...tensor, i }]),
+  )
+  const find = (name: string) => {
+    const tensor = tensors.get(name)
+    if (!tensor) throw new Error(`internal: no parameter ${name}`)
+    return tensor
+  }
+  return {
+    shape: (name) => find(name).shape,
+    async read(name) {
+      const { shape, init, i } = find(name)
+      const values = new Float32Array(sizeOf(shape))
+      if (typeof init === 'string') return values.fill(init === 'ones' ? 1 : 0)
+      for (let at = 0, from = (i * 7919) % NORMALS; at < values.length; from = 0) {
+        const part = normals.subarray(from, from + values.length - at)
+        values.set(part, at)
+        at += part.length
+      }
+      const scale = 1 / Math.sqrt(init.fanIn)
+      return values.map((value) => value * scale)
+    },
+  }
 }
 
-/** Norms are 1, and matrices normal with the deviation 1/√columns, so that activations keep their scale. */
-function randomTensor({ name, shape }: TheirTensor, i: number, normals: Float32Array): StoredTensor {
-  const size = sizeOf(shape)
-  const scale = shape.length === 1 ? 0 : 1 / Math.sqrt(shape.at(-1) as number)
-  const read = async () => {
-    const values = new Float32Array(size)
-    for (let at = 0, from = (i * 7919) % NORMALS; at < size; from = 0) {
-      const part = normals.subarray(from, from + size - at)
-      values.set(part, at)
-      at += part.length
-    }
-    return encode(scale === 0 ? values.fill(1) : values.map((value) => value * scale), 'bf16', name)
-  }
-  return { name, dtype: 'BF16', shape, byteLength: 2 * size, read }
-}
+/** The tensors of a parameter by their names in checkpoints, where every expert is a tensor. */
+const tensorsOf = ({ name, shape, init, stacked }: ParameterSpec) =>
+  stacked
+    ? Array.from({ length: shape[0] as number }, (_, e) => ({ name: expertName(name, e), shape: shape.slice(1), init }))
+    : [{ name, shape, init }]
 
 await runCommand(
   new Command('npx tsx bench/random-folder.ts')
     .description('Writes a model of published shapes with random weights.')
     .addArgument(new Argument('<model>', 'the published model').choices(Object.keys(models)))
     .requiredOption('--out <folder>', 'folder to create')
+    .addOption(new Option('--format <name>', 'format of the files').choices(Object.keys(formats)).default('hf'))
+    .addOption(new Option('--dtype <type>', 'how weights are stored').choices(exportDtypes).default('bf16'))
     .addOption(
       numberOption(
         '--layers <n>',

@@ -143,7 +143,10 @@ export interface TextLengths {
 }
 
 /** The lengths of a text, with defaults. @throws UsageError if they do not fit into the model's sequence */
-export function lengths({ model: { sequence } }: RunConfig, options: TextLengths) {
+export function lengths(
+  { model: { sequence } }: { readonly model: { readonly sequence: number } },
+  options: TextLengths,
+) {
   const prompt = options.prompt ?? Math.min(128, Math.floor(sequence / 2))
   const tokens = options.tokens ?? Math.min(100, sequence - prompt)
   if (prompt + tokens > sequence)

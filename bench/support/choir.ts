@@ -1,9 +1,9 @@
 /**
- * Choir in child processes: one that trains a few steps at a time (`TrainingProcess`), and the program itself
- * (`choirLines`). They are child processes because the peak memory of a process never decreases, and because a process
+ * Choir in child processes: one that trains a few steps at a time (`TrainingProcess`), one that generates (`startChoir`),
+ * and the program itself (`choirLines`). They are child processes because the peak memory of a process never decreases, and because a process
  * decides only once whether it uses oneDNN.
  *
- * Both run the build in dist/, so `npm run build` comes first.
+ * All run the build in dist/, so `npm run build` comes first.
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -14,6 +14,8 @@ import { type Engine, usesDnnl } from '../../src/engine/contract/engine.ts'
 import type { Precision } from '../../src/engine/contract/runtime.ts'
 import { parseJsonLines } from '../../src/faces/cli/json.ts'
 import type { BenchmarkResult } from '../../src/node/measure/benchmark.ts'
+import type { WeightFormat } from '../../src/use/infer/quantized/weight-format.ts'
+import { type Generated, GenerationProcess, type GeneratorInfo } from './generation-process.ts'
 import { LineProcess } from './line-process.ts'
 import { fileIn } from './results.ts'
 
@@ -114,6 +116,21 @@ export class TrainingProcess {
   async stop(): Promise<void> {
     await this.child.stop()
   }
+}
+
+/**
+ * Starts Choir with a model, to generate with weights of a format.
+ * @param path A run, a folder of transformers or a GGUF file
+ * @throws RunError if Choir is not built, UsageError if there is no such model
+ */
+export async function startChoir(
+  path: string,
+  weights: WeightFormat,
+  threads: number,
+): Promise<GenerationProcess<GeneratorInfo & { readonly provider: string }, Generated>> {
+  checkBuilt()
+  const script = fileIn('bench/support/choir-generate.mjs')
+  return GenerationProcess.start('Choir', [script, fileIn('dist'), path, weights, String(threads)])
 }
 
 /**

@@ -1,0 +1,55 @@
+/**
+ * Measures generation beside llama.cpp, in turns, from the same GGUF files: speed, memory, time until the first token.
+ * `bench/peers/README.md` has the installation of llama.cpp, and the conditions of both sides.
+ *
+ *   npx tsx bench/random-folder.ts M --format gguf --dtype q8_0 --out models/M-q8_0
+ *   npm run build && CHOIR_LLAMA_CPP=../llama-cpp npx tsx bench/llama-cpp.ts models/M-q8_0/model.gguf
+ */
+import { Command } from 'commander'
+import { numberOption, ranges } from '../src/faces/cli/options.ts'
+import { compareWithLlamaCpp, type LlamaCppRow, report } from './measure/compare-llama-cpp.ts'
+import { lengths } from './measure/generation.ts'
+import { readGgufModel } from './measure/gguf-model.ts'
+import { findLlamaCpp } from './peers/llama-cpp.ts'
+import { runCommand, threadsOption, turnsOption } from './support/command.ts'
+import { Results, resultFile, shownPath, thisMachine } from './support/results.ts'
+
+interface Flags {
+  readonly threads: number
+  readonly prompt?: number
+  readonly tokens?: number
+  readonly turns: number
+  readonly out: string
+}
+
+/** Tokens of the prompt, if the sequence has as many. */
+const PROMPT = 512
+
+await runCommand(
+  new Command('npx tsx bench/llama-cpp.ts')
+    .description('Measures generation beside llama.cpp, from the same GGUF files.')
+    .argument('<files...>', 'GGUF files')
+    .addOption(threadsOption())
+    .addOption(numberOption('--prompt <n>', 'tokens of the prompt (default: 512, or fewer)', ranges.positiveInteger))
+    .addOption(
+      numberOption('--tokens <n>', 'tokens to generate after it (default: 100, or fewer)', ranges.positiveInteger),
+    )
+    .addOption(turnsOption())
+    .option('--out <file>', 'JSON file to write', resultFile('llama-cpp'))
+    .action(measureAll),
+)
+
+async function measureAll(files: readonly string[], { threads, turns, out, ...flags }: Flags): Promise<void> {
+  findLlamaCpp()
+  const models = await Promise.all(files.map(readGgufModel))
+  const results = await Results.open<LlamaCppRow>(out, ({ model }) => model, thisMachine(threads))
+  const rows: LlamaCppRow[] = []
+  for (const model of models) {
+    process.stderr.write(`  ${model.name} ...\n`)
+    const prompt = flags.prompt ?? Math.min(PROMPT, Math.floor(model.sequence / 2))
+    const row = await compareWithLlamaCpp(model, { threads, turns, ...lengths({ model }, { ...flags, prompt }) })
+    rows.push(row)
+    await results.put(row)
+  }
+  process.stdout.write(`${report(rows)}\n  ${shownPath(out)}\n`)
+}
