@@ -217,11 +217,11 @@ describe('what is not such a file is refused with its reason:', () => {
   test('a type of tensors that is not read, with the name of the tensor and of the type', async () => {
     const { path, bytes } = await good()
     const at = bytes.indexOf('output_norm.weight')
-    // After the name: the number of dimensions, one dimension, and the type. 12 is Q4_K.
-    bytes.writeUInt32LE(12, at + 'output_norm.weight'.length + 4 + 8)
+    // After the name: the number of dimensions, one dimension, and the type. 16 is IQ2_XXS.
+    bytes.writeUInt32LE(16, at + 'output_norm.weight'.length + 4 + 8)
     writeFileSync(path, bytes)
     await expect(open(path)).rejects.toThrow(
-      /are not those of its metadata:\n {2}it holds in a type that is not read \(expected F32, F16, Q4_0, Q8_0 or BF16\) output_norm\.weight Q4_K/,
+      /are not those of its metadata:\n {2}it holds in a type that is not read \(expected F32, F16, BF16, Q8_0, Q6_K, .* or IQ4_XS\) output_norm\.weight IQ2_XXS/,
     )
   })
 

@@ -3,7 +3,7 @@ import { RunError } from '../../core/errors.ts'
 import { allFinite } from '../../train/run/checkpoint/safetensors.ts'
 import { deinterleaved } from './architectures/interleave.ts'
 import { asMatrix, type OurTensor, type Source } from './architectures/ours.ts'
-import { decoderOf } from './decode.ts'
+import { decoderOf } from './decode/decoder.ts'
 import type { StoredTensor } from './foreign-folder.ts'
 
 const BUFFER_BYTES = 4 << 20

@@ -6,10 +6,10 @@ import { RunError, UsageError } from '../../../core/errors.ts'
 import { DiskFile } from '../../../node/run/checkpoint/tensor-files.ts'
 import { errorCode } from '../../../node/system/disk.ts'
 import type { Entry } from '../../../train/run/checkpoint/safetensors.ts'
-import { decoderOf } from '../decode.ts'
+import { decodedTypes, decoderOf } from '../decode/decoder.ts'
 import type { StoredTensor, StoredTensors } from '../foreign-folder.ts'
 import type { ForeignModel } from '../foreign-model.ts'
-import { type GgufHeader, MAGIC, readableTypes, readGgufHeader } from './header.ts'
+import { type GgufHeader, MAGIC, readGgufHeader } from './header.ts'
 import { Metadata } from './metadata.ts'
 import { ggufConfigOf } from './model-config.ts'
 import { ggufTensorsOf, ROTARY_DIVISORS } from './tensors.ts'
@@ -78,7 +78,7 @@ async function beginsSo(path: string, size: number): Promise<boolean> {
 }
 
 async function readVector(file: DiskFile, { dtype, shape, begin, end }: Entry): Promise<Float32Array> {
-  if (!readableTypes.includes(dtype) || shape.length !== 1)
+  if (!decodedTypes.includes(dtype) || shape.length !== 1)
     throw new UsageError(`${file.path}: unsupported ${ROTARY_DIVISORS} of type ${dtype} (supported: F32)`)
   const bytes = new Uint8Array(end - begin)
   await file.read(bytes, begin)
@@ -99,7 +99,7 @@ async function openGguf(path: string, header: GgufHeader): Promise<StoredTensors
     name,
     { file, entry: { ...entry, shape: plainShape(name, entry.shape) } },
   ])
-  return { tensors: new Map(tensors), types: readableTypes, description: 'metadata', close: () => file.close() }
+  return { tensors: new Map(tensors), types: decodedTypes, description: 'metadata', close: () => file.close() }
 }
 
 /** The gate of a shared expert is a vector, which some files have as a matrix of one row. */

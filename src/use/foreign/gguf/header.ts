@@ -7,6 +7,7 @@ import { formatValue } from '../../../core/config/problems.ts'
 import { RunError, UsageError } from '../../../core/errors.ts'
 import { grouped, bytes as sizeText } from '../../../core/text/numbers.ts'
 import type { Entry, TensorFile } from '../../../train/run/checkpoint/safetensors.ts'
+import { findDecoder } from '../decode/decoder.ts'
 
 export type GgufValue = number | boolean | string | readonly (number | boolean | string)[]
 
@@ -16,46 +17,41 @@ export interface GgufHeader {
   readonly tensors: ReadonlyMap<string, Entry>
 }
 
-/** Names of the types of tensors, with the numbers of a block and its bytes where Choir reads the type. */
-const tensorTypes: Readonly<Record<number, readonly [name: string, block?: number, bytes?: number]>> = {
-  0: ['F32', 1, 4],
-  1: ['F16', 1, 2],
-  2: ['Q4_0', 32, 18],
-  3: ['Q4_1'],
-  6: ['Q5_0'],
-  7: ['Q5_1'],
-  8: ['Q8_0', 32, 34],
-  9: ['Q8_1'],
-  10: ['Q2_K'],
-  11: ['Q3_K'],
-  12: ['Q4_K'],
-  13: ['Q5_K'],
-  14: ['Q6_K'],
-  15: ['Q8_K'],
-  16: ['IQ2_XXS'],
-  17: ['IQ2_XS'],
-  18: ['IQ3_XXS'],
-  19: ['IQ1_S'],
-  20: ['IQ4_NL'],
-  21: ['IQ3_S'],
-  22: ['IQ2_S'],
-  23: ['IQ4_XS'],
-  24: ['I8'],
-  25: ['I16'],
-  26: ['I32'],
-  27: ['I64'],
-  28: ['F64'],
-  29: ['IQ1_M'],
-  30: ['BF16', 1, 2],
-  34: ['TQ1_0'],
-  35: ['TQ2_0'],
-  39: ['MXFP4'],
+/** Names of the types of tensors (`ggml_type` in ggml.h). */
+const tensorTypes: Readonly<Record<number, string>> = {
+  0: 'F32',
+  1: 'F16',
+  2: 'Q4_0',
+  3: 'Q4_1',
+  6: 'Q5_0',
+  7: 'Q5_1',
+  8: 'Q8_0',
+  9: 'Q8_1',
+  10: 'Q2_K',
+  11: 'Q3_K',
+  12: 'Q4_K',
+  13: 'Q5_K',
+  14: 'Q6_K',
+  15: 'Q8_K',
+  16: 'IQ2_XXS',
+  17: 'IQ2_XS',
+  18: 'IQ3_XXS',
+  19: 'IQ1_S',
+  20: 'IQ4_NL',
+  21: 'IQ3_S',
+  22: 'IQ2_S',
+  23: 'IQ4_XS',
+  24: 'I8',
+  25: 'I16',
+  26: 'I32',
+  27: 'I64',
+  28: 'F64',
+  29: 'IQ1_M',
+  30: 'BF16',
+  34: 'TQ1_0',
+  35: 'TQ2_0',
+  39: 'MXFP4',
 }
-
-/** Types of tensors that Choir reads. */
-export const readableTypes: readonly string[] = Object.values(tensorTypes).flatMap(([name, block]) =>
-  block === undefined ? [] : [name],
-)
 
 /** The first bytes of a file. */
 export const MAGIC = 'GGUF'
@@ -164,14 +160,15 @@ class Parser {
     const shape = Array.from({ length: dimensions }, () => this.uint64()).reverse()
     const number = this.uint32()
     const offset = this.uint64()
-    const [dtype, block, blockBytes = 0] = tensorTypes[number] ?? [`type ${number}`]
+    const dtype = tensorTypes[number] ?? `type ${number}`
+    // The bytes of a type that is not decoded are not known.
+    const { block, bytes } = findDecoder(dtype) ?? { block: 1, bytes: 0 }
     const values = shape.reduce((product, size) => product * size, 1)
     if (!Number.isSafeInteger(values) || values === 0)
       throw damaged(this.file, `${name} has the shape [${shape.join(', ')}]`)
-    if (block !== undefined && (shape.at(-1) as number) % block !== 0)
+    if ((shape.at(-1) as number) % block !== 0)
       throw damaged(this.file, `rows of ${name} have ${shape.at(-1)} numbers, which are no blocks of ${block}`)
-    // The bytes of a type that is not read are not known.
-    return { name, dtype, shape, offset, byteLength: block === undefined ? 0 : (values / block) * blockBytes }
+    return { name, dtype, shape, offset, byteLength: (values / block) * bytes }
   }
 
   private value(key: string, type: number): GgufValue {

@@ -1,7 +1,7 @@
 /** Checks rounding to two bytes against its definition: no other number of the type is nearer. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decoderOf } from '../../foreign/decode.ts'
+import { decoderOf } from '../../foreign/decode/decoder.ts'
 import { encode, encodeBlocks } from './encode.ts'
 
 /** Number of bits of exponent and of mantissa. */

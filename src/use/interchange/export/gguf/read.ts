@@ -1,7 +1,7 @@
 /** Reads an exported GGUF file back: metadata, and tensors as float32. */
 import { RunError } from '../../../../core/errors.ts'
 import { DiskFile } from '../../../../node/run/checkpoint/tensor-files.ts'
-import { decoderOf } from '../../../foreign/decode.ts'
+import { decoderOf } from '../../../foreign/decode/decoder.ts'
 import { type GgufHeader, type GgufValue, readGgufHeader } from '../../../foreign/gguf/header.ts'
 
 export class OpenGguf {
