@@ -180,16 +180,21 @@ function nativeDecoding(tokenOf: readonly (string | undefined)[], native: Native
       return isByte(token) ? token : escapeControls(textOf(id))
     },
     stream() {
-      // Decode a short window of the latest ids; the text after its settled part is new.
+      // Decode a short window of the latest ids; the text after its settled part is new. The window begins where the text
+      // was complete, since a character may have several tokens, one for each byte.
       let window: number[] = []
       let settled = ''
+      let complete: number[] = []
       return {
         push(id) {
           window.push(id)
           const text = decode(window)
           if (text.endsWith('\ufffd') && window.length < 32) return ''
           const added = text.slice(settled.length)
-          window = window.slice(-8)
+          complete.push(window.length)
+          const from = complete.findLast((length) => length <= window.length - 8) ?? 0
+          window = window.slice(from)
+          complete = complete.filter((length) => length > from).map((length) => length - from)
           settled = decode(window)
           return added
         },
