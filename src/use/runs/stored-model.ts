@@ -27,6 +27,7 @@ import {
   sequenceOf,
 } from '../foreign/foreign-model.ts'
 import { isGgufFile, readGgufModel } from '../foreign/gguf/gguf-model.ts'
+import { ggufPaths } from '../foreign/gguf/parts.ts'
 import { areStoredAs, stateOfFiles } from '../foreign/model-files.ts'
 import type { ModelFiles } from './rounded-weights.ts'
 
@@ -79,7 +80,7 @@ async function foreignIn(
 ): Promise<((runtime: RuntimeSettings, onMessage: OnMessage) => Promise<StoredModel>) | null> {
   if (await isGgufFile(path))
     return async (runtime, onMessage) => {
-      const files = { names: async () => [path], copies: `${path}.choir-`, keysIn: path }
+      const files = { names: async () => ggufPaths(path), copies: `${path}.choir-`, keysIn: path }
       return modelOf(await readGgufModel(path), path, files, runtime, onMessage)
     }
   const config = await foreignConfigIn(path)

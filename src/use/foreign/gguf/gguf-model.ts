@@ -1,4 +1,4 @@
-/** A model in a GGUF file, from the file as it is. */
+/** A model in a GGUF file or in several, from the files as they are. */
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { formatValue } from '../../../core/config/problems.ts'
@@ -9,9 +9,9 @@ import type { Entry } from '../../../train/run/checkpoint/safetensors.ts'
 import { decodedTypes, decoderOf } from '../decode/decoder.ts'
 import type { StoredTensor, StoredTensors } from '../foreign-folder.ts'
 import type { ForeignModel } from '../foreign-model.ts'
-import { type GgufHeader, MAGIC, readGgufHeader } from './header.ts'
-import { Metadata } from './metadata.ts'
+import { MAGIC } from './header.ts'
 import { ggufConfigOf } from './model-config.ts'
+import { type GgufPart, readGgufParts } from './parts.ts'
 import { ggufTensorsOf, ROTARY_DIVISORS } from './tensors.ts'
 import { ggufTokenizerOf } from './tokenizer.ts'
 
@@ -34,34 +34,28 @@ export async function isGgufFile(path: string): Promise<boolean> {
 
 /**
  * Reads everything but the weights.
- * @throws UsageError if there is no model that Choir computes; RunError if the file is damaged
+ * @param path The file, or the first of several files.
+ * @throws UsageError if there is no model that Choir computes; RunError if a file is damaged
  */
 export async function readGgufModel(path: string): Promise<ForeignModel> {
-  const file = await DiskFile.open(path)
-  let header: GgufHeader
-  try {
-    header = await readGgufHeader(file)
-    const metadata = new Metadata(path, header.metadata)
-    const divisors = async () => {
-      const entry = header.tensors.get(ROTARY_DIVISORS)
-      return entry ? readVector(file, entry) : null
-    }
-    const { name, architecture, model, ignored } = await ggufConfigOf(path, metadata, header, divisors)
-    const { json, rules } = ggufTokenizerOf(path, metadata, model.vocabulary)
-    return {
-      architecture: name,
-      model,
-      theirs: ggufTensorsOf(model, { isInterleaved: architecture.isInterleaved, needsHead: false }),
-      tokenizer: json,
-      tokenizerIn: null,
-      rules,
-      notices: [],
-      ignoredKeys: ignored,
-      run: { data: { tokenizer: { kind: 'file', path: resolve(path) } } },
-      open: () => openGguf(path, header),
-    }
-  } finally {
-    await file.close()
+  const { metadata, parts, tensors } = await readGgufParts(path)
+  const divisors = async () => {
+    const part = parts.find((each) => each.tensors.has(ROTARY_DIVISORS))
+    return part ? readVector(part.path, part.tensors.get(ROTARY_DIVISORS) as Entry) : null
+  }
+  const { name, architecture, model, ignored } = await ggufConfigOf(path, metadata, tensors, divisors)
+  const { json, rules } = ggufTokenizerOf(path, metadata, model.vocabulary)
+  return {
+    architecture: name,
+    model,
+    theirs: ggufTensorsOf(model, { isInterleaved: architecture.isInterleaved, needsHead: false }),
+    tokenizer: json,
+    tokenizerIn: null,
+    rules,
+    notices: [],
+    ignoredKeys: ignored,
+    run: { data: { tokenizer: { kind: 'file', path: resolve(path) } } },
+    open: () => openGguf(parts),
   }
 }
 
@@ -77,29 +71,42 @@ async function beginsSo(path: string, size: number): Promise<boolean> {
   }
 }
 
-async function readVector(file: DiskFile, { dtype, shape, begin, end }: Entry): Promise<Float32Array> {
+async function readVector(path: string, { dtype, shape, begin, end }: Entry): Promise<Float32Array> {
   if (!decodedTypes.includes(dtype) || shape.length !== 1)
-    throw new UsageError(`${file.path}: unsupported ${ROTARY_DIVISORS} of type ${dtype} (supported: F32)`)
+    throw new UsageError(`${path}: unsupported ${ROTARY_DIVISORS} of type ${dtype} (supported: F32)`)
   const bytes = new Uint8Array(end - begin)
-  await file.read(bytes, begin)
+  const file = await DiskFile.open(path)
+  try {
+    await file.read(bytes, begin)
+  } finally {
+    await file.close()
+  }
   const values = new Float32Array(shape[0] as number)
   decoderOf(dtype).decode(bytes.buffer, values)
   return values
 }
 
-/** Opens the tensors of a file whose header was read. @throws RunError if its size has changed */
-async function openGguf(path: string, header: GgufHeader): Promise<StoredTensors> {
-  const file = await DiskFile.open(path)
-  const ends = [...header.tensors.values()].map(({ end }) => end)
-  if (ends.some((end) => end > file.size)) {
-    await file.close()
-    throw new RunError(`${path} has changed while it was read: it is shorter`)
+/** Opens the tensors of files whose headers were read. @throws RunError if the size of a file has changed */
+async function openGguf(parts: readonly GgufPart[]): Promise<StoredTensors> {
+  const files: DiskFile[] = []
+  const close = async () => {
+    await Promise.all(files.map((file) => file.close()))
   }
-  const tensors = [...header.tensors].map(([name, entry]): [string, StoredTensor] => [
-    name,
-    { file, entry: { ...entry, shape: plainShape(name, entry.shape) } },
-  ])
-  return { tensors: new Map(tensors), types: decodedTypes, description: 'metadata', close: () => file.close() }
+  try {
+    const all = new Map<string, StoredTensor>()
+    for (const { path, tensors } of parts) {
+      const file = await DiskFile.open(path)
+      files.push(file)
+      for (const [name, entry] of tensors) {
+        if (entry.end > file.size) throw new RunError(`${path} has changed while it was read: it is shorter`)
+        all.set(name, { file, entry: { ...entry, shape: plainShape(name, entry.shape) } })
+      }
+    }
+    return { tensors: all, types: decodedTypes, description: 'metadata', close }
+  } catch (error) {
+    await close()
+    throw error
+  }
 }
 
 /** The gate of a shared expert is a vector, which some files have as a matrix of one row. */

@@ -28,12 +28,9 @@ const idle = new Set(['vocab_size', 'expert_feed_forward_length', 'expert_shared
 export async function ggufConfigOf(
   path: string,
   metadata: Metadata,
-  { tensors }: GgufHeader,
+  tensors: GgufHeader['tensors'],
   divisors: () => Promise<Float32Array | null>,
 ): Promise<GgufConfig> {
-  const parts = metadata.has('split.count') ? metadata.count('split.count') : 1
-  if (parts > 1)
-    throw new UsageError(`${path} is one of ${parts} files of a model (merge them: llama-gguf-split --merge)`)
   const name = metadata.text('general.architecture')
   const architecture = Object.hasOwn(ggufArchitectures, name) ? ggufArchitectures[name] : undefined
   const names = Object.keys(ggufArchitectures)
