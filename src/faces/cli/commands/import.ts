@@ -66,8 +66,9 @@ Examples:
 
 Supported are mixtral, olmoe, qwen2_moe, qwen3_moe, granitemoe, granitemoeshared, deepseek (V1) and dots1, and the
 dense llama, mistral, qwen2, qwen3 and granite, with weights in float32, bfloat16 or float16; and GGUF files of llama,
-granite, granitemoe, qwen2, qwen2moe, qwen3, qwen3moe and olmoe, whose weights may also be q8_0 or q4_0. All tensors must have a
-place in the model; the table of all places is written to import.json in the run directory.`,
+granite, granitemoe, qwen2, qwen2moe, qwen3, qwen3moe and olmoe, whose weights may also be Q8_0, Q6_K to Q2_K, Q5_0,
+Q5_1, Q4_0, Q4_1, IQ4_NL or IQ4_XS. All tensors must have a place in the model; the table of all places is written to
+import.json in the run directory.`,
     )
     .action((folder: string, flags: ImportFlags) => run(io, folder, flags))
 }
