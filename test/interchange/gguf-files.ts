@@ -27,7 +27,7 @@ const numbers: Readonly<Record<string, number>> = {
 export const vocabulary = smallVocabulary()
 
 /** Widths are whole blocks of 256 numbers. */
-export const mixtral: ModelConfig = modelSchema.parse({
+const mixtral: ModelConfig = modelSchema.parse({
   vocabulary: vocabulary.tokens.length,
   layers: 2,
   width: 256,
