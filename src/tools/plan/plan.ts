@@ -2,6 +2,7 @@
 import type { ModelConfig } from '../../core/model/config.ts'
 import { type Failures, failuresOf } from './cost/failures.ts'
 import { type Prediction, Predictor } from './cost/predict.ts'
+import type { ReceivedGradients } from './cost/time.ts'
 import type { Cluster } from './inputs/cluster.ts'
 import { measuredLoads } from './inputs/measured-loads.ts'
 import { type MeasuredTraffic, measuredTraffic, trafficImbalance } from './inputs/measured-traffic.ts'
@@ -49,6 +50,16 @@ export interface Plan {
   readonly budget: Budget | undefined
   /** The best layout with uneven loads, unless the plan sets the loads. */
   readonly uneven: readonly UnevenLoads[]
+  /**
+   * The best layout if gradients go through owners, as in `choir train`, in case the busiest owner receives more than
+   * twice what a collective gives to a rank; otherwise undefined.
+   */
+  readonly throughOwners: ThroughOwners | undefined
+}
+
+export interface ThroughOwners {
+  readonly stepSeconds: number
+  readonly gradients: ReceivedGradients
 }
 
 /** The best layout if the loads of the experts have a coefficient of variation. */
@@ -133,7 +144,25 @@ export function planWith(
     changes: best ? [] : changesThatFit(run, cluster, loads, imbalance),
     budget: best && budgetOf(run, cluster, best),
     uneven: best ? unevenLoads(run, cluster, imbalance, best) : [],
+    throughOwners: best && throughOwners(run, cluster, loads, imbalance, best),
   }
+}
+
+/** Ratio of received bytes from which owners are worth a note. */
+const FAR_MORE = 2
+
+function throughOwners(
+  run: PlannedRun,
+  cluster: Cluster,
+  loads: ModelLoads,
+  traffic: ModelTraffic | null,
+  { layout, time }: Prediction,
+): ThroughOwners | undefined {
+  const { data, tensor, pipeline, context } = layout
+  if (run.plan.exchange === 'owners' || data === 1 || tensor * pipeline * context > 1) return undefined
+  const owned: PlannedRun = { ...run, plan: { ...run.plan, exchange: 'owners' } }
+  const { gradients, stepSeconds } = new Predictor(owned, cluster, loads, traffic).predict({ ...layout, zero: 1 }).time
+  return gradients.bytes > FAR_MORE * time.gradients.bytes ? { gradients, stepSeconds } : undefined
 }
 
 /** The best layout with each c_v of {@link UNEVEN}, if the plan has no loads of its own. */

@@ -11,7 +11,7 @@ import type { Prediction } from './cost/predict.ts'
 import { timeKinds } from './cost/time.ts'
 import { demandWords, fitWords, rangeOf } from './inputs/intervals.ts'
 import type { Budget, Plan } from './plan.ts'
-import { layoutName } from './search/layout.ts'
+import { layoutName, recomputationName } from './search/layout.ts'
 import type { WhatIf } from './search/what-if.ts'
 
 export interface PlanReport {
@@ -191,7 +191,7 @@ function tradeOff({ pareto, cluster, best }: Plan): Section {
     y: { label: 'seconds a step', scale: 'log' },
     points: pareto.map(({ layout, memory: { deviceBytes }, time: { stepSeconds } }) => ({
       label: shortName(layoutName(layout)),
-      group: `${layout.recompute === 'none' ? 'no' : layout.recompute} recomputation`,
+      group: recomputationName(layout.recompute),
       x: deviceBytes / 1e9,
       y: stepSeconds,
     })),

@@ -32,7 +32,7 @@ import { balanceSchedule, learningRate } from './optimizer/schedule.ts'
 import type { CompiledPass, ExpertLoads } from './pass.ts'
 import { exchangeScratch } from './ranks/gradient-sum.ts'
 import type { AllToAllStages } from './ranks/ledger.ts'
-import { alone, type Layout, ownedSpecs } from './ranks/placement.ts'
+import { blockFloatsOf, type Layout, ownedSpecs } from './ranks/placement.ts'
 import type { OwnStep } from './ranks/times.ts'
 import { ParameterStore } from './store.ts'
 import { type RecordedSteps, Timeline } from './timeline.ts'
@@ -84,9 +84,6 @@ export function layoutOf(
 ): Layout {
   const { rank, size: ranks } = place ?? { rank: 0, size: 1 }
   const { shards = ranks, reproducible, expert, headroom } = parallel
-  // Adafactor factors the moments of a whole matrix, and an optimizer of the user's own sees a whole matrix, so a matrix
-  // is not divided into blocks of rows.
-  const blockFloats = train.optimizer.kind === 'adamw' ? alone.blockFloats : Number.POSITIVE_INFINITY
   return {
     rank,
     ranks,
@@ -95,7 +92,7 @@ export function layoutOf(
     passes: reproducible ? train.microBatches : (train.microBatches * shards) / ranks,
     headroom,
     reproducible,
-    blockFloats,
+    blockFloats: blockFloatsOf(train.optimizer.kind),
   }
 }
 

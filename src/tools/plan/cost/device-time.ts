@@ -31,8 +31,8 @@ const passSeconds = ({ bandwidth, bandwidthEfficiency }: Device, bytes: number):
 export interface ComponentSeconds {
   readonly forward: number
   readonly backward: number
-  /** Seconds to recompute the activations that selective recomputation dropped. */
-  readonly scores: number
+  /** Seconds to recompute the part that selective recomputation drops. */
+  readonly part: number
 }
 
 /** Operations of fused attention in the backward pass, divided by the forward pass: five products instead of two. */
@@ -63,7 +63,7 @@ export class ComponentTimes {
     const seconds = {
       forward: sum(forwardSeconds(device, precision, bytes, component)),
       backward: sum(backwardSeconds(device, precision, bytes, component)),
-      scores: productsSeconds(device, precision, bytes, component.kind, products) + passSeconds(device, passBytes),
+      part: productsSeconds(device, precision, bytes, component.kind, products) + passSeconds(device, passBytes),
     }
     this.cache.set(component, seconds)
     return seconds

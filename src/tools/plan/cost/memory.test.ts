@@ -6,7 +6,7 @@ import type { PlannedRun } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
 import { idealCluster, layoutOf, predict, type RunInput, realCluster, runOf, sparseRun, sum } from '../testing/cases.ts'
 import type { ModelLoads } from '../work/load.ts'
-import { addCounts, countParameters } from '../work/parameter-counts.ts'
+import { addCounts, countParameters, noParameters } from '../work/parameter-counts.ts'
 import { stageCounts, Workloads } from '../work/stages.ts'
 import { stateBytes } from './memory.ts'
 
@@ -141,10 +141,25 @@ describe('state of Ψ dense parameters (Rajbhandari et al. 2020, figure 1)', () 
     expect(a).toBeLessThan(8.2)
   })
 
+  // Embedding, head, routers and norms stay in 16 bits.
+  test.each<['float8' | 'mxfp8', number]>([
+    ['float8', 1],
+    ['mxfp8', 2 + 2 / 32],
+  ])('has %s weights of %d bytes in attention, networks and experts, and 16 bits elsewhere', (weights, bytes) => {
+    const run = (plan: RunInput['plan']) => sparseRun({ every: 2 }, { precision: 'float8', ...plan })
+    const { layers, embedding, head, total } = countParameters(run({}).model)
+    const of = (plan: RunInput['plan']) => stateBytes(run(plan), layoutOf(), addCounts([...layers, embedding, head]))
+    // Attention in two layers, a dense network, and eight experts.
+    const multiplied = 2 * 4 * 64 ** 2 + 2 * 64 * 128 + 8 * 2 * 64 * 128
+    expect(of({}).weights).toBe(2 * total)
+    expect(of({ weights }).weights).toBe(2 * (total - multiplied) + bytes * multiplied)
+    expect(of({ weights }).gradients + of({ weights }).optimizer).toBe(of({}).gradients + of({}).optimizer)
+  })
+
   test('of experts is divided by expert parallelism, and by ZeRO over the ranks that hold the same experts', () => {
     const run = sparseRun()
     const { layers } = countParameters(run.model)
-    const experts = { ...addCounts(layers), dense: { parameters: 0, factored: 0 } }
+    const experts = { ...addCounts(layers), dense: noParameters }
     const of = (layout: Partial<Layout>) => sum(stateBytes(run, layoutOf(layout), experts))
     const { parameters } = experts.experts
     expect(of({ data: 8 })).toBeCloseTo(18 * parameters, 6)

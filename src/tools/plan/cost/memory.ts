@@ -5,12 +5,14 @@
 import { describeModel } from '../../../core/model/describe.ts'
 import { stateNumbers } from '../../../train/step/optimizer/own-rule.ts'
 import type { Cluster } from '../inputs/cluster.ts'
-import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
+import { optimizerOf, type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import { expertCopies, type Layout, tokenRanks } from '../search/layout.ts'
 import type { ComponentKind } from '../work/components.ts'
-import { logitsBytes } from '../work/layer-work.ts'
+import { type LayerWork, logitsBytes } from '../work/layer-work.ts'
 import { addCounts, type Count, type ParameterCounts, type PartCounts } from '../work/parameter-counts.ts'
+import { keptBytes, recomputedBytes } from '../work/recomputation.ts'
 import { type PipelineStage, stageCounts, type Workload } from '../work/stages.ts'
+import { ownerLoad } from './owners.ts'
 
 export const memoryKinds = [
   'weights',
@@ -21,6 +23,7 @@ export const memoryKinds = [
   'expert activations',
   'dense activations',
   'layer inputs',
+  'offload buffers',
   'dispatch buffers',
   'logits',
   'program',
@@ -88,19 +91,22 @@ function stageMemory(
   }
   add('weights', state.weights, layout.offload === 'all')
   add('gradients', keptGradients(run, layout, state.gradients, own.length), layout.offload === 'all')
-  add('optimizer', state.optimizer, layout.offload !== 'none')
+  add('optimizer', state.optimizer * ownerImbalance(run, layout, cluster), layout.offload !== 'none')
 
   const inFlight = microBatchesInFlight(layout, plan.virtualStages, stage.index)
+  const stays = 1 - plan.offloadActivations
   for (const { components, inputBytes } of stage.layers) {
-    if (layout.recompute === 'full') device['layer inputs'] += inFlight * inputBytes
-    else
-      for (const { kind, keptBytes, selective } of components)
-        device[activationKind[kind]] +=
-          inFlight * (keptBytes - (layout.recompute === 'selective' ? selective.bytes : 0))
+    if (layout.recompute === 'full') device['layer inputs'] += stays * inFlight * inputBytes
+    for (const component of components)
+      device[activationKind[component.kind]] += stays * inFlight * keptBytes(component, layout.recompute)
   }
+  const offloaded = stage.layers.map((layer) => offloadedBytes(run, layout, layer))
+  hostBytes += inFlight * offloaded.reduce((sum, bytes) => sum + bytes, 0)
+  // While one layer is computed, the activations of another one move.
+  device['offload buffers'] = Math.min(2, inFlight * stage.layers.length) * Math.max(0, ...offloaded)
   // The backward pass recomputes one layer at a time.
   for (const { kind, bytes } of largestRecomputation(stage, layout.recompute)) device[activationKind[kind]] += bytes
-  for (const { kind, keptBytes } of stage.ends) device[activationKind[kind]] += keptBytes
+  for (const end of stage.ends) device[activationKind[end.kind]] += end.keptBytes
 
   // There is a send and a receive buffer, for one layer at a time.
   const sent = stage.layers.flatMap(({ components }) => components.flatMap(({ allToAlls }) => allToAlls))
@@ -115,6 +121,10 @@ function stageMemory(
   device.fragmentation = FRAGMENTATION * transient.reduce((sum, kind) => sum + device[kind], 0)
   return { device, deviceBytes: total(device), hostBytes }
 }
+
+/** State of the busiest owner over the mean; collectives divide state evenly. */
+const ownerImbalance = (run: PlannedRun, layout: Layout, cluster: Cluster): number =>
+  run.plan.exchange === 'owners' && layout.zero > 0 ? ownerLoad(run, layout, cluster).imbalance : 1
 
 /**
  * Bytes of gradients held at once. The host applies offloaded gradients as they arrive, a layer at a time, unless it
@@ -149,6 +159,14 @@ export function microBatchesInFlight(
   return Math.min(microBatches, (warmUp + 1) / virtualStages)
 }
 
+/** Bytes of a layer's activations that move to host memory, for one micro-batch. */
+export const offloadedBytes = ({ plan }: PlannedRun, { recompute }: Layout, layer: LayerWork): number =>
+  plan.offloadActivations *
+  layer.components.reduce(
+    (sum, component) => sum + keptBytes(component, recompute),
+    recompute === 'full' ? layer.inputBytes : 0,
+  )
+
 /** Recomputed activations of the layer that has most of them. */
 function largestRecomputation(
   { layers }: PipelineStage,
@@ -156,10 +174,7 @@ function largestRecomputation(
 ): { kind: ComponentKind; bytes: number }[] {
   if (recompute === 'none') return []
   const recomputed = layers.map(({ components }) =>
-    components.map((each) => ({
-      kind: each.kind,
-      bytes: recompute === 'full' ? each.keptBytes : each.selective.bytes,
-    })),
+    recomputedBytes(components, recompute).map((bytes, i) => ({ kind: components[i]?.kind ?? 'dense', bytes })),
   )
   const size = (layer: { bytes: number }[]) => layer.reduce((sum, { bytes }) => sum + bytes, 0)
   return recomputed.reduce((a, b) => (size(b) > size(a) ? b : a), [])
@@ -170,11 +185,12 @@ function largestRecomputation(
  */
 export function stateBytes(run: PlannedRun, layout: Layout, { dense, experts }: { dense: Count; experts: Count }) {
   const { expert, tensor, expertTensor, zero } = layout
-  const weight = storedBytes(run.plan.precision)
+  const optimizer = optimizerBytes(run)
   const sizes = {
-    weights: () => weight,
-    gradients: () => gradientBytes(run) + (run.plan.gradients === 'both' ? 4 : 0),
-    optimizer: optimizerBytes(run),
+    weights: (count: Count) => weightBytes(run, count),
+    gradients: ({ parameters }: Count) => (gradientBytes(run) + (run.plan.gradients === 'both' ? 4 : 0)) * parameters,
+    optimizer: ({ parameters, factored }: Count) =>
+      parameters > 0 ? optimizer(factored / parameters) * parameters : 0,
   }
   const shardedFrom = { weights: 3, gradients: 2, optimizer: 1 }
   const bytes = (kind: keyof typeof sizes) => {
@@ -182,11 +198,34 @@ export function stateBytes(run: PlannedRun, layout: Layout, { dense, experts }: 
       zero >= shardedFrom[kind]
         ? { dense: tokenRanks(layout), experts: expertCopies(layout) }
         : { dense: 1, experts: 1 }
-    const unsharded = (count: Count) =>
-      sizes[kind](count.parameters > 0 ? count.factored / count.parameters : 0) * count.parameters
+    const unsharded = sizes[kind]
     return unsharded(dense) / tensor / shards.dense + unsharded(experts) / expertTensor / expert / shards.experts
   }
   return { weights: bytes('weights'), gradients: bytes('gradients'), optimizer: bytes('optimizer') }
+}
+
+/**
+ * Bytes of a stored float8 weight. Products of the backward pass read a transposed weight. Blocks of 32 numbers with a
+ * scale (mxfp8) run along the depth of a product, so a weight has a copy for each direction; a scale for a whole tensor
+ * or square block does not need that.
+ */
+const float8WeightBytes = { float8: 1, mxfp8: 2 * (1 + 1 / 32) }
+
+/** Bytes of stored weights. */
+function weightBytes({ plan }: PlannedRun, { parameters, multiplied }: Count): number {
+  const wide = storedBytes(plan.precision)
+  return plan.weights === 'precision'
+    ? wide * parameters
+    : wide * (parameters - multiplied) + float8WeightBytes[plan.weights] * multiplied
+}
+
+/**
+ * Bytes of weights that ranks gather from each other. The two copies of mxfp8 are made after the weights have arrived in
+ * 16 bits.
+ */
+export function gatheredBytes({ plan }: PlannedRun, { parameters, multiplied }: Count): number {
+  const wide = storedBytes(plan.precision)
+  return plan.weights === 'float8' ? wide * (parameters - multiplied) + multiplied : wide * parameters
 }
 
 /** Bytes of a checkpoint: the weights that the optimizer updates, and its state. */
@@ -203,8 +242,6 @@ const hasMaster = ({ plan }: PlannedRun): boolean => plan.master && storedBytes(
 export const gradientBytes = ({ plan }: PlannedRun): number =>
   plan.gradients === 'float32' ? 4 : storedBytes(plan.precision)
 
-export const optimizerKind = ({ plan, train }: PlannedRun) => plan.optimizer ?? train.optimizer.kind
-
 /** Precision of moments, which the plan sets or takes from the run. */
 export const momentPrecision = ({ plan, train }: PlannedRun) => {
   const { state } = train.optimizer
@@ -220,7 +257,7 @@ const momentBytes = { float32: 4, bfloat16: 2, int8: 1 }
 function optimizerBytes(run: PlannedRun): (factored: number) => number {
   const master = hasMaster(run) ? 4 : 0
   const moment = momentBytes[momentPrecision(run)]
-  switch (optimizerKind(run)) {
+  switch (optimizerOf(run)) {
     case 'adamw':
       return () => master + 2 * moment
     case 'adafactor':
@@ -249,18 +286,17 @@ const knownNumbers = new WeakMap<PlannedRun, number>()
 function communicationBytes(run: PlannedRun, layout: Layout, own: readonly PartCounts[]): number {
   const { expert, tensor, expertTensor, zero, offload } = layout
   const ranks = tokenRanks(layout)
-  const weight = storedBytes(run.plan.precision)
-  const largest = (withExperts: boolean) =>
+  const withExperts = offload === 'all' || expertCopies(layout) > 1
+  const twoLayers = (bytes: (count: Count) => number) =>
+    2 *
     Math.max(
       ...own.map(
-        ({ dense, experts }) =>
-          dense.parameters / tensor + (withExperts ? experts.parameters / expert / expertTensor : 0),
+        ({ dense, experts }) => bytes(dense) / tensor + (withExperts ? bytes(experts) / expert / expertTensor : 0),
       ),
     )
-  const twoLayers = 2 * largest(offload === 'all' || expertCopies(layout) > 1)
-  const gathered = zero === 3 || offload === 'all' ? twoLayers * weight : 0
+  const gathered = zero === 3 || offload === 'all' ? twoLayers((count) => gatheredBytes(run, count)) : 0
   // Gradients of these layers, on their way to the host.
-  const leaving = offload === 'all' ? twoLayers * gradientBytes(run) : 0
+  const leaving = offload === 'all' ? twoLayers(({ parameters }) => gradientBytes(run) * parameters) : 0
   const { dense, experts } = addCounts(own)
   const parameters = dense.parameters / tensor + experts.parameters / expertTensor / expert
   // `both` is Megatron-LM of 2021, which copied all gradients into one tensor for the exchange.

@@ -3,14 +3,15 @@
  */
 import { activatedExperts } from '../../../core/model/parameters.ts'
 import type { Cluster } from '../inputs/cluster.ts'
-import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
+import { optimizerOf, type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import { expertCopies, type Layout, tokenRanks } from '../search/layout.ts'
 import type { Component, ComponentKind } from '../work/components.ts'
 import type { LayerWork } from '../work/layer-work.ts'
 import { addCounts, type ParameterCounts, type PartCounts } from '../work/parameter-counts.ts'
+import { extentOf, repeatsExchanges } from '../work/recomputation.ts'
 import { type PipelineStage, stageCounts, type Workload } from '../work/stages.ts'
 import { type ComponentTimes, launchesOf } from './device-time.ts'
-import { gradientBytes, optimizerKind, stateBytes } from './memory.ts'
+import { gatheredBytes, gradientBytes, offloadedBytes, stateBytes } from './memory.ts'
 import {
   allReduceSeconds,
   allToAllSeconds,
@@ -20,6 +21,7 @@ import {
   ringSeconds,
   sendSeconds,
 } from './network.ts'
+import { ownerLoad, ownerSeconds } from './owners.ts'
 
 export const timeKinds = [
   'attention',
@@ -49,6 +51,14 @@ export interface Time {
   readonly stepSeconds: number
   /** Communication hidden by computation. */
   readonly overlappedSeconds: number
+  /** Gradients that the busiest rank receives in a step. */
+  readonly gradients: ReceivedGradients
+}
+
+export interface ReceivedGradients {
+  readonly bytes: number
+  /** The busiest rank, from 0; null if collectives give all ranks of a stage equally many. */
+  readonly rank: number | null
 }
 
 type Seconds = Record<TimeKind, number>
@@ -87,6 +97,7 @@ export function timeOf(
     parts: seconds,
     stepSeconds,
     overlappedSeconds: microBatches * slowest.hidden + end.exchange.hidden + end.gathering.hidden + end.offload.hidden,
+    gradients: ends.reduce((a, b) => (b.gradients.bytes > a.gradients.bytes ? b : a)).gradients,
   }
 }
 
@@ -141,6 +152,8 @@ interface MicroBatch {
   readonly backward: number
   /** Seconds of communication that computation hides. */
   readonly hidden: number
+  /** The part of `hidden` in which activations move to host memory and back. */
+  readonly hosted: number
 }
 
 function microBatchSeconds(
@@ -173,13 +186,13 @@ function microBatchSeconds(
     const one = computed.of(component, slice.bytes)
     const seconds = { forward: times * one.forward, backward: times * one.backward }
     parts[component.kind satisfies ComponentKind] += seconds.forward + seconds.backward
-    const full = inLayer && layout.recompute === 'full' ? seconds.forward : 0
-    const scores = inLayer && layout.recompute === 'selective' ? times * one.scores : 0
-    parts.recomputation += full + scores
+    const extent = inLayer ? extentOf(component, layout.recompute) : 'nothing'
+    const again = { nothing: 0, part: times * one.part, whole: seconds.forward }[extent]
+    parts.recomputation += again
     forward += seconds.forward
-    backward += seconds.backward + full + scores
-    // A component communicates forward, backward, and with full recomputation once more.
-    const rounds = inLayer && layout.recompute === 'full' ? 3 : 2
+    backward += seconds.backward + again
+    // A component communicates forward, backward, and once more if the exchange is recomputed.
+    const rounds = inLayer && repeatsExchanges(component, layout.recompute) ? 3 : 2
     if (component.tensorBytes > 0) {
       const summed = times * (inLayer ? rounds : 1) * allReduceSeconds(cluster, tensorGroup, component.tensorBytes)
       hidden += plan.tensorOverlap * summed
@@ -196,7 +209,7 @@ function microBatchSeconds(
       allToAll += times * rounds * allToAllSeconds(cluster, expertGroup, bytes, dispatch)
     const launches = launchesOf(component)
     starts.forward += times * launches.forward
-    starts.backward += times * (launches.backward + (full > 0 ? launches.forward : 0))
+    starts.backward += times * (launches.backward + (extent === 'whole' ? launches.forward : 0))
   }
   for (const { components, count } of layersByKind(stage)) for (const component of components) compute(component, count)
   for (const component of stage.ends) compute(component, 0)
@@ -213,12 +226,24 @@ function microBatchSeconds(
   const { exposed, hidden: covered } = hide(allToAll, others)
   parts['all-to-all'] += exposed
   hidden += covered
+  const moved = plan.offloadActivations > 0 ? hostSeconds(run, cluster, layout, stage) : 0
+  // Activations leave while the forward pass computes, and return while the backward pass does.
+  const [leaving, returning] = [hide(moved, plan.overlap * forward), hide(moved, plan.overlap * backward)]
+  parts.offload += leaving.exposed + returning.exposed
+  const hosted = leaving.hidden + returning.hidden
+  hidden += hosted
   if (layout.pipeline > 1) {
     const boundary = (stage.layers[0]?.inputBytes ?? 0) / (plan.sequenceParallel ? 1 : layout.tensor)
     const stride = tokenRanks(layout) * layout.tensor
     parts['pipeline bubble'] += 2 * plan.virtualStages * sendSeconds(cluster, stride * layout.pipeline, boundary)
   }
-  return { parts, total: timeKinds.reduce((sum, kind) => sum + parts[kind], 0), forward, backward, hidden }
+  return { parts, total: timeKinds.reduce((sum, kind) => sum + parts[kind], 0), forward, backward, hidden, hosted }
+}
+
+/** Seconds in which the activations of a micro-batch move to host memory; they return in the same time. */
+function hostSeconds(run: PlannedRun, { links: { host } }: Cluster, layout: Layout, { layers }: PipelineStage): number {
+  if (!host) throw new Error('internal: no link to the host')
+  return layers.reduce((sum, layer) => sum + offloadedBytes(run, layout, layer), 0) / (host.bandwidth * host.efficiency)
 }
 
 /** Components of each kind of layer, and the number of such layers. */
@@ -246,7 +271,7 @@ function stepEnd(
   layout: Layout,
   own: readonly PartCounts[],
   microBatches: number,
-  { forward, backward }: MicroBatch,
+  { forward, backward, hosted: activationSeconds }: MicroBatch,
 ) {
   const { expert, tensor, expertTensor, zero } = layout
   const { dense, experts } = addCounts(own)
@@ -260,13 +285,21 @@ function stepEnd(
   const both = (seconds: (part: keyof typeof local) => number) => seconds('dense') + seconds('experts')
   const gradient = gradientBytes(run)
   const weight = storedBytes(run.plan.precision)
+  const gathered = {
+    dense: gatheredBytes(run, dense) / tensor,
+    experts: gatheredBytes(run, experts) / expertTensor / expert,
+  }
   // Sharded gradients are exchanged for every micro-batch, whole gradients once a step.
   const rounds = zero >= 2 ? microBatches : 1
-  const exchangeSeconds = both((part) => {
+  const owners = run.plan.exchange === 'owners' && zero > 0 ? ownerLoad(run, layout, cluster) : null
+  const collectiveSeconds = both((part) => {
     const seconds = zero >= 1 ? reduceScatterSeconds : allReduceSeconds
     return seconds(cluster, groups[part], local[part] * gradient)
   })
-  const gatherSeconds = both((part) => reduceScatterSeconds(cluster, groups[part], local[part] * weight))
+  const exchangeSeconds = owners ? ownerSeconds(cluster, owners, gradient) : collectiveSeconds
+  const gatherSeconds = owners
+    ? ownerSeconds(cluster, owners, weight)
+    : both((part) => reduceScatterSeconds(cluster, groups[part], gathered[part]))
   // ZeRO 1 and 2 gather the updated weights once a step, ZeRO 3 gathers all weights forward and backward.
   const gatherings = zero === 3 ? 2 * microBatches : zero > 0 ? 1 : 0
   const { overlap } = run.plan
@@ -280,19 +313,32 @@ function stepEnd(
     experts: local.experts / (zero >= 1 ? copies.experts : 1),
   }
   const state = stateBytes(run, layout, { dense, experts })
-  const count = both((part) => updated[part])
+  const count = both((part) => updated[part]) * (owners?.imbalance ?? 1)
   // The state is read and written, gradients are read (once more for their norm), weights are written.
-  const traffic = 2 * state.optimizer + count * (2 * gradient + 2 * weight) + adafactorPasses(run) * count * gradient
+  const traffic =
+    2 * state.optimizer * (owners?.imbalance ?? 1) +
+    count * (2 * gradient + 2 * weight) +
+    adafactorPasses(run) * count * gradient
   const { optimizer, traffic: hosted } = updateSeconds(run, cluster, layout, {
     traffic,
     count,
     local: local.dense + local.experts,
+    weights: gathered.dense + gathered.experts,
   })
   // Weights and gradients are transferred while layers are computed; an offloaded update waits for its gradients.
-  const offload = hide(hosted, layout.offload === 'all' ? overlap * microBatches * (forward + backward) : 0)
+  const offload = hide(
+    hosted,
+    layout.offload === 'all' ? Math.max(0, microBatches * (overlap * (forward + backward) - activationSeconds)) : 0,
+  )
+  // In a ring, (n − 1)/n of the bytes reach every rank, and once more if all get the sum.
+  const collectiveBytes = both((part) => ((copies[part] - 1) / copies[part]) * local[part] * gradient)
+  const gradients: ReceivedGradients = owners
+    ? { bytes: owners.received * gradient, rank: owners.rank }
+    : { bytes: rounds * (zero >= 1 ? 1 : 2) * collectiveBytes, rank: null }
   return {
     exchange,
     gathering,
+    gradients,
     optimizer,
     offload,
     total: exchange.exposed + gathering.exposed + optimizer + offload.exposed,
@@ -302,14 +348,14 @@ function stepEnd(
 /**
  * Passes over gradients that Adafactor makes before the update: for row and column means, and for the update's size.
  */
-const adafactorPasses = (run: PlannedRun): number => (optimizerKind(run) === 'adafactor' ? 2 : 0)
+const adafactorPasses = (run: PlannedRun): number => (optimizerOf(run) === 'adafactor' ? 2 : 0)
 
 /** Seconds of the update, on the device or on the host, and of the traffic between the two. */
 function updateSeconds(
   run: PlannedRun,
   cluster: Cluster,
   { offload, microBatches }: Layout,
-  { traffic, count, local }: { traffic: number; count: number; local: number },
+  { traffic, count, local, weights }: { traffic: number; count: number; local: number; weights: number },
 ): { optimizer: number; traffic: number } {
   const { host } = cluster.links
   if (offload === 'none' || !host) {
@@ -321,5 +367,5 @@ function updateSeconds(
   // A device's share of the host's memory bandwidth is assumed to equal the bandwidth of its link.
   const update = traffic / link
   if (offload === 'optimizer') return { optimizer: update, traffic: (count * (gradientBytes(run) + weight)) / link }
-  return { optimizer: update, traffic: (microBatches * local * (2 * weight + gradientBytes(run))) / link }
+  return { optimizer: update, traffic: (microBatches * (2 * weights + local * gradientBytes(run))) / link }
 }

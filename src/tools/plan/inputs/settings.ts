@@ -49,6 +49,23 @@ export const latentSchema = z.strictObject({
   valueWidth: positive,
 })
 
+/**
+ * Modules that the backward pass computes again. The first four drop results inside a module that cost little to
+ * compute; the others keep only the input of a module. Megatron-Core names them layernorm, moe_act, core_attn,
+ * mla_up_proj; its mlp is `network`, and its moe is `moe`.
+ */
+const recomputedModules = [
+  'norms',
+  'activations',
+  'scores',
+  'latent',
+  'attention',
+  'network',
+  'experts',
+  'moe',
+] as const
+export type RecomputedModule = (typeof recomputedModules)[number]
+
 const planSchema = z
   .strictObject({
     /**
@@ -96,16 +113,49 @@ const planSchema = z
      */
     bySource: z.boolean().default(false),
     /**
-     * Activations recomputed in the backward pass: attention scores and the like (`selective`) or whole layers
-     * (`full`).
+     * Activations recomputed in the backward pass: attention scores and the like (`selective`), whole layers (`full`),
+     * or a list of modules.
      */
-    recompute: z.enum(['none', 'selective', 'full']).nullable().default(null),
+    recompute: z
+      .union([z.enum(['none', 'selective', 'full']), z.array(z.enum(recomputedModules)).min(1).readonly()])
+      .nullable()
+      .default(null),
+    /** How the loss is computed from the logits. */
+    crossEntropy: z
+      .strictObject({
+        /**
+         * Whether one kernel reads 16-bit logits and overwrites them with their gradient. Otherwise there are float32
+         * copies of logits and gradient.
+         */
+        fused: z.boolean().default(false),
+        /**
+         * Number of chunks of the tokens of a micro-batch. Logits of one chunk exist at a time: their gradient is
+         * computed and multiplied before the next chunk.
+         */
+        chunks: positive.default(1),
+      })
+      .prefault({}),
+    /**
+     * Share of the layers' kept activations that move to host memory after the forward pass and return for the backward
+     * pass.
+     */
+    offloadActivations: z.number().min(0).max(1).default(0),
+    /**
+     * Storage of weights that are multiplied in float8: in the precision of activations, with one byte (`float8`), or in
+     * two copies of a byte and scales (`mxfp8`).
+     */
+    weights: z.enum(['precision', 'float8', 'mxfp8']).default('precision'),
     /** Number of micro-batches into which a data-parallel rank splits its sequences. */
     microBatches: free,
     /** State kept in host memory: the state of the optimizer (`optimizer`), or also weights and gradients (`all`). */
     offload: z.enum(['none', 'optimizer', 'all']).nullable().default('none'),
     /** ZeRO stage: data-parallel ranks shard the optimizer's state (1), also gradients (2), also weights (3). */
     zero: z.int().min(0).max(3).nullable().default(null),
+    /**
+     * How gradients are summed and new parameters distributed: by collectives, which divide every tensor over all ranks,
+     * or through the `owners` of parts of tensors, as `choir train` does it.
+     */
+    exchange: z.enum(['collectives', 'owners']).default('collectives'),
     parallel: z
       .strictObject({
         /** Number of devices over which the experts of a layer are distributed; divides `data`. */
@@ -160,6 +210,9 @@ export const plannedRunSchema = runSchema.safeExtend({ plan: planSchema }).super
 export type PlannedRun = z.output<typeof plannedRunSchema>
 export type PlanSettings = PlannedRun['plan']
 export type LatentAttention = NonNullable<PlanSettings['latent']>
+
+/** The optimizer of a plan, or of its run. */
+export const optimizerOf = ({ plan, train }: PlannedRun) => plan.optimizer ?? train.optimizer.kind
 
 /** Bytes of a stored number. tf32 is stored as float32, and activations around float8 products as bfloat16. */
 export const storedBytes = (precision: MathPrecision): number =>

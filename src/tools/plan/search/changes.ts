@@ -1,9 +1,9 @@
 /** Single changes that would make a run fit, tried one by one. */
 import { UsageError } from '../../../core/errors.ts'
-import { momentPrecision, optimizerKind } from '../cost/memory.ts'
+import { momentPrecision } from '../cost/memory.ts'
 import type { Prediction } from '../cost/predict.ts'
 import type { Cluster } from '../inputs/cluster.ts'
-import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
+import { optimizerOf, type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import type { ModelLoads } from '../work/load.ts'
 import type { ModelTraffic } from '../work/mixture.ts'
 import { rank } from './search.ts'
@@ -34,7 +34,7 @@ export function changesThatFit(
   const { tensor, pipeline, expert, data } = plan.parallel
   if ([tensor, pipeline, expert, data].some((size) => size !== null))
     offer('parallel={}', 'a different layout', { parallel: free })
-  if (optimizerKind(run) === 'adamw') {
+  if (optimizerOf(run) === 'adamw') {
     if (momentPrecision(run) === 'float32') offer('state=bfloat16', '16-bit moments', { state: 'bfloat16' })
     offer('optimizer=adafactor', 'no first moment, a factored second', { optimizer: 'adafactor' })
   }

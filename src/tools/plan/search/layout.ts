@@ -38,9 +38,15 @@ export const expertCopies = ({ data, context, tensor, expert, expertTensor }: La
 export const sequencesOf = ({ train }: PlannedRun, { data, microBatches }: Layout): number =>
   train.batch / data / microBatches
 
+/** Such as `full recomputation` or `latent, norms recomputed`. */
+export function recomputationName(recompute: Recompute): string {
+  if (recompute === 'none') return 'no recomputation'
+  return typeof recompute === 'string' ? `${recompute} recomputation` : `${recompute.join(', ')} recomputed`
+}
+
 /** The settings of a layout that differ from the simplest layout, such as `data 480 · expert 480 · ZeRO 1`. */
 export function layoutName(layout: Layout): string {
-  const { data, context, expert, tensor, expertTensor, pipeline, zero, recompute, microBatches, offload } = layout
+  const { data, context, expert, tensor, expertTensor, pipeline, zero, microBatches, offload } = layout
   const parts = [`data ${data}`]
   if (context > 1) parts.push(`context ${context}`)
   if (expert > 1) parts.push(`expert ${expert}`)
@@ -48,7 +54,7 @@ export function layoutName(layout: Layout): string {
   if (pipeline > 1) parts.push(`pipeline ${pipeline}`)
   if (zero > 0) parts.push(`ZeRO ${zero}`)
   if (microBatches > 1) parts.push(`${microBatches} micro-batches`)
-  if (recompute !== 'none') parts.push(`${recompute} recomputation`)
+  if (layout.recompute !== 'none') parts.push(recomputationName(layout.recompute))
   if (offload !== 'none') parts.push(offload === 'all' ? 'all offloaded' : 'optimizer offloaded')
   return parts.join(' · ')
 }

@@ -6,7 +6,7 @@ import { type Prediction, Predictor } from '../cost/predict.ts'
 import { loadCluster, loadPlannedRun } from '../inputs/load-plan.ts'
 import { type RunInput, realCluster, runOf, sparseRun } from '../testing/cases.ts'
 import { balancedLoads } from '../work/load.ts'
-import { devicesOf } from './layout.ts'
+import { devicesOf, type Layout } from './layout.ts'
 import { divisors, lackingBytes, layoutsOf, paretoFront, rank } from './search.ts'
 
 const runs = fc.record({
@@ -142,7 +142,7 @@ describe('a search', () => {
 
   test('prefers the simplest of equally fast layouts', () => {
     const offloads = ['none', 'optimizer', 'all']
-    const recomputes = ['none', 'selective', 'full']
+    const recomputes: readonly Layout['recompute'][] = ['none', 'selective', 'full']
     const savings = ({ layout: { offload, recompute, zero, microBatches } }: Prediction) => [
       offloads.indexOf(offload),
       recomputes.indexOf(recompute),

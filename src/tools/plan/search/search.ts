@@ -4,7 +4,7 @@ import { greatestCommonDivisor } from '../cost/network.ts'
 import { type Prediction, Predictor } from '../cost/predict.ts'
 import { type Cluster, precisions } from '../inputs/cluster.ts'
 import { marginOf } from '../inputs/intervals.ts'
-import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
+import { type PlannedRun, type RecomputedModule, storedBytes } from '../inputs/settings.ts'
 import { balancedLoads, type ModelLoads } from '../work/load.ts'
 import type { ModelTraffic } from '../work/mixture.ts'
 import type { Layout, Offload, Recompute } from './layout.ts'
@@ -49,14 +49,18 @@ const grade = ({ time: { stepSeconds } }: Prediction): number => Math.round(1000
 function compareSavings({ layout: a }: Prediction, { layout: b }: Prediction): number {
   return (
     offloads.indexOf(a.offload) - offloads.indexOf(b.offload) ||
-    recomputes.indexOf(a.recompute) - recomputes.indexOf(b.recompute) ||
+    recomputeRank(a) - recomputeRank(b) ||
     a.zero - b.zero ||
     a.microBatches - b.microBatches
   )
 }
 
 const offloads: readonly Offload[] = ['none', 'optimizer', 'all']
-const recomputes: readonly Recompute[] = ['none', 'selective', 'full']
+const recomputes = ['none', 'selective', 'full'] as const
+
+/** A list of modules is never compared with another setting, since a plan that has one has no other. */
+const recomputeRank = ({ recompute }: Layout): number =>
+  typeof recompute === 'string' ? recomputes.indexOf(recompute) : 0
 
 const bytesOf = ({ memory: { deviceBytes } }: Prediction): number => deviceBytes
 
@@ -95,10 +99,12 @@ export function layoutsOf(run: PlannedRun, cluster: Cluster): Layout[] {
   const { parallel } = plan
   const { context } = parallel
   const { devices } = cluster
+  // Ranks that exchange through owners share batches and experts only.
+  const alone = plan.exchange === 'owners' ? 1 : null
   const layouts: Layout[] = []
-  const tensors = candidates(parallel.tensor, divisors(cluster.devicesPerNode)).filter((t) => canSplit(run, t))
+  const tensors = candidates(parallel.tensor ?? alone, divisors(cluster.devicesPerNode)).filter((t) => canSplit(run, t))
   for (const tensor of tensors)
-    for (const pipeline of candidates(parallel.pipeline, divisors(devices))) {
+    for (const pipeline of candidates(parallel.pipeline ?? alone, divisors(devices))) {
       if (pipeline * plan.virtualStages > model.layers) continue
       if (plan.virtualStages > 1 && pipeline === 1) continue
       const data = devices / tensor / pipeline / context
@@ -119,12 +125,12 @@ export function layoutsOf(run: PlannedRun, cluster: Cluster): Layout[] {
 function* otherSettings(run: PlannedRun, cluster: Cluster, data: number, pipeline: number) {
   const { plan, train } = run
   // ZeRO 2 and 3 exchange gradients or weights for every micro-batch, and a pipeline has several in flight.
-  const stages = data === 1 ? [0] : pipeline > 1 ? [0, 1] : [0, 1, 2, 3]
+  const stages = data === 1 ? [0] : plan.exchange === 'owners' ? [1] : pipeline > 1 ? [0, 1] : [0, 1, 2, 3]
   const offloadOptions = offloads.filter((each) => each === 'none' || cluster.links.host)
   // Interleaved stages process micro-batches in rounds, one for each stage.
   const round = plan.virtualStages > 1 ? pipeline : 1
   for (const zero of candidates(plan.zero, stages))
-    for (const recompute of candidates(plan.recompute, recomputes))
+    for (const recompute of candidates<Recompute>(plan.recompute, recomputes))
       for (const microBatches of candidates(plan.microBatches, divisors(train.batch / data)))
         if (
           (train.batch / data) % microBatches === 0 &&
@@ -148,7 +154,7 @@ function canSplit({ model, plan }: PlannedRun, tensor: number): boolean {
   if (moe && plan.parallel.expertTensor === null) split.push(moe.hidden)
   if (moe && moe.sharedHidden > 0) split.push(moe.sharedHidden)
   // The width of dense layers matters only if there are any.
-  if (!moe || moe.every > 1 || moe.from > 0) split.push(hidden)
+  if (hasDenseNetworks(model)) split.push(hidden)
   return split.every((size) => size % tensor === 0)
 }
 
@@ -193,6 +199,29 @@ function check(run: PlannedRun, cluster: Cluster): void {
   mustDivide('parallel.context', parallel.context, model.sequence, 'model.sequence')
   if (precision === 'float8' && plan.attention === 'materialized')
     refuse('precision', precision, 'needs plan.attention=fused: scores stay in 16 bits')
+  for (const [module, needed] of unfit(run))
+    refuse(
+      'recompute',
+      Array.isArray(plan.recompute) ? plan.recompute.join(', ') : plan.recompute,
+      `${module}: ${needed}`,
+    )
+  const { chunks } = plan.crossEntropy
+  const rows = model.sequence / parallel.context
+  if (chunks > rows)
+    refuse('crossEntropy.chunks', chunks, `must be at most ${rows}, the tokens of a sequence on a device`)
+  if (plan.offloadActivations > 0 && !cluster.links.host)
+    refuse('offloadActivations', plan.offloadActivations, 'the cluster has no links.host')
+  if (plan.weights !== 'precision' && precision !== 'float8')
+    refuse('weights', plan.weights, 'needs plan.precision=float8: other products read weights of 16 bits or more')
+  if (plan.weights !== 'precision' && !plan.master)
+    refuse('weights', plan.weights, 'needs plan.master=true: updates are too small for 8 bits')
+  if (plan.exchange === 'owners') {
+    for (const field of ['tensor', 'pipeline', 'context'] as const)
+      if ((parallel[field] ?? 1) > 1)
+        refuse(`parallel.${field}`, parallel[field], 'must be 1 with plan.exchange=owners')
+    if (plan.zero !== null && plan.zero !== 1)
+      refuse('zero', plan.zero, 'must be 1 or null with plan.exchange=owners: only an owner has the state of its part')
+  }
   if (plan.dispatch === 'one-hot' && model.moe?.capacity === 'none')
     refuse('dispatch', 'one-hot', 'needs a capacity: one-hot matrices have a column for each slot')
   if (plan.offload !== null && plan.offload !== 'none' && !cluster.links.host)
@@ -202,6 +231,26 @@ function check(run: PlannedRun, cluster: Cluster): void {
   if (problems.length === 1) throw new UsageError(problems.join())
   if (problems.length > 1) throw new UsageError(`${problems.length} problems in the plan\n  ${problems.join('\n  ')}`)
 }
+
+/** Modules of `plan.recompute` that the run does not have, with the reason. */
+function unfit({ model, plan }: PlannedRun): [module: RecomputedModule, needed: string][] {
+  const { recompute, latent, attention } = plan
+  if (recompute === null || typeof recompute === 'string') return []
+  const { moe } = model
+  const lacking: Readonly<Partial<Record<RecomputedModule, string | false>>> = {
+    scores: attention === 'fused' && 'fused attention stores no scores; set plan.attention=materialized',
+    latent: latent === null && 'the model has no latent attention; set plan.latent',
+    experts: moe === null && 'the model has no experts',
+    moe: moe === null && 'the model has no experts',
+    network: hasDenseNetworks(model) ? false : 'no layer has a dense network; use experts or moe',
+  }
+  return recompute.flatMap((module) => {
+    const needed = lacking[module]
+    return needed ? [[module, needed]] : []
+  })
+}
+
+const hasDenseNetworks = ({ moe }: PlannedRun['model']): boolean => !moe || moe.every > 1 || moe.from > 0
 
 function noLayout({ model, plan, train }: PlannedRun, { name, devices }: Cluster): string {
   const { data, tensor, pipeline, expert } = plan.parallel

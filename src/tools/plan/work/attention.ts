@@ -5,7 +5,7 @@
  */
 import { headWidthOf, type ModelConfig, windowOf } from '../../../core/model/config.ts'
 import type { LatentAttention } from '../inputs/settings.ts'
-import { type Component, noWork, type Product, type Slice } from './components.ts'
+import { type Component, noWork, type Product, type Selective, type Slice, summedBytes } from './components.ts'
 
 /** Heads of all devices, and widths of a head. */
 export interface AttentionShape {
@@ -69,13 +69,14 @@ function sizesOf({ model, plan, tokens, tensor }: Slice) {
  */
 export function queryKeyValue(slice: Slice): Component[] {
   const { model, plan, tokens, tensor, bytes } = slice
-  if (plan.latent) return [latentProjections(slice, plan.latent)]
+  if (plan.latent) return [{ ...latentProjections(slice, plan.latent), blocks: ['attention'] }]
   const { queries, keys, values } = sizesOf(slice)
   const columns = (queries + keys + values) / tokens
   const projection: Component = {
     ...noWork,
     kind: 'attention',
     products: [{ count: 1, m: tokens, n: columns, k: model.width }],
+    blocks: ['attention'],
   }
   if (model.queryKeyNorm === 'none') return [projection]
   const size = (queries + keys) * bytes
@@ -91,6 +92,7 @@ export function queryKeyValue(slice: Slice): Component[] {
       kernels: 2,
       keptBytes: size,
       tensorBytes: squares,
+      blocks: ['attention'],
     },
   ]
 }
@@ -132,25 +134,35 @@ function toHeads({ model, tokens, tensor }: Slice, latent: LatentAttention): Pro
 }
 
 /** Selective recomputation of queries, keys and values from their latents. */
-function recomputedHeads(slice: Slice, latent: LatentAttention): Component['selective'] {
+function recomputedHeads(slice: Slice, latent: LatentAttention): Selective {
   const { queries, keys, values } = sizesOf(slice)
-  const bytes = (2 * (queries + keys) + values) * slice.bytes
-  return { bytes, products: toHeads(slice, latent), passBytes: 2 * (queries + keys) * slice.bytes }
+  const bytes = (queries + keys + values) * slice.bytes
+  return {
+    module: 'latent',
+    usual: true,
+    bytes,
+    products: toHeads(slice, latent),
+    passBytes: 2 * (queries + keys) * slice.bytes,
+  }
 }
 
 /** The projection of the results of all heads; its input is kept with the scores. */
-export function outputProjection({ model, plan, tokens, tensor }: Slice): Component {
+export function outputProjection(slice: Slice): Component {
+  const { model, plan, tokens, tensor } = slice
   const { heads, valueWidth } = attentionShape(model, plan.latent)
   return {
     ...noWork,
     kind: 'attention',
     products: [{ count: 1, m: tokens, n: model.width, k: (heads * valueWidth) / tensor }],
+    tensorBytes: summedBytes(slice),
+    blocks: ['attention'],
   }
 }
 
 /**
  * Rotary positions, scores, softmax, and the weighted values. The component keeps queries, keys, values and the result,
- * and with rotary positions also the rotated queries and keys, since the originals share memory with the values.
+ * and with rotary positions also the rotated queries and keys, since the originals share memory with the values. Latent
+ * attention makes new keys and values from a projection, which is freed (Megatron-Core, `multi_latent_attention.py`).
  *
  * With context parallelism a device has the queries of its part of the sequence, balanced so that all see equally many
  * keys, and gets the keys and values of the other parts.
@@ -164,7 +176,8 @@ export function scores(slice: Slice, layer: number): Component {
   const rotary = isRotary ? 2 * (queries + keys) * bytes : 0
   const count = (sequences * heads) / tensor
   const rows = sequence / context
-  const kept = (queries + keys + values + results + (isRotary ? queries + keys : 0)) * bytes
+  const originals = isRotary && !plan.latent ? queries + keys : 0
+  const kept = (queries + keys + values + results + originals) * bytes
   const visible = computedKeys(model, isWindowed(model, layer))
   const others = context - 1
   const contextBytes = others * (keys + values) * bytes
@@ -182,6 +195,7 @@ export function scores(slice: Slice, layer: number): Component {
       keptBytes: kept + count * rows * 4,
       selective: plan.latent ? recomputedHeads(slice, plan.latent) : noWork.selective,
       contextBytes,
+      blocks: ['attention'],
     }
   const cells = count * rows * sequence
   // Softmax with scaling and mask is one pass, dropout another. Probabilities, and dropout's result and mask, are kept.
@@ -200,7 +214,8 @@ export function scores(slice: Slice, layer: number): Component {
     gradientPassBytes: rotary + gradientPassBytes,
     kernels: plan.dropout ? 3 : 2,
     keptBytes: kept + scoresBytes,
-    selective: { bytes: scoresBytes, products: products.slice(0, 1), passBytes },
+    selective: { module: 'scores', usual: true, bytes: scoresBytes, products: products.slice(0, 1), passBytes },
     contextBytes,
+    blocks: ['attention'],
   }
 }

@@ -11,7 +11,7 @@
  * section 4): with 16 bits and dropout a dense layer keeps 34·T·D + 5·H·S·T bytes.
  */
 import type { ModelConfig } from '../../../core/model/config.ts'
-import { type PlannedRun, type PlanSettings, storedBytes } from '../inputs/settings.ts'
+import { type PlannedRun, type PlanSettings, type RecomputedModule, storedBytes } from '../inputs/settings.ts'
 import { type Layout, sequencesOf } from '../search/layout.ts'
 
 /** `count` products of an m × k with a k × n matrix. */
@@ -47,7 +47,11 @@ export interface Component {
    * The part of `keptBytes` that selective recomputation drops, and the products and traffic to recompute it: attention
    * scores, results of norms and of activation functions, heads of latent attention.
    */
-  readonly selective: { readonly bytes: number; readonly products: readonly Product[]; readonly passBytes: number }
+  readonly selective: Selective
+  /** Modules with which the whole component is recomputed. */
+  readonly blocks: readonly RecomputedModule[]
+  /** Bytes that are kept instead of `keptBytes`, or besides, if one of these modules is recomputed: its input. */
+  readonly checkpoint: { readonly blocks: readonly RecomputedModule[]; readonly bytes: number }
   /** Bytes that tensor-parallel ranks add up: forward and backward in a layer, once in embedding and head. */
   readonly tensorBytes: number
   /** Bytes of keys and values that a device gets in the forward pass from others of its context-parallel group. */
@@ -56,6 +60,16 @@ export interface Component {
    * Bytes of the all-to-alls to the experts and back, as the busiest rank sends or receives them, whichever is more.
    */
   readonly allToAlls: readonly number[]
+}
+
+export interface Selective {
+  /** Module whose recomputation drops the part by itself; null if there is no such part. */
+  readonly module: RecomputedModule | null
+  /** Whether the setting `selective` drops the part. */
+  readonly usual: boolean
+  readonly bytes: number
+  readonly products: readonly Product[]
+  readonly passBytes: number
 }
 
 export const noWork: Omit<Component, 'kind'> = {
@@ -68,7 +82,9 @@ export const noWork: Omit<Component, 'kind'> = {
   kernels: 0,
   starts: 0,
   keptBytes: 0,
-  selective: { bytes: 0, products: [], passBytes: 0 },
+  selective: { module: null, usual: false, bytes: 0, products: [], passBytes: 0 },
+  blocks: [],
+  checkpoint: { blocks: [], bytes: 0 },
   tensorBytes: 0,
   contextBytes: 0,
   allToAlls: [],
@@ -112,8 +128,11 @@ export function sliceOf(run: PlannedRun, layout: Layout): Slice {
 /** Bytes of a kept number that a product reads: float8 products keep their scaled factor. */
 export const factorBytes = ({ plan, bytes }: Slice): number => (plan.precision === 'float8' ? 1 : bytes)
 
-/** A norm: one pass that reads and writes T × D. It keeps its input, and its result for the products after it. */
-export function norm(slice: Slice, kind: ComponentKind): Component {
+/**
+ * A norm: one pass that reads and writes T × D. It keeps its input, and its result for the products after it.
+ * @param readers modules that read the result; to recompute them, it is kept in the precision of activations
+ */
+export function norm(slice: Slice, kind: ComponentKind, readers: readonly RecomputedModule[] = []): Component {
   const { model, plan, tokens, bytes, sequenceShare } = slice
   const size = tokens * model.width * bytes * sequenceShare
   const result = tokens * model.width * factorBytes(slice) * sequenceShare
@@ -124,12 +143,17 @@ export function norm(slice: Slice, kind: ComponentKind): Component {
     gradientPassBytes: 3 * size,
     kernels: 1,
     keptBytes: size + result,
-    selective: modern(plan, { bytes: result, products: [], passBytes: 2 * size }),
+    selective: { module: 'norms', usual: isModern(plan), bytes: result, products: [], passBytes: 2 * size },
+    checkpoint: { blocks: readers, bytes: size - result },
   }
 }
 
-/** The residual x + f(x), after the sum over tensor-parallel ranks. Dropout's mask has a byte per element. */
-export function residual({ model, plan, tokens, bytes, tensor, sequenceShare }: Slice, kind: ComponentKind): Component {
+/** Bytes of a module's result that tensor-parallel ranks add up, forward and backward. */
+export const summedBytes = ({ model, tokens, bytes, tensor }: Slice): number =>
+  tensor > 1 ? tokens * model.width * bytes : 0
+
+/** The residual x + f(x). Dropout's mask has a byte per element. */
+export function residual({ model, plan, tokens, bytes, sequenceShare }: Slice, kind: ComponentKind): Component {
   const size = tokens * model.width * sequenceShare
   const mask = plan.dropout ? 1 : 0
   return {
@@ -139,14 +163,13 @@ export function residual({ model, plan, tokens, bytes, tensor, sequenceShare }: 
     gradientPassBytes: (3 * bytes + mask) * size,
     kernels: 1,
     keptBytes: mask * size,
-    tensorBytes: tensor > 1 ? tokens * model.width * bytes : 0,
   }
 }
 
 /** A feed-forward network, its hidden width divided over tensor-parallel ranks. */
 export function network(slice: Slice, hidden: number): Component {
   const { tokens, tensor } = slice
-  return { ...noWork, kind: 'dense', ...networkWork(slice, 1, tokens, hidden / tensor) }
+  return { ...noWork, kind: 'dense', ...networkWork(slice, 1, tokens, hidden / tensor), blocks: ['network'] }
 }
 
 /** Products, passes and kept bytes of `count` networks with `rows` rows each. */
@@ -155,7 +178,7 @@ export function networkWork(
   count: number,
   rows: number,
   hidden: number,
-) {
+): Pick<Component, 'products' | 'passBytes' | 'gradientPassBytes' | 'kernels' | 'keptBytes' | 'selective'> {
   // GELU keeps its input and its result, which the last product reads. SwiGLU keeps both inner projections, the
   // SiLU of one, and their product.
   const inner = activation === 'swiglu' ? 2 : 1
@@ -169,13 +192,18 @@ export function networkWork(
     gradientPassBytes: (2 * inner + 1) * size,
     kernels: 1,
     keptBytes: 2 * inner * size,
-    selective: modern(plan, { bytes: inner * size, products: [], passBytes: (inner + 1) * size }),
+    selective: {
+      module: 'activations',
+      usual: isModern(plan),
+      bytes: inner * size,
+      products: [],
+      passBytes: (inner + 1) * size,
+    },
   }
 }
 
 /**
- * Selective recomputation of results of norms and activation functions. Programs with fused attention do it; older
- * programs recompute scores only.
+ * Whether selective recomputation includes results of norms and activation functions. Programs with fused attention do
+ * it; older programs recompute scores only.
  */
-const modern = ({ attention }: PlanSettings, work: Component['selective']): Component['selective'] =>
-  attention === 'fused' ? work : noWork.selective
+const isModern = ({ attention }: PlanSettings): boolean => attention === 'fused'

@@ -1,7 +1,7 @@
 /** Work of one device for one micro-batch: the components of a layer, of embedding and head. */
 import { type RoutedModule, routedModules } from '../../../core/model/parameters.ts'
 import { outputProjection, queryKeyValue, scores } from './attention.ts'
-import { type Component, network, norm, noWork, residual, type Slice } from './components.ts'
+import { type Component, network, norm, noWork, residual, type Slice, summedBytes } from './components.ts'
 import type { ModelLoads, RankLoad } from './load.ts'
 import { type ModelTraffic, mixture } from './mixture.ts'
 
@@ -24,12 +24,16 @@ export function layerWork(slice: Slice, layer: number, loads: ModelLoads, traffi
     inputBytes: tokens * model.width * bytes * sequenceShare,
     loads: mixtures.map(({ load }) => load),
     components: [
-      norm(slice, 'attention'),
+      norm(slice, 'attention', ['attention']),
       ...(componentsOf('qkv') ?? queryKeyValue(slice)),
       scores(slice, layer),
       ...(componentsOf('output') ?? [outputProjection(slice)]),
       residual(slice, 'attention'),
-      ...(componentsOf('ffn') ?? [norm(slice, 'dense'), network(slice, model.hidden), residual(slice, 'dense')]),
+      ...(componentsOf('ffn') ?? [
+        norm(slice, 'dense', ['network']),
+        { ...network(slice, model.hidden), tensorBytes: summedBytes(slice) },
+        residual(slice, 'dense'),
+      ]),
     ],
   }
 }
@@ -47,23 +51,43 @@ export function embeddingWork({ model, tokens, bytes, tensor, sequenceShare }: S
   }
 }
 
-/** Work of the head: final norm, logits, softmax and cross-entropy. Softmax and loss are in float32. */
+/**
+ * Work of the head: final norm, logits, softmax and cross-entropy. Softmax and loss are in float32.
+ *
+ * With chunks, products of a chunk's logits and of both gradients follow each other (Liger's fused linear
+ * cross-entropy, Hsu et al. 2024, section 3.2). The gradient of the head's input is kept for the backward pass of the
+ * layers, and each further chunk reads and writes the sum of the weight's gradient.
+ */
 export function headWork(slice: Slice): Component {
-  const { model, tokens, tensor, bytes } = slice
-  const cells = (tokens * model.vocabulary) / tensor
+  const { model, plan, tokens, tensor, bytes } = slice
+  const { fused, chunks } = plan.crossEntropy
+  const columns = model.vocabulary / tensor
+  const cells = tokens * columns
   const own = norm(slice, 'head')
+  const sums = 2 * (chunks - 1) * columns * model.width * (plan.gradients === 'float32' ? 4 : bytes)
+  const passes = fused
+    ? // One kernel reads the logits for their maximum and sum, and again to overwrite them with their gradient.
+      { forward: 3 * bytes, backward: 0, kernels: 2 }
+    : // Conversion to float32 and softmax, and backward their gradients.
+      { forward: bytes + 3 * 4, backward: 3 * 4 + bytes, kernels: 3 }
   return {
     ...own,
-    products: [{ count: 1, m: tokens, n: model.vocabulary / tensor, k: model.width }],
+    products: [{ count: chunks, m: tokens / chunks, n: columns, k: model.width }],
     // Tensor-parallel ranks add up the gradient of the head's input.
     tensorBytes: tensor > 1 ? tokens * model.width * bytes : 0,
-    // The passes are conversion to float32 and softmax, and backward their gradients.
-    passBytes: own.passBytes + cells * (bytes + 3 * 4),
-    gradientPassBytes: own.gradientPassBytes + cells * (3 * 4 + bytes),
-    kernels: own.kernels + 3,
+    passBytes: own.passBytes + cells * passes.forward,
+    gradientPassBytes: own.gradientPassBytes + cells * passes.backward + sums,
+    kernels: own.kernels + passes.kernels * chunks,
+    starts: chunks - 1,
+    keptBytes: own.keptBytes + (chunks > 1 ? tokens * model.width * bytes : 0),
   }
 }
 
-/** Bytes of the logits, in the precision of the product and in float32, and of their float32 gradient. */
-export const logitsBytes = ({ model, tokens, tensor, bytes }: Slice): number =>
-  ((tokens * model.vocabulary) / tensor) * (bytes === 4 ? 8 : bytes + 8)
+/**
+ * Bytes of the logits of a chunk: in the precision of the product and in float32, with their float32 gradient, or, with
+ * a fused cross-entropy, in the precision of the product only.
+ */
+export function logitsBytes({ model, plan, tokens, tensor, bytes }: Slice): number {
+  const { fused, chunks } = plan.crossEntropy
+  return ((tokens * model.vocabulary) / tensor / chunks) * (fused ? bytes : bytes === 4 ? 8 : bytes + 8)
+}

@@ -2,7 +2,17 @@
 import type { MoeConfig } from '../../../core/model/moe-config.ts'
 import { activatedExperts, moduleWidths, type RoutedModule } from '../../../core/model/parameters.ts'
 import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
-import { type Component, factorBytes, network, networkWork, norm, noWork, residual, type Slice } from './components.ts'
+import {
+  type Component,
+  factorBytes,
+  network,
+  networkWork,
+  norm,
+  noWork,
+  residual,
+  type Slice,
+  summedBytes,
+} from './components.ts'
 import { capacityOf, type ExpertLoads, rankLoad } from './load.ts'
 
 /** Traffic of the busiest rank in the all-to-alls of a routed module, divided by the traffic of an even load. */
@@ -37,24 +47,31 @@ export function mixture(slice: Slice, module: RoutedModule, expertLoads: ExpertL
     : { ...noWork, products: [{ count: local * sources, m: rows, n: resultWidth, k: inputs }] }
   const weights = work.products.reduce((sum, { n, k }) => sum + local * n * k, 0) * bytes
   const sentBytes = plan.dispatchPrecision === 'float8' ? FLOAT8_BYTES : bytes
-  const keepsResults = !isNetwork || plan.gates === 'results'
+  const resultBytes = !isNetwork || plan.gates === 'results' ? load.rows * resultWidth * bytes : 0
+  // Experts that replace projections belong to attention.
+  const blocks = isNetwork ? (['moe'] as const) : (['moe', 'attention'] as const)
   const components: Component[] = [
-    ...(isNetwork ? [norm(slice, 'router')] : []),
-    router(moe, tokens, inputs),
-    dispatch(moe, slice, tokens, load.rows, { inputs, outputs: resultWidth }),
+    ...(isNetwork ? [norm(slice, 'router', ['moe'])] : []),
+    { ...router(moe, tokens, inputs), blocks },
+    { ...dispatch(moe, slice, tokens, load.rows, { inputs, outputs: resultWidth }), blocks },
     {
       ...noWork,
       ...work,
       kind: 'experts',
       // The rows that experts read are kept too, and their results, for the gradient of the gate.
-      keptBytes: work.keptBytes + load.rows * (inputs * factorBytes(slice) + (keepsResults ? resultWidth * bytes : 0)),
+      keptBytes: work.keptBytes + load.rows * inputs * factorBytes(slice) + resultBytes,
+      blocks: ['experts', ...blocks],
+      checkpoint: { blocks: ['experts'], bytes: load.rows * inputs * bytes + resultBytes },
+      tensorBytes: module === 'qkv' ? 0 : summedBytes(slice),
       // The gradients of all sources are read, and their sum is written, then copied to its place.
       gradientPassBytes: work.gradientPassBytes + (sources > 1 ? (sources + 3) * weights : 0),
       // Each expert has its own product, unless all are padded to equal size.
       starts: load.isPadded ? 0 : work.products.length * (local * sources - 1),
       allToAlls: expert > 1 ? [sentRows * inputs * sentBytes, sentRows * resultWidth * bytes] : [],
     },
-    ...(isNetwork && moe.sharedHidden > 0 ? [network(slice, moe.sharedHidden)] : []),
+    ...(isNetwork && moe.sharedHidden > 0
+      ? [{ ...network(slice, moe.sharedHidden), blocks: ['experts', 'moe'] as const }]
+      : []),
     ...(isNetwork ? [residual(slice, 'router')] : []),
   ]
   return { components, load }

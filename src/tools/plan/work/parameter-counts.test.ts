@@ -97,6 +97,10 @@ describe('parameter counts', () => {
   test('include a row and a column for the factored moment of each matrix of each expert', () => {
     const model = modelSchema.parse({ layers: 1, width: 64, moe: { experts: 8, hidden: 128 } })
     const [layer] = countParameters(model).layers
-    expect(layer?.experts).toEqual({ parameters: 8 * 2 * 64 * 128, factored: 8 * 2 * (64 + 128) })
+    expect(layer?.experts).toEqual({
+      parameters: 8 * 2 * 64 * 128,
+      factored: 8 * 2 * (64 + 128),
+      multiplied: 8 * 2 * 64 * 128,
+    })
   })
 })

@@ -10,6 +10,8 @@ export interface Count {
   readonly parameters: number
   /** Number of values in the factored second moment: a row and a column for each matrix. */
   readonly factored: number
+  /** Number of parameters that multiply activations in float8, if that is the precision of products. */
+  readonly multiplied: number
 }
 
 /** Every data-parallel rank holds the dense parameters; the experts are divided over expert-parallel ranks. */
@@ -33,7 +35,7 @@ export interface ParameterCounts {
 
 export type ParameterKind = 'experts' | 'attention' | 'dense layers' | 'routers' | 'embedding and head' | 'norms'
 
-export const noParameters: Count = { parameters: 0, factored: 0 }
+export const noParameters: Count = { parameters: 0, factored: 0, multiplied: 0 }
 
 /** @param latent multi-head latent attention that replaces the model's attention */
 export function countParameters(model: ModelConfig, latent: LatentAttention | null = null): ParameterCounts {
@@ -75,6 +77,7 @@ function kindOf(name: string): ParameterKind {
 const plus = (a: Count, b: Count): Count => ({
   parameters: a.parameters + b.parameters,
   factored: a.factored + b.factored,
+  multiplied: a.multiplied + b.multiplied,
 })
 
 export const addCounts = (counts: readonly PartCounts[]): PartCounts =>
@@ -85,6 +88,14 @@ export const addCounts = (counts: readonly PartCounts[]): PartCounts =>
 
 function sum(specs: readonly ParameterSpec[]): Count {
   return specs
-    .map(({ shape }) => ({ parameters: sizeOf(shape), factored: factoredSize(shape) }))
+    .map((spec) => ({
+      parameters: sizeOf(spec.shape),
+      factored: factoredSize(spec.shape),
+      multiplied: isMultiplied(spec) ? sizeOf(spec.shape) : 0,
+    }))
     .reduce(plus, noParameters)
 }
+
+/** Whether a parameter is a matrix of attention, a network or experts: routers and head stay in 16 bits. */
+const isMultiplied = ({ name, shape }: ParameterSpec): boolean =>
+  shape.length > 1 && ['experts', 'attention', 'dense layers'].includes(kindOf(name))

@@ -60,6 +60,13 @@ export const alone: Layout = {
 }
 
 /**
+ * `Layout.blockFloats` for an optimizer. Adafactor factors the moments of a whole matrix, and an optimizer of the user's
+ * own sees a whole matrix, so only AdamW's matrices are divided into blocks of rows.
+ */
+export const blockFloatsOf = (optimizer: string): number =>
+  optimizer === 'adamw' ? alone.blockFloats : Number.POSITIVE_INFINITY
+
+/**
  * Number of gradients of an expert that a rank keeps: one for each rank that sends it rows, if a step has several
  * passes and must be reproducible, since the gradients of a source are added before the sum over sources. Otherwise it
  * is one, because the program itself sums them.

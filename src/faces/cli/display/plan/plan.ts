@@ -12,10 +12,11 @@ import {
   significant,
 } from '../../../../core/text/numbers.ts'
 import type { Prediction } from '../../../../tools/plan/cost/predict.ts'
+import type { ReceivedGradients } from '../../../../tools/plan/cost/time.ts'
 import type { Cluster } from '../../../../tools/plan/inputs/cluster.ts'
 import { demandWords, fitWords, type Interval, rangeOf } from '../../../../tools/plan/inputs/intervals.ts'
 import type { MeasuredTraffic } from '../../../../tools/plan/inputs/measured-traffic.ts'
-import type { Plan } from '../../../../tools/plan/plan.ts'
+import type { Plan, ThroughOwners } from '../../../../tools/plan/plan.ts'
 import { layoutName } from '../../../../tools/plan/search/layout.ts'
 import type { Colors } from '../../io.ts'
 import { labelled } from '../display.ts'
@@ -129,7 +130,12 @@ function facts({
   ]
 }
 
-function bestLayout({ cluster, fitting }: Plan, best: Prediction, colors: Colors, columns: number): string[] {
+function bestLayout(
+  { cluster, fitting, throughOwners }: Plan,
+  best: Prediction,
+  colors: Colors,
+  columns: number,
+): string[] {
   const { memory, time, tokensPerSecond, mfu, interval } = best
   const { device } = cluster
   const left = [
@@ -150,6 +156,8 @@ function bestLayout({ cluster, fitting }: Plan, best: Prediction, colors: Colors
     ...(time.overlappedSeconds > 0
       ? [`  ${shortTime(time.overlappedSeconds)} of communication is hidden behind computation`]
       : []),
+    ...(time.gradients.bytes > 0 ? [`  ${receivedText(time.gradients)}`] : []),
+    ...(throughOwners ? ownersText(throughOwners, columns).map((line) => `  ${colors.yellow(line)}`) : []),
     ...(memory.hostBytes > 0 ? [`  ${bytes(memory.hostBytes)} of the host's memory a device`] : []),
     '',
     ...sideBySide(left, right, colors, columns),
@@ -168,6 +176,15 @@ function sideBySide(left: readonly string[], right: readonly string[], colors: C
     return i === 0 ? `  ${colors.dim(one)}     ${colors.dim(other)}` : `  ${one}     ${other}`.trimEnd()
   })
 }
+
+const receivedText = ({ bytes: received, rank }: ReceivedGradients): string =>
+  `${rank === null ? 'a rank' : `rank ${grouped(rank)}, the busiest,`} receives ${bytes(received)} of gradients a step`
+
+const ownersText = ({ gradients, stepSeconds }: ThroughOwners, columns: number): string[] =>
+  wrap(
+    `With choir train, where each matrix has one owner with this optimizer, ${receivedText(gradients)}, and a step takes ${shortTime(stepSeconds)}: plan.exchange=owners plans that.`,
+    Math.min(columns - 2, 110),
+  )
 
 /** The probability with which the run has to fit, and the probability of the layout that is closest to it. */
 const demanded = ({ run: { plan }, fitProbability }: Plan): string =>

@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest'
+import { sizeOf } from '../../../core/graph/shape.ts'
+import { parameterSpecs } from '../../../core/model/parameters.ts'
+import { alone, heldSpecs, sharesOf } from '../../../train/step/ranks/placement.ts'
+import { loadCluster, loadPlannedRun } from '../inputs/load-plan.ts'
+import { plan } from '../plan.ts'
+import { rank } from '../search/search.ts'
+import { idealCluster, layoutOf, predict, type RunInput, runOf, sparseRun } from '../testing/cases.ts'
+import { ownerLoad, ownerSeconds } from './owners.ts'
+
+const dense = (plan: RunInput['plan'] = {}) =>
+  runOf({
+    model: { layers: 2, width: 64, heads: 8, sequence: 32, hidden: 128, vocabulary: 8192, moe: null, tied: true },
+    train: { batch: 64 },
+    plan: { exchange: 'owners', precision: 'float32', ...plan },
+  })
+
+describe('owners of whole matrices', () => {
+  test('the owner of the embedding receives it from every other rank', () => {
+    const run = dense({ optimizer: 'adafactor' })
+    const load = ownerLoad(run, layoutOf({ data: 16, zero: 1 }), idealCluster(16))
+    // The embedding has 524,288 parameters, all others together fewer than that in each rank's share.
+    expect(load.received).toBe(15 * 8192 * 64)
+    expect(load.rank).toBe(0)
+    expect(load.senders).toBe(15)
+    // Seven ranks share a node of eight with the owner.
+    expect(load.fromNode).toBe(7 * 8192 * 64)
+    const total = parameterSpecs(run.model).reduce((sum, { shape }) => sum + sizeOf(shape), 0)
+    expect(load.imbalance).toBeCloseTo((8192 * 64) / (total / 16), 12)
+  })
+
+  test('of AdamW’s blocks are nearly even', () => {
+    const run = dense({ optimizer: 'adamw' })
+    const load = ownerLoad(run, layoutOf({ data: 2, zero: 1 }), idealCluster(2))
+    expect(load.imbalance).toBeLessThan(1.05)
+  })
+
+  // An independent count: each rank's own shares, one rank after the other.
+  test.each([1, 2, 4])('are the owners of training, with experts on %d ranks', (expert) => {
+    const run = sparseRun({}, { exchange: 'owners', optimizer: 'adafactor' })
+    const load = ownerLoad(run, layoutOf({ data: 8, expert, zero: 1 }), idealCluster(8))
+    const specs = parameterSpecs(run.model)
+    const received = Array.from({ length: 8 }, (_, rank) => {
+      const place = { ...alone, rank, ranks: 8, expert, blockFloats: Number.POSITIVE_INFINITY }
+      return sharesOf(heldSpecs(specs, place), place)
+        .filter(({ owner }) => owner === rank)
+        .reduce((sum, { floats, holders }) => sum + floats * (holders.length - 1), 0)
+    })
+    expect(load.received).toBe(Math.max(...received))
+    expect(load.rank).toBe(received.indexOf(Math.max(...received)))
+  })
+
+  test('share the network of their node', () => {
+    const cluster = idealCluster(16)
+    const load = ownerLoad(dense({ optimizer: 'adafactor' }), layoutOf({ data: 16, zero: 1 }), cluster)
+    // Nodes of eight have 400 GB/s together. The first gets the embedding eight times from the other node.
+    expect(load.acrossNodes).toBeGreaterThanOrEqual(8 * 8192 * 64)
+    expect(ownerSeconds(cluster, load, 4)).toBeCloseTo(
+      Math.max((4 * load.fromNode) / 1e11, (4 * load.acrossNodes) / 4e11),
+      15,
+    )
+  })
+})
+
+test('a step waits for the busiest owner, there and back', () => {
+  const run = dense({ optimizer: 'adafactor', overlap: 0 })
+  const layout = layoutOf({ data: 8, zero: 1 })
+  const { parts, gradients } = predict(run, idealCluster(8), layout).time
+  expect(gradients).toEqual({ bytes: 7 * 4 * 8192 * 64, rank: 0 })
+  expect(parts['gradient exchange']).toBeCloseTo((7 * 4 * 8192 * 64) / 1e11, 15)
+  expect(parts['weight gathering']).toBe(parts['gradient exchange'])
+})
+
+test('collectives give every rank (n − 1)/n of the gradients, twice if all get the sum', () => {
+  const run = dense({ exchange: 'collectives' })
+  const total = parameterSpecs(run.model).reduce((sum, { shape }) => sum + sizeOf(shape), 0)
+  const of = (zero: number) => predict(run, idealCluster(8), layoutOf({ data: 8, zero })).time.gradients
+  expect(of(1).bytes).toBeCloseTo((7 / 8) * 4 * total, 6)
+  expect(of(0).bytes).toBeCloseTo(2 * (7 / 8) * 4 * total, 6)
+  expect(of(1).rank).toBeNull()
+})
+
+describe('m6t-1t on 480 V100', () => {
+  // 21,128 · 1,024 parameters of the embedding in float32, from 479 ranks; a simulated rank counted 41.5 GB.
+  test('notes the 41.5 GB that rank 0 of choir train receives, and plans them on request', async () => {
+    const cluster = await loadCluster('v100-480')
+    const { best, throughOwners } = await plan(await loadPlannedRun('m6t-1t', []), cluster)
+    expect(best[0]?.time.gradients.bytes).toBeLessThan(2e9)
+    expect(throughOwners?.gradients.rank).toBe(0)
+    expect(((throughOwners?.gradients.bytes ?? 0) / 1e9).toFixed(1)).toBe('41.5')
+    const owned = await plan(
+      await loadPlannedRun('m6t-1t', ['plan.exchange=owners', 'plan.zero=null', 'plan.parallel.expert=480']),
+      cluster,
+    )
+    expect(owned.best[0]?.layout).toMatchObject({ data: 480, tensor: 1, pipeline: 1, zero: 1 })
+    expect(owned.best[0]?.time.gradients).toEqual(throughOwners?.gradients)
+    expect(owned.throughOwners).toBeUndefined()
+  })
+})
+
+test('owners are refused with tensor parallelism, and with state that every rank has', () => {
+  const attempt = (plan: RunInput['plan']) => () => rank(dense(plan), idealCluster(8))
+  expect(attempt({ parallel: { tensor: 2 } })).toThrow('invalid plan.parallel.tensor: 2 (must be 1 with')
+  expect(attempt({ zero: 0 })).toThrow('invalid plan.zero: 0 (must be 1 or null with plan.exchange=owners')
+})
