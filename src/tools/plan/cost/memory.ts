@@ -161,11 +161,13 @@ export function microBatchesInFlight(
 
 /** Bytes of a layer's activations that move to host memory, for one micro-batch. */
 export const offloadedBytes = ({ plan }: PlannedRun, { recompute }: Layout, layer: LayerWork): number =>
-  plan.offloadActivations *
-  layer.components.reduce(
-    (sum, component) => sum + keptBytes(component, recompute),
-    recompute === 'full' ? layer.inputBytes : 0,
-  )
+  plan.offloadActivations === 0
+    ? 0
+    : plan.offloadActivations *
+      layer.components.reduce(
+        (sum, component) => sum + keptBytes(component, recompute),
+        recompute === 'full' ? layer.inputBytes : 0,
+      )
 
 /** Recomputed activations of the layer that has most of them. */
 function largestRecomputation(
