@@ -6,11 +6,9 @@
  *   npm run build && npx tsx bench/pictures.ts
  *   npx tsx bench/pictures.ts --only play --out /tmp       one of them, elsewhere
  */
-import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { Command, Option } from 'commander'
 import type { Browser, Page } from 'playwright-core'
 import { RunError } from '../src/core/errors.ts'
@@ -18,19 +16,8 @@ import { makeFolder } from '../src/node/system/disk.ts'
 import { findChromium, openChromium, openChromiumWithGpu } from './support/browser.ts'
 import { runCommand } from './support/command.ts'
 import { fileIn, shownPath } from './support/results.ts'
+import { type ShownRun, shownRuns, trainShownRun } from './support/shown-runs.ts'
 import { startPlaying, startWatching, type WatchServer } from './support/watch-server.ts'
-
-/** The runs that the pictures of the dashboard show: `demo` with 16 experts, in four variants. */
-const shared = [
-  ...['model.moe.experts=16', 'model.moe.prototypes=1', 'train.steps=400'],
-  ...['train.routingEvery=4', 'train.evalEvery=40'],
-]
-const runs: Readonly<Record<string, readonly string[]>> = {
-  'no-balancing': [...shared, 'model.moe.router=switch', 'model.moe.balance.coefficient=0'],
-  'prototypes-2x1': [...shared, 'model.moe.prototypes=2'],
-  'top-1': [...shared, 'model.moe.router=switch'],
-  'top-2': [...shared, 'model.moe.router=top-k', 'model.moe.k=2'],
-}
 
 /** Longest wait for something on a page, which trains on the processor in the picture of `choir play`. */
 const PATIENCE_MS = 3_600_000
@@ -108,20 +95,13 @@ async function make({ only, out }: Flags): Promise<void> {
   if (ofRuns.length > 0) {
     const folder = await mkdtemp(join(tmpdir(), 'choir-pictures-'))
     try {
-      for (const [name, sets] of Object.entries(runs)) await trainRun(join(folder, name), sets)
+      for (const name of Object.keys(shownRuns) as ShownRun[]) await trainShownRun(name, join(folder, name))
       await taking(ofRuns, out, await startWatching(folder), await openChromium(executable))
     } finally {
       await rm(folder, { recursive: true, force: true })
     }
   }
   if (ofPlay.length > 0) await taking(ofPlay, out, await startPlaying(), await openChromiumWithGpu(executable))
-}
-
-async function trainRun(folder: string, sets: readonly string[]): Promise<void> {
-  process.stderr.write(`  training ${sets.slice(shared.length).join(' ')} ...\n`)
-  const settings = sets.flatMap((assignment) => ['--set', assignment])
-  const args = [fileIn('bin/choir.js'), 'train', 'demo', ...settings, '--no-sample', '--out', folder, '--json']
-  await promisify(execFile)(process.execPath, args, { maxBuffer: 1 << 28 })
 }
 
 /** Takes pictures of a server's pages, then ends the server and the browser. */

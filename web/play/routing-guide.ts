@@ -29,8 +29,11 @@ function pageOf(markdown: string): string {
     const { tag } = tokens[index] as { tag: string }
     return `<${tag} id="${sectionId(tokens[index + 1]?.content ?? '')}">`
   }
-  // Links to other guides become plain text, because those guides are not part of the page.
-  const text = markdown.replace(/\[([^\]]+)\]\((?!#|https?:)[^)]*\)/g, '$1')
+  // Links to other guides become plain text, because those guides are not part of the page; neither are pictures, which
+  // the page itself trains.
+  const text = markdown
+    .replace(/<picture>.*?<\/picture>\s+\*.*?\*\n/s, '')
+    .replace(/\[([^\]]+)\]\((?!#|https?:)[^)]*\)/g, '$1')
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><title>Routing - Choir</title>

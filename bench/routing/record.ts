@@ -1,0 +1,48 @@
+/**
+ * The routing of the shown runs, recorded: what `choir watch RUN --share` reads out of a run, with the first tokens of its
+ * text. The front page of the site replays it, and the figure of docs/routing.md is drawn from it.
+ */
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import type { SharedRun } from '../../src/faces/watch/share/shared-run.ts'
+import { fileIn, readJson } from '../support/results.ts'
+import type { ShownRun } from '../support/shown-runs.ts'
+
+/** Tokens of the held-out text whose experts are recorded. */
+const TOKENS = 8
+
+export interface RecordedRun extends Omit<SharedRun, 'sentence'> {
+  /** The first tokens of a held-out text, as the trained model routes them without a limit of capacity. */
+  readonly text: {
+    readonly tokens: readonly string[]
+    /** Experts of each router, of shape [routers][tokens × choices]. */
+    readonly experts: readonly (readonly number[])[]
+    readonly choices: number
+  }
+}
+
+export interface RoutingRecord {
+  readonly command: string
+  readonly runs: Readonly<Record<ShownRun, RecordedRun>>
+}
+
+export const recordFile = fileIn('docs/results/routing.json')
+
+/** Reads a run through the page that the command shares. @param page Where the page is written */
+export async function recordRun(folder: string, page: string): Promise<RecordedRun> {
+  await promisify(execFile)(process.execPath, [fileIn('bin/choir.js'), 'watch', folder, '--share', '--out', page])
+  const html = await readFile(page, 'utf8')
+  const data = /<script type="application\/json" id="run">(.*?)<\/script>/s.exec(html)?.[1] ?? 'null'
+  const { sentence, ...run } = JSON.parse(data) as SharedRun
+  if ('reason' in sentence) throw new Error(`internal: no routed text: ${sentence.reason}`)
+  const choices = sentence.routers[0]?.choices ?? 1
+  const experts = (sentence.traces.at(-1)?.experts ?? []).map((chosen) => chosen.slice(0, TOKENS * choices))
+  return { ...run, text: { tokens: sentence.tokens.slice(0, TOKENS), experts, choices } }
+}
+
+export async function routingRecord(): Promise<RoutingRecord> {
+  const record = await readJson<RoutingRecord>(recordFile)
+  if (!record) throw new Error('internal: docs/results/routing.json is missing')
+  return record
+}
