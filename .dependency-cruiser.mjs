@@ -336,6 +336,23 @@ export default {
       },
     },
     {
+      name: 'front-page',
+      comment: 'the picture of the front page stands on the parts of the shared page, and on recorded runs',
+      severity: 'error',
+      from: { path: '^site/front/', pathNot: [tests, '^site/front/vite\\.config\\.ts$'] },
+      to: {
+        path: '.',
+        pathNot: [
+          '^site/front/',
+          '^web/(?:share|src)/',
+          '^docs/results/routing\\.json$',
+          '^src/faces/watch/share/shared-run\\.ts$',
+          '^src/core/text/',
+          '(?:^|/)node_modules/(?:@preact/signals(?:-core)?|preact)/',
+        ],
+      },
+    },
+    {
       name: 'play-runs-in-browsers',
       comment: 'the page that trains reaches no module of Node',
       severity: 'error',

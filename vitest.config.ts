@@ -21,7 +21,7 @@ class LongFirst extends BaseSequencer {
 }
 
 /** All test files, as paths with slashes. */
-const files: readonly string[] = ['src', 'web', 'test', 'bench']
+const files: readonly string[] = ['src', 'web', 'site', 'test', 'bench']
   .flatMap((folder) => readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((path) => join(folder, path)))
   .filter((path) => path.endsWith('.test.ts'))
   .map((path) => path.replaceAll(sep, '/'))

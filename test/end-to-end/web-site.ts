@@ -1,4 +1,4 @@
-/** Bundles pages that use `choir/web`, serves them, and opens them in Chromium with WebGPU by SwiftShader. */
+/** Bundles pages that use `choir/web`, serves folders, and opens them in Chromium with WebGPU by SwiftShader. */
 import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -49,6 +49,7 @@ const kinds: Readonly<Record<string, string>> = {
   '.js': 'text/javascript',
   '.css': 'text/css',
   '.mjs': 'text/javascript',
+  '.svg': 'image/svg+xml',
   '.wasm': 'application/wasm',
 }
 

@@ -1,0 +1,59 @@
+/**
+ * Builds the site of the documentation into site/dist: `npm run site`. The pages are the Markdown of the repository and
+ * the API reference, by TypeDoc; Vite builds the picture of the front page and the page of `choir play` beside them. A
+ * link that leads nowhere fails the build.
+ *
+ *   npm run site                 builds, and checks the links
+ *   npm run site -- --serve      builds, and serves the site on localhost
+ */
+import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { Application, JSX } from 'typedoc'
+import { build, preview } from 'vite'
+import { deadLinks } from './links.ts'
+import { asOnGitHub } from './markdown.ts'
+import { sectionsOf, themeWith } from './navigation.ts'
+import { definePages } from './pages.ts'
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+const here = fileURLToPath(new URL('./', import.meta.url))
+const out = `${here}dist`
+
+/** Renders all pages. @returns Whether TypeDoc had nothing to warn of */
+async function renderPages(): Promise<boolean> {
+  const app = await Application.bootstrapWithPlugins({
+    options: `${here}typedoc.json`,
+    markdownItLoader: asOnGitHub,
+    ...{ theme: 'choir', router: 'path', out },
+  })
+  definePages(app, root)
+  app.renderer.defineTheme('choir', themeWith(root, sectionsOf(await readFile(`${root}docs/README.md`, 'utf8'))))
+  app.renderer.hooks.on('head.end', ({ page }) =>
+    page.url === 'index.html'
+      ? JSX.createElement(
+          JSX.Fragment,
+          null,
+          JSX.createElement('link', { rel: 'stylesheet', href: 'front/front.css' }),
+          JSX.createElement('script', { type: 'module', src: 'front/front.js' }),
+        )
+      : JSX.createElement(JSX.Fragment, null),
+  )
+  const project = await app.convert()
+  if (!project) return false
+  app.validate(project)
+  await app.generateOutputs(project)
+  return !app.logger.hasErrors() && !app.logger.hasWarnings()
+}
+
+process.chdir(root)
+if (!(await renderPages())) process.exit(1)
+await build({ configFile: `${here}front/vite.config.ts` })
+await build({ configFile: `${root}web/play/vite.config.ts`, build: { outDir: `${out}/play` }, logLevel: 'warn' })
+const dead = await deadLinks(out, 'play/')
+for (const link of dead) console.error(`site: dead link: ${link}`)
+if (dead.length > 0) process.exit(1)
+console.log('site: built into site/dist')
+if (process.argv.includes('--serve')) {
+  const server = await preview({ root: here, configFile: false })
+  server.printUrls()
+}
