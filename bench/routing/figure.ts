@@ -38,7 +38,7 @@ interface Loads {
   readonly kept: readonly number[]
 }
 
-export function lastLoads({ index, loads }: Pick<RecordedRun, 'index' | 'loads'>, router: number): Loads {
+function lastLoads({ index, loads }: Pick<RecordedRun, 'index' | 'loads'>, router: number): Loads {
   const all = unpackLoads(loads)
   const begin = ((index.steps.length - 1) * index.routers.length + router) * 2 * index.experts
   const part = (from: number) => [...all.subarray(from, from + (index.routers[router]?.experts ?? 0))]

@@ -57,8 +57,8 @@ export interface Time {
 
 export interface ReceivedGradients {
   readonly bytes: number
-  /** The busiest rank, from 0; null if collectives give all ranks of a stage equally many. */
-  readonly rank: number | null
+  /** The busiest rank, from 0; absent if collectives give all ranks of a stage equally many. */
+  readonly rank?: number
 }
 
 type Seconds = Record<TimeKind, number>
@@ -334,7 +334,7 @@ function stepEnd(
   const collectiveBytes = both((part) => ((copies[part] - 1) / copies[part]) * local[part] * gradient)
   const gradients: ReceivedGradients = owners
     ? { bytes: owners.received * gradient, rank: owners.rank }
-    : { bytes: rounds * (zero >= 1 ? 1 : 2) * collectiveBytes, rank: null }
+    : { bytes: rounds * (zero >= 1 ? 1 : 2) * collectiveBytes }
   return {
     exchange,
     gathering,

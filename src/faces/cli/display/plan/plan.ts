@@ -178,7 +178,7 @@ function sideBySide(left: readonly string[], right: readonly string[], colors: C
 }
 
 const receivedText = ({ bytes: received, rank }: ReceivedGradients): string =>
-  `${rank === null ? 'a rank' : `rank ${grouped(rank)}, the busiest,`} receives ${bytes(received)} of gradients a step`
+  `${rank === undefined ? 'a rank' : `rank ${grouped(rank)}, the busiest,`} receives ${bytes(received)} of gradients a step`
 
 const ownersText = ({ gradients, stepSeconds }: ThroughOwners, columns: number): string[] =>
   wrap(
