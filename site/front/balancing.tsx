@@ -35,7 +35,8 @@ export function Balancing({ off, on }: BalancingProps) {
       <h2 id="balancing-title">Sixteen experts learn to share the work, or do not</h2>
       <p>
         A small language model is trained. In every layer a router sends each token of the text to one of 16 experts. A
-        balancing loss asks it to use them all. Here it is off: switch it on, and compare.
+        balancing loss asks it to use them all. Here it is off: switch it on, and compare. (The held-out losses of the
+        two trainings hardly differ: what changes is which experts work.)
       </p>
       <div class="balancing-controls">
         <Segments
