@@ -10,7 +10,7 @@ const rows = [...guide.matchAll(/^\| `(\w+)` \| (both|train|eval) \| (.*) \|$/gm
   text: text as string,
 }))
 /** Fields that are no numbers over which a curve is drawn. */
-const others = ['kind', 'step', 'tokens', 'skipped', 'capacity', 'capacities', 'domains']
+const others = ['kind', 'step', 'tokens', 'skipped', 'router_faults', 'capacity', 'capacities', 'domains']
 
 describe('the glossary', () => {
   test('has the same name, unit and meaning as the guide for every number of metrics.jsonl', () => {
