@@ -14,7 +14,6 @@ import { z } from 'zod'
 import { RunError } from '../../core/errors.ts'
 import { parseJson } from '../../core/text/json.ts'
 import { type ArenaRange, hostOf } from '../../engine/contract/arena.ts'
-import { mapFile } from '../../engine/native/mapped-file.ts'
 import { writeChecked } from '../../node/run/checkpoint/checked-file.ts'
 import { replaceFile, syncFolder } from '../../node/system/disk.ts'
 
@@ -127,6 +126,8 @@ async function readImage(
     const found = await file.stat({ bigint: true })
     if (found.size !== BigInt(bytes.length))
       throw new RunError(`${path} is damaged: it has ${found.size} bytes (expected ${bytes.length})`)
+    // Native libraries are optional, and reports need none.
+    const { mapFile } = await import('../../engine/native/mapped-file.ts')
     const mapped = isOwn(found) ? mapFile(hostOf(range.arena), file.fd, bytes.length) : 0
     await readRest(file, path, bytes, mapped, signal)
     if (stateOf(found) !== state && (await sumOf(bytes, signal)) !== sum)
