@@ -50,7 +50,7 @@ test('memory does not grow in 2,000 steps of tiny after the first 1,000', { time
 })
 
 test('memory does not grow while 200 runs are opened and closed', { timeout: 120_000, retry: 1 }, async () => {
-  const directory = join(folder, 'short')
+  const directory = mkdtempSync(join(folder, 'short-'))
   await train(defineConfig({ preset: 'tiny', train: { steps: 10 } }), { directory })
   const memory: number[] = []
   for (let i = 1; i <= 200; i++) {
