@@ -12,3 +12,9 @@ export function halfTable(): Float32Array {
   })
   return table
 }
+
+/** Writes the float32 numbers of binary16 numbers until `values` is full. */
+export function widenFloat16(halves: Uint16Array, values: Float32Array): void {
+  const table = halfTable()
+  for (let i = 0; i < values.length; i++) values[i] = table[halves[i] as number] as number
+}

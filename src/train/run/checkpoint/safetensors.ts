@@ -6,8 +6,9 @@
  * in memory of this process, and is read through a bounded buffer. Callers decide whether files are on a disk or in
  * memory. Tensors beyond a limit are cut into shards with an index, named as Hugging Face's libraries expect.
  */
+import { widenBfloat16 } from '../../../core/bfloat16.ts'
 import { option, RunError, wording } from '../../../core/errors.ts'
-import { halfTable } from '../../../core/float16.ts'
+import { widenFloat16 } from '../../../core/float16.ts'
 import { readRange } from '../../../engine/contract/arena.ts'
 import type { NamedTensor } from '../../step/named-tensors.ts'
 
@@ -306,7 +307,8 @@ async function scatter(
       const chunk = aligned.subarray(0, floats)
       if (isWidened) {
         new Uint8Array(halves.buffer).set(bytes)
-        widen(halves, dtype, chunk)
+        const widen = dtype === 'BF16' ? widenBfloat16 : widenFloat16
+        widen(halves, chunk)
       } else bytesOf(chunk).set(bytes)
       if (finite && !(ours === 'BF16' ? allFiniteBf16(chunk) : ours !== 'F32' || allFinite(chunk)))
         throw new RunError(
@@ -324,14 +326,6 @@ async function scatter(
 }
 
 const isHalf = (dtype: string): boolean => dtype === 'BF16' || dtype === 'F16'
-
-/** The numbers of a type of two bytes, of which every one is a float32. */
-function widen(halves: Uint16Array, dtype: string, values: Float32Array): void {
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
-  const table = halfTable()
-  if (dtype === 'BF16') for (let i = 0; i < bits.length; i++) bits[i] = (halves[i] as number) << 16
-  else for (let i = 0; i < values.length; i++) values[i] = table[halves[i] as number] as number
-}
 
 export function allFinite(values: Float32Array): boolean {
   // 0 · x is NaN for NaN and infinities, and a sum is faster than a test of each number.

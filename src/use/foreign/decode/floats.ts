@@ -1,5 +1,6 @@
 /** F32, BF16 (the upper half of a float32) and F16 (IEEE 754 binary16). */
-import { halfTable } from '../../../core/float16.ts'
+import { widenBfloat16 } from '../../../core/bfloat16.ts'
+import { halfTable, widenFloat16 } from '../../../core/float16.ts'
 import type { Decoder } from './contract.ts'
 
 export const F32: Decoder = {
@@ -11,21 +12,13 @@ export const F32: Decoder = {
 export const BF16: Decoder = {
   block: 1,
   bytes: 2,
-  decode(bytes, values) {
-    const halves = new Uint16Array(bytes, 0, values.length)
-    const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
-    for (let i = 0; i < halves.length; i++) bits[i] = (halves[i] as number) << 16
-  },
+  decode: (bytes, values) => widenBfloat16(new Uint16Array(bytes, 0, values.length), values),
 }
 
 export const F16: Decoder = {
   block: 1,
   bytes: 2,
-  decode(bytes, values) {
-    const halves = new Uint16Array(bytes, 0, values.length)
-    const table = halfTable()
-    for (let i = 0; i < halves.length; i++) values[i] = table[halves[i] as number] as number
-  },
+  decode: (bytes, values) => widenFloat16(new Uint16Array(bytes, 0, values.length), values),
 }
 
 /** Returns a reader of the binary16 number, little-endian, at a byte. */
