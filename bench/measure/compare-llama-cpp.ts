@@ -47,7 +47,7 @@ export interface LlamaCppRow {
     }
   /** Choir's measures divided by llama.cpp's. */
   readonly ratio: Measures
-  /** Of each turn, the number of tokens before the texts of both programs differ. */
+  /** For each turn, with how many equal tokens the texts of both programs begin. */
   readonly sameTokens: readonly number[]
 }
 

@@ -17,7 +17,7 @@ export interface OwnTimes {
   readonly tokensMs: number
 }
 
-/** Fields of the description beyond those of every program. */
+/** What llama.cpp reports about itself, besides what every program reports. */
 export interface LlamaCppInfo extends GeneratorInfo {
   /** Version of node-llama-cpp. */
   readonly package: string
