@@ -99,11 +99,12 @@ async function rounded(floats: ParameterStore, store: QuantizedStore): Promise<Q
   return store
 }
 
-/** Bytes that quantized weights save a token from reading. Of the experts, only the chosen ones count. */
+/** Bytes that quantized weights save a token from reading. Of the experts, only the chosen ones count, and no table. */
 function savedBytes({ model }: RunConfig, bits: Bits): number {
   const chosen = (count: number) => (count > 1 && model.moe ? activatedExperts(model.moe) : 1)
-  return quantizedParameters(model).reduce(
-    (sum, { count, inner, columns }) =>
+  const read = quantizedParameters(model, bits).filter(({ spec }) => spec.name !== 'embedding' || model.tied)
+  return read.reduce(
+    (sum, { count, inner, columns, bits }) =>
       sum + chosen(count) * (4 * inner * columns - quantizedBytes(bits, inner, columns)),
     0,
   )

@@ -2,9 +2,9 @@
 import fc from 'fast-check'
 import {
   type QuantizedMatrix,
-  quantizedExpand,
   quantizedExpertFfn,
   quantizedExperts,
+  quantizedOperand,
   quantizedProduct,
 } from '../../src/core/graph/ops/quantized.ts'
 import {
@@ -16,7 +16,7 @@ import {
   scaledRow,
   tableRows,
 } from '../../src/core/graph/ops/token.ts'
-import { type Bits, quantizedBytes } from '../../src/core/graph/quantized-layout.ts'
+import { type Bits, groupRows, quantizedBytes } from '../../src/core/graph/quantized-layout.ts'
 import type { Tensor } from '../../src/core/graph/tensor.ts'
 import * as g from '../../src/faces/library/graph.ts'
 import { roundMatrix } from '../../src/use/infer/quantized/round-matrix.ts'
@@ -84,9 +84,16 @@ const scaledRowCase = (rows: number, width: number, factor: number, plus: boolea
 })
 
 /** Weights [experts, inner, columns] of rounded values, and their quantized form as the words of an input. */
-function quantizedWeights(bits: Bits, name: string, experts: number, inner: number, columns: number) {
+function quantizedWeights(
+  bits: Bits,
+  name: string,
+  experts: number,
+  inner: number,
+  columns: number,
+  value = (i: number) => Math.sin(i * i + name.length),
+) {
   const bytes = quantizedBytes(bits, inner, columns)
-  const values = Float32Array.from({ length: experts * inner * columns }, (_, i) => Math.sin(i * i + name.length))
+  const values = Float32Array.from({ length: experts * inner * columns }, (_, i) => value(i))
   const packed = new Uint8Array(experts * bytes)
   for (let e = 0; e < experts; e++) {
     const matrix = values.subarray(e * inner * columns, (e + 1) * inner * columns)
@@ -99,6 +106,25 @@ function quantizedWeights(bits: Bits, name: string, experts: number, inner: numb
       g.constant(values.subarray(e * inner * columns, (e + 1) * inner * columns), 'float64', [inner, columns]),
   }
 }
+
+/**
+ * {@link quantizedWeights} of integers that have the scale 1, so that they change neither by rounding to `bits` nor to
+ * bfloat16: the first row of each group has the largest number.
+ */
+function integerWeights(bits: Bits, name: string, experts: number, inner: number, columns: number) {
+  const largest = bits === 4 ? -8 : 127
+  return quantizedWeights(bits, name, experts, inner, columns, (i) => {
+    const row = Math.floor(i / columns) % inner
+    if (row % groupRows(bits) === 0) return largest
+    return Math.trunc(Math.sin(i * i + name.length) * (Math.abs(largest) - 1))
+  })
+}
+
+/** Rows of small integers, which bfloat16 can hold. */
+const smallIntegers = (rows: number, inner: number): KernelInput => ({
+  shape: [rows, inner],
+  values: (random) => Math.round(random() * 8) - 4,
+})
 
 /** Rows of integers are rounded to int16 without an error if the largest is 32,767. */
 const int16Rows = (rows: number, inner: number): KernelInput => ({
@@ -138,17 +164,36 @@ const inside = (matrix: QuantizedMatrix): QuantizedMatrix => {
   return { ...matrix, data: g.add(matrix.data, g.constant([0], 'int32', [1])) }
 }
 
-interface ExpandedShape extends Omit<QuantizedShape, 'plus'> {
+interface QuantizedMatmulShape extends Omit<QuantizedShape, 'plus'> {
   readonly transposed: boolean
 }
 
-function quantizedExpandCase({ bits, inner, columns, transposed }: ExpandedShape): KernelCase {
+function quantizedMatmulCase({ bits, rows = 1, inner, columns, transposed }: QuantizedMatmulShape): KernelCase {
+  const w = integerWeights(bits, 'w', 1, inner, columns)
+  return {
+    inputs: { x: smallIntegers(rows, inner), w: w.input },
+    build(tensors) {
+      const operand = quantizedOperand(inside(w.matrix(tensors)), transposed)
+      return g.matmul(of(tensors, 'x'), operand, { transposeB: transposed, alpha: 0.5 })
+    },
+    reference: (tensors) => g.matmul(of(tensors, 'x'), w.expert(0), { alpha: 0.5 }),
+    kernels: ['quantized-matmul'],
+    forward: true,
+  }
+}
+
+interface QuantizedRowsShape extends Omit<QuantizedShape, 'rows' | 'plus'> {
+  readonly bits: 16 | 8
+  readonly index: readonly number[]
+}
+
+function quantizedRowsCase({ bits, inner, columns, index }: QuantizedRowsShape): KernelCase {
   const w = quantizedWeights(bits, 'w', 1, inner, columns)
   return {
-    inputs: { w: w.input },
-    build: (tensors) => g.multiply(quantizedExpand(inside(w.matrix(tensors)), transposed), 2),
-    reference: () => g.multiply(transposed ? g.transpose(w.expert(0), [1, 0]) : w.expert(0), 2),
-    kernels: ['quantized-expand'],
+    inputs: { w: w.input, index: integers(index) },
+    build: (tensors) => g.gather(quantizedOperand(inside(w.matrix(tensors)), true), of(tensors, 'index')),
+    reference: (tensors) => g.gather(g.transpose(w.expert(0), [1, 0]), of(tensors, 'index')),
+    kernels: ['quantized-rows'],
     forward: true,
   }
 }
@@ -161,14 +206,16 @@ interface QuantizedFfnShape extends Omit<QuantizedExpertsShape, 'experts' | 'row
 
 function quantizedFfnCase({ bits, rows, left = 0, width, hidden, gated }: QuantizedFfnShape): KernelCase {
   const [up, gate, down] = [
-    quantizedWeights(bits, 'up', rows.length, width, hidden),
-    quantizedWeights(bits, 'gate', rows.length, width, hidden),
-    quantizedWeights(bits, 'down', rows.length, hidden, width),
+    integerWeights(bits, 'up', rows.length, width, hidden),
+    integerWeights(bits, 'gate', rows.length, width, hidden),
+    integerWeights(bits, 'down', rows.length, hidden, width),
   ]
   const used = rows.reduce((a, b) => a + b, 0)
+  const weight = bits === 4 ? 4 : 64
+  const typical = Math.sqrt(hidden) * weight * (2 * Math.sqrt(width) * weight) ** (gated ? 2 : 1)
   return {
     inputs: {
-      x: { shape: [used + left, width] },
+      x: smallIntegers(used + left, width),
       up: up.input,
       ...(gated && { gate: gate.input }),
       down: down.input,
@@ -191,6 +238,9 @@ function quantizedFfnCase({ bits, rows, left = 0, width, hidden, gated }: Quanti
     },
     kernels: ['quantized-expert-ffn'],
     forward: true,
+    // Rows before the product with down are rounded to bfloat16, by at most 2⁻⁹ of each, and large terms may cancel.
+    error: 2 ** -5,
+    floor: typical,
   }
 }
 
@@ -492,14 +542,22 @@ export const specialTokens: Record<string, KernelCase[]> = {
       quantizedExpertsCase({ bits, experts: [4, 0, 2, 0, 4, 0], rows: 3, width: 33, hidden: 47, gated }),
     ]),
   ),
-  'quantized-expand': ([16, 8, 4] as const).flatMap((bits) =>
+  'quantized-matmul': ([16, 8, 4] as const).flatMap((bits) =>
     [true, false].flatMap((transposed) => [
-      quantizedExpandCase({ bits, inner: 1, columns: 1, transposed }),
-      quantizedExpandCase({ bits, inner: 64, columns: 16, transposed }),
-      quantizedExpandCase({ bits, inner: 77, columns: 50, transposed }),
-      quantizedExpandCase({ bits, inner: 300, columns: 259, transposed }),
+      quantizedMatmulCase({ bits, inner: 1, columns: 1, transposed }),
+      quantizedMatmulCase({ bits, rows: 64, inner: 64, columns: 64, transposed }),
+      quantizedMatmulCase({ bits, rows: 3, inner: 77, columns: 50, transposed }),
+      // A single column after whole bands, and more rows than a piece.
+      quantizedMatmulCase({ bits, rows: 5, inner: 300, columns: 257, transposed }),
+      quantizedMatmulCase({ bits, rows: 1030, inner: 97, columns: 700, transposed }),
     ]),
   ),
+  'quantized-rows': ([16, 8] as const).flatMap((bits) => [
+    quantizedRowsCase({ bits, inner: 1, columns: 1, index: [0] }),
+    quantizedRowsCase({ bits, inner: 64, columns: 16, index: [15, 0, 15] }),
+    quantizedRowsCase({ bits, inner: 77, columns: 50, index: [49, 16, 3] }),
+    quantizedRowsCase({ bits, inner: 9, columns: 70, index: Array.from({ length: 150 }, (_, i) => (i * 31) % 70) }),
+  ]),
   'quantized-expert-ffn': ([16, 8, 4] as const).flatMap((bits) =>
     [true, false].flatMap((gated) => [
       quantizedFfnCase({ bits, rows: [1], width: 1, hidden: 1, gated }),
@@ -586,9 +644,19 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
       gated: fc.boolean(),
     })
     .map(({ chosen, ...shape }) => quantizedExpertsCase({ ...shape, ...chosen })),
-  'quantized-expand': fc
-    .record({ bits, inner: integer(1, 150), columns: integer(1, 90), transposed: fc.boolean() })
-    .map(quantizedExpandCase),
+  'quantized-matmul': fc
+    .record({ bits, rows: integer(1, 70), inner: integer(1, 150), columns: integer(1, 200), transposed: fc.boolean() })
+    .map(quantizedMatmulCase),
+  'quantized-rows': fc
+    .record({
+      bits: fc.constantFrom(16, 8),
+      inner: integer(1, 150),
+      columns: integer(1, 90),
+      choices: fc.array(fc.nat()),
+    })
+    .map(({ bits, inner, columns, choices }) =>
+      quantizedRowsCase({ bits, inner, columns, index: [0, ...choices.map((i) => i % columns)] }),
+    ),
   'quantized-expert-ffn': fc
     .record({
       bits,

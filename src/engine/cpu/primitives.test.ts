@@ -4,17 +4,17 @@ import { addressOf } from '../native/ffi.ts'
 import { Mlas } from './mlas/mlas.ts'
 import { Dnnl } from './onednn/dnnl.ts'
 import { findDnnl } from './onednn/library.ts'
-import type { Primitives, Product } from './primitives.ts'
+import { type Primitives, type Product, packedBytes, packedRows, STRIPE } from './primitives.ts'
 
 const library = findDnnl()
 const missing = 'missing' in library ? library.missing : null
 
 /** Arrays that stay referenced to the end of a test, because primitives read them by their addresses. */
-const kept: Float32Array[] = []
+const kept: (Float32Array | Uint16Array)[] = []
 afterEach(() => {
   kept.length = 0
 })
-function address(array: Float32Array): number {
+function address(array: Float32Array | Uint16Array): number {
   kept.push(array)
   return Number(addressOf(array))
 }
@@ -115,6 +115,41 @@ function checkPrimitives(create: () => Primitives): void {
       }
   })
 
+  test('products of packed matrices are correct for any number of rows and columns', () => {
+    const primitives = create()
+    if (!primitives.packs) return
+    const half = (x: number) => (new Uint32Array(Float32Array.of(x).buffer)[0] as number) >>> 16
+    const most = 70
+    for (const [k, n] of [
+      [1, 1],
+      [33, 64],
+      [70, 65],
+      [256, 200],
+    ] as const) {
+      const [a, b] = [integers(most * k, k), integers(k * n, n)]
+      // Places by the formula of the layout.
+      const packed = new Uint16Array(packedBytes(k, n) / 2)
+      for (let row = 0; row < k; row++)
+        for (let column = 0; column < n; column++) {
+          const stripe = Math.floor(column / STRIPE) * packedRows(k) * STRIPE
+          const at = stripe + ((row >> 1) * STRIPE + (column % STRIPE)) * 2 + (row & 1)
+          packed[at] = half(b[row * n + column] as number)
+        }
+      const rows = Uint16Array.from(a, half)
+      for (const m of [1, 2, 5, 64, most]) {
+        const stride = n === 1 ? 1 : n + 3
+        const c = new Float32Array(m * stride).fill(7)
+        primitives.productOfPacked({ m, k, n, c: stride, alpha: 0.5 }).run(...[rows, packed, c].map(address))
+        c.forEach((value, at) => {
+          const [i, j] = [Math.floor(at / stride), at % stride]
+          let sum = 0
+          for (let l = 0; l < k; l++) sum += (a[i * k + l] as number) * (b[l * n + j] as number)
+          expect(value, `[${m}, ${k}]·[${k}, ${n}] at ${i}, ${j}`).toBe(j < n ? sum / 2 : 7)
+        })
+      }
+    }
+  })
+
   for (const finish of ['exp', 'times'] as const)
     test(`a batch of products is finished by ${finish}, with a row for each`, () => {
       const primitives = create()
@@ -192,6 +227,9 @@ function checkPrimitives(create: () => Primitives): void {
       primitives.activation(kind, 1001).run(address(x), address(y))
       const again = new Float32Array(1001)
       primitives.activationGradient(kind, 1001).run(address(x), address(dy), address(again), address(dx))
+      const inPlace = x.slice()
+      primitives.activation(kind, 1001).run(address(inPlace), address(inPlace))
+      expect(inPlace, 'in place').toEqual(y)
       x.forEach((v, i) => {
         expect(y[i], `${kind}(${v})`).toBeCloseTo(f(v), 5)
         expect(again[i], `${kind}(${v})`).toBeCloseTo(f(v), 5)

@@ -15,6 +15,15 @@ export interface MatrixLayout {
   readonly prepared?: boolean
 }
 
+/** Columns of a stripe of a packed matrix. */
+export const STRIPE = 64
+
+/** Bytes of a packed matrix [k, n] (`Primitives.productOfPacked`). */
+export const packedBytes = (k: number, n: number): number => 2 * packedRows(k) * STRIPE * Math.ceil(n / STRIPE)
+
+/** Rows of a packed matrix with its padding. */
+export const packedRows = (k: number): number => 32 * Math.ceil(k / 32)
+
 /**
  * The matrix product c [m, n] = alpha · a [m, k] · b [k, n], plus c or another matrix.
  * A single row of aᵀ or a single column of c must have no gaps.
@@ -39,6 +48,9 @@ export interface Product {
    */
   readonly finish?: 'exp' | 'times'
 }
+
+/** A product of a packed matrix. `c` is the stride of the rows of the result. */
+export type PackedProduct = Pick<Product, 'm' | 'k' | 'n' | 'c' | 'alpha'>
 
 /** A batch of products of equal shape. */
 export interface Batch {
@@ -81,6 +93,16 @@ export interface Primitives {
   product(spec: Product): Runnable
   /** A product of prepared factors, or a batch of such products. */
   productOfPrepared(spec: Product, batch?: Batch): Runnable
+  /** Whether products of packed bfloat16 matrices are faster than products of float32: the CPU multiplies bfloat16. */
+  readonly packs: boolean
+  /**
+   * The product c [m, n] = alpha · a · b of bfloat16 factors: a [m, k] without gaps, and b [k, n] packed, which is
+   *
+   *     [n / 64 stripes][k / 2 pairs of rows][64 columns][2 rows] bfloat16,
+   *
+   * where k is padded with zeros to a multiple of 32, and n to whole stripes. c is float32.
+   */
+  productOfPacked(spec: PackedProduct): Runnable
   /**
    * Bytes per element of a *prepared* factor. Callers prepare a factor once if several products use it: a factor of
    * 4 bytes is used as it is, a factor of 2 bytes must be rounded.
@@ -95,7 +117,7 @@ export interface Primitives {
    * both addresses.
    */
   round(rows: number, columns: number, stride: number): Runnable
-  /** The activation y = f(x) of `count` numbers; run it with x, y, both of the same type. */
+  /** The activation y = f(x) of `count` numbers; run it with x, y, both of the same type. y may be x. */
   activation(kind: Activation, count: number, type?: FactorType): Runnable
   /** The activation y = f(x) and dx = dy · f′(x); run it with x, dy, y, dx, all of the same type. dx may be dy. */
   activationGradient(kind: Activation, count: number, type?: FactorType): Runnable

@@ -45,39 +45,35 @@ export const quantizedExpertsDown = declareKernel({
   local: true,
 })
 
-/**
- * The weights of a matrix w as floats: [inner, columns], or [columns, inner] if `transposed`, as the head is stored.
- */
-export const quantizedExpand = declareKernel({
-  name: 'quantized-expand',
-  inputs: ['w'],
-  outputs: ['weights'],
+/** y = alpha · x·w [R, columns] of many rows x [R, K] and a quantized matrix w. */
+export const quantizedMatmul = declareKernel({
+  name: 'quantized-matmul',
+  inputs: ['x', 'w'],
+  outputs: ['y'],
   results: (
-    _,
-    {
-      inner,
-      columns,
-      transposed,
-    }: {
-      readonly inner: number
-      readonly columns: number
-      readonly transposed: 0 | 1
-      readonly bits: Bits
-    },
-  ) => ({ weights: { dtype: 'float32', shape: transposed ? [columns, inner] : [inner, columns] } }),
+    { x },
+    { columns }: { readonly columns: number; readonly bits: Bits; readonly alpha: { readonly float: number } },
+  ) => ({ y: { dtype: x.dtype, shape: [dim(x.shape, 0), columns] } }),
+  local: true,
 })
 
-/**
- * `expertFfn` (`experts.ts`) with quantized matrices: rows [R, D] → [R, D]. `hidden` is F. The products before the
- * activation, `inner` and `innerGate` [R, F], are results because the kernel needs memory for them.
- */
+/** The columns of a quantized matrix w, at `index` int32 [R], as rows [R, inner]: rows of a table that is stored as wᵀ. */
+export const quantizedRows = declareKernel({
+  name: 'quantized-rows',
+  inputs: ['w', 'index'],
+  outputs: ['rows'],
+  results: ({ index }, { inner }: { readonly inner: number; readonly bits: Bits }) => ({
+    rows: { dtype: 'float32', shape: [dim(index.shape, 0), inner] },
+  }),
+  local: true,
+})
+
+/** `expertFfn` (`experts.ts`) with quantized matrices: rows [R, D] → [R, D]. `hidden` is F. */
 export const quantizedExpertFfn = declareKernel({
   name: 'quantized-expert-ffn',
   inputs: ['rows', 'sizes', 'up', 'gate?', 'down'],
-  outputs: ['y', 'inner', 'innerGate?'],
-  results: ({ rows, gate }, { hidden }: { readonly hidden: number; readonly bits: Bits }) => {
-    const inner = { dtype: rows.dtype, shape: [dim(rows.shape, 0), hidden] }
-    return { y: rows, inner, innerGate: gate && inner }
-  },
+  outputs: ['y'],
+  results: ({ rows }, _: { readonly hidden: number; readonly bits: Bits }) => ({ y: rows }),
+  overwrites: true,
   localInputs: ['sizes'],
 })

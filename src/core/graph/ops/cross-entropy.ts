@@ -10,8 +10,9 @@ import { defineOp, emit, type Tensor } from '../tensor.ts'
 import { add, cast, divide, greaterOrEqual, maximum, multiply, negate, subtract } from './elementwise.ts'
 import { gather, scatterAdd } from './indexing.ts'
 import { matmul } from './matmul.ts'
+import { isQuantized } from './quantized.ts'
 import { max, sum } from './reduction.ts'
-import { reshape } from './shape.ts'
+import { concat, reshape, slice } from './shape.ts'
 
 /**
  * The mean of −log softmax(x·headᵀ)[target] over the counted positions, in nats; the value of each position [T], 0
@@ -51,6 +52,7 @@ export const linearCrossEntropies: (
           [rows, 1],
         )
         const weighted = multiply(x, weight)
+        if (!dLogits) throw new Error('internal: a quantized head has no gradient')
         const dx = matmul(dLogits, factor)
         const dHead = matmul(dLogits, weighted, { transposeA: true })
         if (complete) return [multiply(dx, weight), dHead]
@@ -74,8 +76,8 @@ interface CrossEntropy {
   readonly nats: Tensor
   /** int32 [T] */
   readonly greedy: Tensor
-  /** The probabilities [T, V], less the one-hot target if `complete`. */
-  readonly dLogits: Tensor
+  /** The probabilities [T, V], less the one-hot target if `complete`; absent without a gradient. */
+  readonly dLogits?: Tensor
   /** Whether the one-hot target is subtracted. */
   readonly complete?: true
   /** The head as a factor of products, if it was prepared. */
@@ -84,6 +86,7 @@ interface CrossEntropy {
 
 /** @param column The targets [T, 1], 0 for a position that is not counted. */
 function crossEntropyOf(x: Tensor, head: Tensor, targets: Tensor, column: Tensor): CrossEntropy {
+  if (isQuantized(head)) return withoutGradient(x, head, column)
   if (x.shape[0] !== 0 && hasKernel(kernels.linearCrossEntropy, x.dtype)) return fusedKernel(x, head, targets)
   const logits = matmul(x, head, { transposeB: true })
   return hasKernel(kernels.crossEntropy, x.dtype) ? kernelOfLogits(logits, targets) : byParts(logits, column)
@@ -93,6 +96,28 @@ function crossEntropyOf(x: Tensor, head: Tensor, targets: Tensor, column: Tensor
 function fusedKernel(x: Tensor, head: Tensor, targets: Tensor): CrossEntropy {
   const factor = hasKernel(kernels.round, x.dtype) ? emitKernel(kernels.round, { x: head }).y : head
   return { ...emitKernel(kernels.linearCrossEntropy, { x, head: factor, targets }), complete: true, factor }
+}
+
+/** Rows whose logits are in memory at a time, if nothing needs their gradient. */
+const ROWS = 512
+
+/** Some rows after the other, since the logits of all of them may need more memory than the head. */
+function withoutGradient(x: Tensor, head: Tensor, column: Tensor): CrossEntropy {
+  const rows = dim(x.shape, 0)
+  const parts = Array.from({ length: Math.ceil(rows / ROWS) }, (_, i) => {
+    const of = (tensor: Tensor) => slice(tensor, 0, i * ROWS, Math.min(rows, (i + 1) * ROWS))
+    return byParts(matmul(of(x), head, { transposeB: true }), of(column))
+  })
+  return {
+    nats: concat(
+      parts.map(({ nats }) => nats),
+      0,
+    ),
+    greedy: concat(
+      parts.map(({ greedy }) => greedy),
+      0,
+    ),
+  }
 }
 
 function byParts(logits: Tensor, column: Tensor): CrossEntropy {

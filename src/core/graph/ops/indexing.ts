@@ -2,6 +2,7 @@
 import { dim, normalAxis, withDim } from '../shape.ts'
 import { constant, defineIndexOp, defineOp, emit, type Tensor } from '../tensor.ts'
 import { cast, equal } from './elementwise.ts'
+import { isQuantized, rowsOfQuantized } from './quantized.ts'
 import { reshape, zeros } from './shape.ts'
 
 /** Rows of `x` by index: [R, ...] at indices [...I] → [...I, ...]. */
@@ -9,11 +10,14 @@ export const gather: (x: Tensor, indices: Tensor) => Tensor = defineOp(
   'gather',
   'indexing',
   (x: Tensor, indices: Tensor) => ({
-    result: emit('Gather', [x, indices], { shape: [...indices.shape, ...x.shape.slice(1)], attributes: { axis: 0 } }),
+    result: isQuantized(x) ? rowsOfQuantized(x, indices) : gathered(x, indices),
     inputs: [x],
     gradient: (dy) => [dy && scatterAdd(dy, indices, dim(x.shape, 0))],
   }),
 )
+
+const gathered = (x: Tensor, indices: Tensor): Tensor =>
+  emit('Gather', [x, indices], { shape: [...indices.shape, ...x.shape.slice(1)], attributes: { axis: 0 } })
 
 /**
  * Sums rows into a table of `size` rows: [...I, ...] at indices [...I] → [size, ...]; the adjoint of

@@ -7,6 +7,7 @@ import * as kernels from '../kernels/products.ts'
 import { expectFields } from '../options.ts'
 import { broadcast, dim, formatShape, sameShape } from '../shape.ts'
 import { constant, defineOp, emit, type Tensor } from '../tensor.ts'
+import { isQuantized, quantizedMatmul } from './quantized.ts'
 import { sumTo } from './reduction.ts'
 
 export interface MatmulOptions {
@@ -51,6 +52,7 @@ export const matmul: (a: Tensor, b: Tensor, options?: MatmulOptions) => Tensor =
 
 function emitMatmul(a: Tensor, b: Tensor, options: Required<MatmulOptions>, shape: readonly number[]): Tensor {
   const { transposeA, transposeB, alpha } = options
+  if (isQuantized(b) && !transposeA) return quantizedMatmul(a, b, transposeB, alpha)
   const attributes = { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: alpha } } as const
   if (hasKernel(kernels.matmul, a.dtype) && fitsKernel(a, b, shape))
     return emitKernel(kernels.matmul, { a, b }, attributes).c

@@ -1,9 +1,9 @@
 /**
- * Products of tokens with the model's matrices, for each format of weights. Matrices are named by their parameters.
+ * Products of tokens with the model's matrices, and their rows of its tables, for each format of weights. Matrices are named by their parameters.
  */
-import { quantizedExperts, quantizedProduct } from '../../graph/ops/quantized.ts'
+import { quantizedExperts, quantizedProduct, quantizedRows } from '../../graph/ops/quantized.ts'
 import { reshape } from '../../graph/ops/shape.ts'
-import { rowExperts, rowProduct } from '../../graph/ops/token.ts'
+import { rowExperts, rowProduct, tableRows } from '../../graph/ops/token.ts'
 import type { Bits } from '../../graph/quantized-layout.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import type { ModelConfig } from '../config.ts'
@@ -11,6 +11,8 @@ import type { FfnWeights } from '../ffn.ts'
 import { quantizedInput, quantizedParameters } from '../quantized-matrices.ts'
 
 export interface TokenProducts {
+  /** The rows [R, D] of a table at `index` int32 [R]. */
+  rows(table: Tensor, index: Tensor): Tensor
   /** The product x·w of rows x [R, K] and w [K, N]. */
   row(x: Tensor, w: Tensor): Tensor
   /** The product x·wᵀ of the normed stream x [R, D] and the head w [V, D]. */
@@ -20,6 +22,7 @@ export interface TokenProducts {
 }
 
 export const float32Products: TokenProducts = {
+  rows: tableRows,
   row: (x, w) => rowProduct(x, w),
   head: (x, w) => rowProduct(x, w, { transposed: true }),
   experts: (x, experts, gates, weights) =>
@@ -33,14 +36,19 @@ export const float32Products: TokenProducts = {
 
 export function quantizedProducts(config: ModelConfig, bits: Bits): TokenProducts {
   const byName = new Map(
-    quantizedParameters(config).map((parameter) => [parameter.spec.name, quantizedInput(parameter, bits)]),
+    quantizedParameters(config, bits).map((parameter) => [parameter.spec.name, quantizedInput(parameter)]),
   )
-  const quantized = ({ source }: Tensor) => {
-    const matrix = source.kind === 'input' ? byName.get(source.name) : undefined
+  const find = ({ source }: Tensor) => (source.kind === 'input' ? byName.get(source.name) : undefined)
+  const quantized = (tensor: Tensor) => {
+    const matrix = find(tensor)
     if (!matrix) throw new Error('internal: a matrix without quantized weights')
     return matrix
   }
   return {
+    rows(table, index) {
+      const matrix = find(table)
+      return matrix ? quantizedRows(matrix, index) : tableRows(table, index)
+    },
     row: (x, w) => quantizedProduct(x, quantized(w)),
     head: (x, w) => quantizedProduct(x, quantized(w)),
     experts: (x, experts, gates, weights) => quantizedExperts(x, experts, gates, mapped(weights, quantized)),

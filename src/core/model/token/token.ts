@@ -6,7 +6,7 @@
  * What is computed for a text has the same bits whatever the other texts are, and whether there are any.
  */
 import { add } from '../../graph/ops/elementwise.ts'
-import { attendCached, chooseExperts, rowProduct, scaledRow, tableRows } from '../../graph/ops/token.ts'
+import { attendCached, chooseExperts, rowProduct, scaledRow } from '../../graph/ops/token.ts'
 import type { Bits } from '../../graph/quantized-layout.ts'
 import { dim } from '../../graph/shape.ts'
 import { constant, input, scope, type Tensor } from '../../graph/tensor.ts'
@@ -54,7 +54,7 @@ export function tokenProgram(
 
   const embedded = scope('embedding', () => {
     const index = { embedding: input('token', 'int32', [rows]), positions: places.position }
-    return embed(config, (table) => tableRows(parameters.get(table), index[table]), scaled)
+    return embed(config, (table) => products.rows(parameters.get(table), index[table]), scaled)
   })
   const { x } = layers(config, parameters, embedded, {
     scaled,

@@ -28,6 +28,7 @@ export class Mlas implements Primitives {
   readonly stridedResults = false
   readonly slowFarBelow = true
   readonly factorBytes = 4
+  readonly packs = false
   private readonly environment: Environment
   private readonly ortRun: OrtRun
   private readonly models = new Map<string, SmallModel>()
@@ -54,6 +55,10 @@ export class Mlas implements Primitives {
 
   round(): Runnable {
     throw new RuntimeError('internal: only oneDNN rounds factors to bfloat16')
+  }
+
+  productOfPacked(): Runnable {
+    throw new RuntimeError('internal: only oneDNN multiplies packed matrices')
   }
 
   activation(kind: Activation, count: number): Runnable {

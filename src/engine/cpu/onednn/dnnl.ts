@@ -13,16 +13,19 @@ import {
   type FactorType,
   keyOf,
   type MatrixLayout,
+  type PackedProduct,
   PrimitiveCache,
   type Primitives,
   type Product,
   type Runnable,
 } from '../primitives.ts'
-import { openDnnl } from './library.ts'
+import { multipliesBf16, openDnnl } from './library.ts'
 import { type Api, OK, Primitive, signatures } from './primitive.ts'
 import { FactorMemory, RoundedProduct } from './rounded-product.ts'
 
 const dataTypes = { bfloat16: 2, float32: 3 } as const
+/** `dnnl_BA16a64b2a`, the layout of packed matrices. */
+const PACKED = 384
 const INFERENCE_OR_TRAINING = 64
 const BF16_MATH = 1
 const IN_ORDER = 1
@@ -38,6 +41,7 @@ const postOpArgument = (index: number) => (32768 * (index + 1)) | arg.source1
 export class Dnnl implements Primitives {
   readonly stridedResults = true
   readonly slowFarBelow = false
+  readonly packs: boolean
   private readonly api: Api
   private readonly engine: number
   private readonly stream: number
@@ -54,6 +58,7 @@ export class Dnnl implements Primitives {
     this.api = Object.fromEntries(
       Object.entries(signatures).map(([name, parameters]) => [name, library.func(name, 'int', [...parameters])]),
     ) as unknown as Api
+    this.packs = multipliesBf16(library)
     this.engine = this.make('dnnl_engine_create', CPU, 0)
     this.stream = this.make('dnnl_stream_create', this.engine, IN_ORDER)
     this.rounding = math === 'float32' ? 'none' : 'inside'
@@ -98,6 +103,29 @@ export class Dnnl implements Primitives {
 
   productOfPrepared(spec: Product, batch?: Batch): Runnable {
     return this.productOf(this.factorType, spec, batch)
+  }
+
+  productOfPacked({ m, k, n, c, alpha = 1 }: PackedProduct): Runnable {
+    return this.primitives.get(`k${m},${k},${n},${c},${alpha}`, () => {
+      const source = this.descriptor([m, k], [k, 1], 'bfloat16')
+      const target = this.descriptor([m, n], [c, 1])
+      const weights = this.packedDescriptor(k, n)
+      const attributes = this.make('dnnl_primitive_attr_create')
+      if (alpha !== 1) {
+        const postOps = this.make('dnnl_post_ops_create')
+        this.expect(this.api.dnnl_post_ops_append_eltwise(postOps, eltwise.linear, alpha, 0), 'post-op')
+        this.expect(this.api.dnnl_primitive_attr_set_post_ops(attributes, postOps), 'post-ops')
+        this.api.dnnl_post_ops_destroy(postOps)
+      }
+      const create = 'dnnl_matmul_primitive_desc_create'
+      const description = this.make(create, this.engine, source, weights, 0, target, attributes)
+      this.api.dnnl_primitive_attr_destroy(attributes)
+      return this.primitive(description, [
+        [arg.source, source],
+        [arg.weights, weights],
+        [arg.target, target],
+      ])
+    })
   }
 
   round(rows: number, columns: number, stride: number): Runnable {
@@ -263,24 +291,32 @@ export class Dnnl implements Primitives {
   }
 
   private descriptor(sizes: readonly number[], strides: readonly number[], type: FactorType = 'float32'): number {
-    const key = `${type};${sizes};${strides}`
-    let descriptor = this.descriptors.get(key)
-    if (descriptor === undefined) {
+    return this.descriptorOnce(`${type};${sizes};${strides}`, () => {
       const [dims, steps] = [sizes, strides].map((list) => BigInt64Array.from(list, BigInt)) as [
         BigInt64Array,
         BigInt64Array,
       ]
-      descriptor = this.make(
-        'dnnl_memory_desc_create_with_strides',
-        sizes.length,
-        Number(addressOf(dims)),
-        dataTypes[type],
-        Number(addressOf(steps)),
-      )
+      const [at, stepsAt] = [Number(addressOf(dims)), Number(addressOf(steps))]
+      const made = this.make('dnnl_memory_desc_create_with_strides', sizes.length, at, dataTypes[type], stepsAt)
       keepUntilHere(dims, steps)
-      this.descriptors.set(key, descriptor)
-    }
-    return descriptor
+      return made
+    })
+  }
+
+  private packedDescriptor(k: number, n: number): number {
+    return this.descriptorOnce(`packed;${k},${n}`, () => {
+      const dims = BigInt64Array.of(BigInt(k), BigInt(n))
+      const at = Number(addressOf(dims))
+      const made = this.make('dnnl_memory_desc_create_with_tag', 2, at, dataTypes.bfloat16, PACKED)
+      keepUntilHere(dims)
+      return made
+    })
+  }
+
+  private descriptorOnce(key: string, make: () => number): number {
+    const known = this.descriptors.get(key) ?? make()
+    this.descriptors.set(key, known)
+    return known
   }
 
   /** Calls a function that writes a handle to its first parameter. */

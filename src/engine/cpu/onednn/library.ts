@@ -82,11 +82,18 @@ function inspect(path: string): DnnlLibrary | (DnnlMissing & { notFound?: true }
       return { missing: `${path} is oneDNN ${text} (expected 3.${MIN_MINOR} or later)` }
     if (cpuRuntime !== runtimes.openmp && cpuRuntime !== runtimes.sequential)
       return { missing: `${path} has its own thread pool (expected a build with OpenMP, or a sequential one)` }
-    const isa: number = library.func('dnnl_get_effective_cpu_isa', 'int', [])()
-    return { path, version: text, bf16: (isa & BF16_ISA) === BF16_ISA, amx: (isa & AMX_ISA) === AMX_ISA }
+    return { path, version: text, bf16: hasIsa(library, BF16_ISA), amx: hasIsa(library, AMX_ISA) }
   } catch (error) {
     return { missing: `${path} is not oneDNN (${error instanceof Error ? error.message : error})` }
   }
+}
+
+/** Whether the CPU multiplies bfloat16. */
+export const multipliesBf16 = (library: Library): boolean => hasIsa(library, BF16_ISA)
+
+function hasIsa(library: Library, flags: number): boolean {
+  const isa: number = library.func('dnnl_get_effective_cpu_isa', 'int', [])()
+  return (isa & flags) === flags
 }
 
 /** Loads the library for the calling thread and limits OpenMP to that one thread. */

@@ -56,6 +56,7 @@ export const signatures = {
   dnnl_engine_create: [pointer, 'int', 'size_t'],
   dnnl_stream_create: [pointer, pointer, 'uint32'],
   dnnl_memory_desc_create_with_strides: [pointer, 'int', pointer, 'int', pointer],
+  dnnl_memory_desc_create_with_tag: [pointer, 'int', pointer, 'int', 'int'],
   dnnl_memory_create: [pointer, pointer, pointer, pointer],
   dnnl_memory_set_data_handle: [pointer, pointer],
   dnnl_primitive_create: [pointer, pointer],

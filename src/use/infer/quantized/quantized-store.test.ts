@@ -53,7 +53,6 @@ const kinds: Record<string, CaseOverrides> = {
 const small = (format: QuantizedFormat) => 2 ** 24 + { bf16: 98_304, int8: 49_152, int4: 26_624 }[format]
 
 async function quantizedModel(seed: number, overrides: CaseOverrides, format: QuantizedFormat, maxArenaBytes?: number) {
-  const bits = bitsOf[format]
   const drawn = randomCase(seed, {
     ...overrides,
     ...(overrides.moe && { moe: { capacity: 'none', groups: 1, ...overrides.moe } }),
@@ -72,13 +71,13 @@ async function quantizedModel(seed: number, overrides: CaseOverrides, format: Qu
       await range.arena.write(range.start + at, values.subarray(at, at + 1000))
   }
   // The same rounding, in place, for the witness.
-  for (const { spec, count, ...shape } of quantizedParameters(config))
+  for (const { spec, count, ...shape } of quantizedParameters(config, bitsOf[format]))
     for (let i = 0; i < count; i++)
       roundMatrix(
         floatsOf(floats.parameter(spec.name, spec.stacked ? i : null)),
         shape,
-        bits,
-        new Uint8Array(quantizedBytes(bits, shape.inner, shape.columns)),
+        shape.bits,
+        new Uint8Array(quantizedBytes(shape.bits, shape.inner, shape.columns)),
       )
   const parameters = new Map(
     floats.specs.map(({ name, shape }) => [
@@ -112,16 +111,16 @@ describe.each(['bf16', 'int8', 'int4'] as const)('with %s weights', (format) => 
       generator.release()
     })
 
-  test('routers, norms, biases and tables stay float32; all matrices that a token multiplies with are rounded', async () => {
+  test('routers, norms, biases and learned positions stay float32; all matrices and the embedding table are rounded', async () => {
     const { store, drawn, config } = await quantizedModel(
       4,
       kinds['a gated shared expert, dense layers between'] as CaseOverrides,
       format,
     )
-    const rounded = new Set(quantizedParameters(config).map(({ spec }) => spec.name))
+    const rounded = new Set(quantizedParameters(config, bitsOf[format]).map(({ spec }) => spec.name))
     const kept = new Set(store.specs.map(({ name }) => name))
     for (const { name } of parameterSpecs(config)) {
-      const isMatrix = /(qkv|output|up|gate|down|^head)$/.test(name)
+      const isMatrix = /(qkv|output|up|gate|down|^head|^embedding)$/.test(name)
       expect(rounded.has(name), name).toBe(isMatrix)
       expect(kept.has(name), name).toBe(!isMatrix)
       if (isMatrix) continue
@@ -157,7 +156,8 @@ test.each(['bf16', 'int8', 'int4'] as const)(
       const pass = await CompiledPass.compile(runtime, config, traced, {}, { tokens, targets })
       await pass.run()
       const { loss } = witnessForward({ config, parameters, tokens, targets, batch, training: false })
-      expect(pass.loss, name).toBeCloseTo(loss, 5)
+      // A pass may round factors to bfloat16.
+      expect(Math.abs(pass.loss / loss - 1), name).toBeLessThan(5e-4)
       pass.release()
     }
   },

@@ -1,14 +1,14 @@
 /**
  * A model whose matrices are bfloat16, int8 or int4, without a copy in float32: one stream of text is limited by the
- * memory that each token reads, and such weights are half, a quarter or a seventh of those in float32. Norms, biases, routers and tables whose rows are
- * looked up are float32, in a store of their own.
+ * memory that each token reads, and such weights are half, a quarter or a seventh of those in float32. Norms, biases and
+ * routers are float32, in a store of their own. The embedding table has at least 8 bits.
  *
  * Programs of a token compute with these weights (`src/core/graph/ops/quantized.ts`). Passes over many tokens, such as a
- * prompt or an evaluation, make one matrix after the other float32, so they see the model that generates. The matrices
- * are in arenas of their own, so a model may have more bytes than an arena.
+ * prompt or an evaluation, read them too, so they see the model that generates. The matrices are in arenas of their own,
+ * so a model may have more bytes than an arena.
  */
 import { UsageError } from '../../../core/errors.ts'
-import { type QuantizedMatrix, quantizedExpand } from '../../../core/graph/ops/quantized.ts'
+import { type QuantizedMatrix, quantizedOperand } from '../../../core/graph/ops/quantized.ts'
 import { type Bits, quantizedBytes } from '../../../core/graph/quantized-layout.ts'
 import type { Tensor } from '../../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
@@ -79,13 +79,11 @@ export class QuantizedStore implements ModelStore {
     this.config = config
     this.format = format
     this.bits = bitsOf[format]
-    const all = quantizedParameters(config)
+    const all = quantizedParameters(config, this.bits)
     this.parameters = new Map(all.map((parameter) => [parameter.spec.name, parameter]))
-    // The table of a tied head is looked up too, so it is in both formats.
-    const isFloat = (name: string) => !this.parameters.has(name) || (config.tied && name === 'embedding')
     this.floats = new ParameterStore(
       runtime,
-      parameterSpecs(config).filter(({ name }) => isFloat(name)),
+      parameterSpecs(config).filter(({ name }) => !this.parameters.has(name)),
       null,
       scratch,
     )
@@ -95,8 +93,8 @@ export class QuantizedStore implements ModelStore {
   private place(runtime: Memory, parameters: readonly QuantizedParameter[], maxArenaBytes: number): void {
     const most = (maxArenaBytes - BESIDE_BYTES) / 4
     const arenas: { floats: number; parameters: { name: string; start: number; count: number }[] }[] = []
-    for (const { spec, count, inner, columns } of parameters) {
-      const words = (count * quantizedBytes(this.bits, inner, columns)) / 4
+    for (const { spec, count, inner, columns, bits } of parameters) {
+      const words = (count * quantizedBytes(bits, inner, columns)) / 4
       if (words > most)
         throw refusal(this.format, `needs ${4 * words} bytes for ${spec.name}`, `at most ${4 * most} for one tensor`)
       if (arenas.length === 0 || (arenas.at(-1)?.floats ?? 0) + words > most) arenas.push({ floats: 0, parameters: [] })
@@ -186,16 +184,13 @@ export class QuantizedStore implements ModelStore {
     return parameterSpecs(this.config).flatMap((spec): NamedTensor[] => {
       const parameter = this.parameters.get(spec.name)
       if (!parameter) return [floats.get(spec.name) as NamedTensor].filter(Boolean)
-      const { bits } = this
-      const { count, inner, columns } = parameter
-      const words = quantizedBytes(this.bits, inner, columns) / 4
+      const { count, inner, columns, bits } = parameter
+      const words = quantizedBytes(bits, inner, columns) / 4
       const range = this.ranges.get(quantizedName(spec.name)) as ArenaRange
       return Array.from({ length: count }, (_, i): NamedTensor => {
         const packed = floatsOf({ ...range, start: range.start + i * words, count: words })
-        const table = floats.get(spec.name)
         const arena = new Rounding(matrix, inner * columns, async (weights) => {
           roundMatrix(weights, parameter, bits, new Uint8Array(packed.buffer, packed.byteOffset, packed.byteLength))
-          await table?.range.arena.write(table.range.start, weights)
           // Rounding a large model takes seconds: signals are handled between tensors.
           await new Promise((resolve) => setTimeout(resolve))
         })
@@ -247,12 +242,11 @@ class Rounding implements Arena {
   }
 }
 
-/** The parameters of a pass over many tokens: quantized matrices become float32 where they are read. */
+/** The parameters of a pass over many tokens, whose products read the quantized matrices. */
 class QuantizedParameters extends FloatParameters {
   private readonly weights: QuantizedStore
   private readonly parameters: ReadonlyMap<string, QuantizedParameter>
   private readonly matrices = new Map<string, QuantizedMatrix>()
-  private readonly expanded = new Map<string, Tensor>()
 
   constructor(store: QuantizedStore, parameters: ReadonlyMap<string, QuantizedParameter>) {
     super(store)
@@ -262,11 +256,8 @@ class QuantizedParameters extends FloatParameters {
 
   override get(name: string): Tensor {
     const parameter = this.parameters.get(name)
-    // The table of a tied head is float32 too.
-    if (!parameter || this.weights.specs.some((spec) => spec.name === name)) return super.get(name)
-    const known = this.expanded.get(name) ?? quantizedExpand(this.matrix(name, parameter), parameter.transposed)
-    this.expanded.set(name, known)
-    return known
+    if (!parameter) return super.get(name)
+    return quantizedOperand(this.matrix(name, parameter), parameter.transposed)
   }
 
   quantized(name: string): QuantizedMatrix | undefined {
@@ -283,7 +274,7 @@ class QuantizedParameters extends FloatParameters {
   }
 
   private matrix(name: string, parameter: QuantizedParameter): QuantizedMatrix {
-    const known = this.matrices.get(name) ?? quantizedInput(parameter, this.weights.bits)
+    const known = this.matrices.get(name) ?? quantizedInput(parameter)
     this.matrices.set(name, known)
     return known
   }

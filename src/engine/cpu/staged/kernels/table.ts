@@ -7,8 +7,9 @@ import { expertFfn, expertFfnGradient } from './experts/expert-ffn.ts'
 import { expertLinear, expertLinearGradient } from './experts/expert-linear.ts'
 import { linearCrossEntropy } from './linear-cross-entropy.ts'
 import { matmul } from './matmul.ts'
-import { quantizedExpand, quantizedExpertFfn } from './quantized/expansion.ts'
+import { quantizedExpertFfn, quantizedMatmul } from './quantized/many-rows.ts'
 import { quantizedExpertsDown, quantizedExpertsUp, quantizedProduct } from './quantized/row-products.ts'
+import { quantizedRows } from './quantized/table-rows.ts'
 import { round } from './round.ts'
 import { chooseExperts } from './routing/choose-experts.ts'
 import { packRows } from './routing/pack-rows.ts'
@@ -36,11 +37,12 @@ const all: readonly Kernel[] = [
   fitRows,
   gatherGatedRows,
   gatherRows,
-  quantizedExpand,
   quantizedExpertFfn,
   quantizedExpertsDown,
   quantizedExpertsUp,
+  quantizedMatmul,
   quantizedProduct,
+  quantizedRows,
   linearCrossEntropy,
   matmul,
   packRows,

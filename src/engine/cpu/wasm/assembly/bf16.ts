@@ -2,7 +2,7 @@
  * Products of a row and a matrix of bfloat16 in the layout of src/core/graph/quantized-layout.ts, and such a matrix as
  * floats. The row stays float32.
  */
-import { Bfloat16 } from './bfloat16'
+import { Bfloat16, PACKED_STEP, packedPairs } from './bfloat16'
 
 /** Rows of a group, to whose multiple the rows of a block are padded. */
 const ROWS: u32 = 32
@@ -74,10 +74,13 @@ export function bf16Expand(w: usize, out: usize, inner: u32, columns: u32, strid
   }
 }
 
-/** `int8ExpandColumns` for bfloat16. */
-export function bf16ExpandColumns(w: usize, out: usize, inner: u32, columns: u32): void {
-  for (let row: u32 = 0; row < inner; row++, w += STEP) {
-    let to: usize = out + row * 4
-    for (let column: u32 = 0; column < columns; column++, to += inner * 4) store<f32>(to, Bfloat16.load(w + column * 2))
-  }
+/** `int8Pack` for bfloat16. */
+export function bf16Pack(w: usize, out: usize, inner: u32): void {
+  for (let pairs = packedPairs(inner); pairs > 0; pairs--, w += 2 * STEP, out += PACKED_STEP)
+    for (let half: usize = 0; half < 32; half += 16) {
+      const first = v128.load(w + half)
+      const second = v128.load(w + half, 32)
+      v128.store(out + 2 * half, v128.shuffle<u16>(first, second, 0, 8, 1, 9, 2, 10, 3, 11))
+      v128.store(out + 2 * half, v128.shuffle<u16>(first, second, 4, 12, 5, 13, 6, 14, 7, 15), 16)
+    }
 }

@@ -2,7 +2,7 @@
  * Products of a row and a matrix of int4 in the layout of src/core/graph/quantized-layout.ts, and such a matrix as
  * floats. Rows are rounded as for int8 (`int8.ts`).
  */
-import { Bfloat16 } from './bfloat16'
+import { Bfloat16, PACKED_STEP, packedPairs } from './bfloat16'
 
 /** Bytes of the header before the numbers of a rounded row, and of the weights of a group. */
 const HEADER: usize = 16
@@ -105,17 +105,21 @@ export function int4Expand(w: usize, out: usize, inner: u32, columns: u32, strid
   }
 }
 
-/** `int8ExpandColumns` for int4. */
-export function int4ExpandColumns(w: usize, out: usize, inner: u32, columns: u32): void {
-  for (let row: u32 = 0; row < inner; w += 32) {
-    const scales: usize = w + WEIGHTS
-    for (let pairs: u32 = 16; pairs > 0 && row < inner; pairs--, w += 16, row += 2) {
-      let to: usize = out + row * 4
-      const isPair = row + 1 < inner
-      for (let column: u32 = 0; column < columns; column++, to += inner * 4) {
-        store<f32>(to, weightAt(w, scales, column, 0))
-        if (isPair) store<f32>(to, weightAt(w, scales, column, 1), 4)
-      }
+/** `int8Pack` for int4. */
+export function int4Pack(w: usize, out: usize, inner: u32): void {
+  const eights = i16x8.splat(<i16>0x8888)
+  for (let left = packedPairs(inner); left > 0; left -= 16, w += 32) {
+    const a = Bfloat16.load4(w + WEIGHTS)
+    const b = Bfloat16.load4(w + WEIGHTS + 8)
+    const c = Bfloat16.load4(w + WEIGHTS + 16)
+    const d = Bfloat16.load4(w + WEIGHTS + 24)
+    for (let pairs: u32 = 16; pairs > 0; pairs--, w += 16, out += PACKED_STEP) {
+      // q + 8 becomes q of two's complement, at the top of each lane of four columns in turn.
+      const q = v128.xor(v128.load(w), eights)
+      v128.store(out, Bfloat16.packPairs(i32x4.shl(q, 28), i32x4.shl(q, 12), a))
+      v128.store(out, Bfloat16.packPairs(i32x4.shl(q, 24), i32x4.shl(q, 8), b), 16)
+      v128.store(out, Bfloat16.packPairs(i32x4.shl(q, 20), i32x4.shl(q, 4), c), 32)
+      v128.store(out, Bfloat16.packPairs(i32x4.shl(q, 16), q, d), 48)
     }
   }
 }

@@ -1,5 +1,5 @@
 /** Products of a row and a matrix of int8 in the layout of src/core/graph/quantized-layout.ts, and such a matrix as floats. */
-import { Bfloat16 } from './bfloat16'
+import { Bfloat16, PACKED_STEP, packedPairs } from './bfloat16'
 
 /** Bytes of the header before the numbers of a rounded row. It has the scale of the row, a float. */
 const HEADER: usize = 16
@@ -124,20 +124,37 @@ function expandPair(w: usize, scales: usize, first: usize, second: usize): void 
 }
 
 /**
- * Writes a block of columns of w as floats, column by column: `columns` times `inner` numbers, each column `inner`
- * floats after the one before.
+ * Writes a block of 16 columns of w as bfloat16, to 16 columns of a stripe of a packed matrix (`productOfPacked` in
+ * src/engine/cpu/primitives.ts) with `inner` rows, and zeros to the rows of padding.
  */
-export function int8ExpandColumns(w: usize, out: usize, inner: u32, columns: u32): void {
-  for (let row: u32 = 0; row < inner; w += 32) {
+export function int8Pack(w: usize, out: usize, inner: u32): void {
+  for (let left = packedPairs(inner); left > 0; w += 1056) {
+    const pairs = min<u32>(left, 32)
     const scales: usize = w + 1024
-    for (let pairs: u32 = 32; pairs > 0 && row < inner; pairs--, w += 32, row += 2) {
-      let to: usize = out + row * 4
-      const isPair = row + 1 < inner
-      for (let column: u32 = 0; column < columns; column++, to += inner * 4) {
-        const scale = Bfloat16.load(scales + column * 2)
-        store<f32>(to, scale * <f32>load<i8>(w + column * 2))
-        if (isPair) store<f32>(to, scale * <f32>load<i8>(w + column * 2, 1), 4)
-      }
-    }
+    packHalf(w, scales, out, pairs)
+    packHalf(w + 16, scales + 16, out + 32, pairs)
+    out += PACKED_STEP * <usize>pairs
+    left -= pairs
+  }
+}
+
+/** Writes 8 columns of pairs of rows of a group. */
+function packHalf(w: usize, scales: usize, out: usize, pairs: u32): void {
+  const all = v128.load(scales)
+  const zero = i16x8.splat(0)
+  // The scale of each column twice, as floats, since both rows of a pair follow each other.
+  const a = v128.shuffle<u16>(zero, all, 0, 8, 0, 8, 0, 9, 0, 9)
+  const b = v128.shuffle<u16>(zero, all, 0, 10, 0, 10, 0, 11, 0, 11)
+  const c = v128.shuffle<u16>(zero, all, 0, 12, 0, 12, 0, 13, 0, 13)
+  const d = v128.shuffle<u16>(zero, all, 0, 14, 0, 14, 0, 15, 0, 15)
+  for (; pairs > 0; pairs--, w += 32, out += PACKED_STEP) {
+    const low = v128.load_ext<i8>(w)
+    const high = v128.load_ext<i8>(w, 8)
+    const first = f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(low)), a)
+    const second = f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(low)), b)
+    v128.store(out, Bfloat16.pack8(first, second))
+    const third = f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(high)), c)
+    const fourth = f32x4.mul(f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(high)), d)
+    v128.store(out, Bfloat16.pack8(third, fourth), 16)
   }
 }
