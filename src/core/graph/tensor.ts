@@ -49,6 +49,7 @@ export interface KernelUse {
   readonly overwrites?: true
   readonly local?: true
   readonly localInputs?: readonly number[]
+  readonly localOutputs?: true
 }
 
 /** The kernels that a runtime has. */

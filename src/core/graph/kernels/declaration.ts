@@ -54,6 +54,8 @@ export interface KernelDeclaration<In extends string, Out extends string, Given 
   readonly local?: true
   /** Inputs that must be in the program's own memory, if the kernel is not `local` as a whole. */
   readonly localInputs?: readonly OperandName<In>[]
+  /** Whether the outputs must be in the program's own memory, if the kernel is not `local` as a whole. */
+  readonly localOutputs?: true
 }
 
 /** The declaration of any kernel. */
@@ -94,7 +96,7 @@ export function emitKernel<In extends string, Out extends string, Given extends 
   const [inputNames, outputNames] = [operands.map(([name]) => name), results.map(([name]) => name)]
   const indices = (names: readonly string[], of: readonly string[]) =>
     names.map((name) => of.indexOf(name)).filter((index) => index !== -1)
-  const { name, addsTo = [], overwrites, local, localInputs } = kernel
+  const { name, addsTo = [], overwrites, local, localInputs, localOutputs } = kernel
   const sums = typeof addsTo === 'function' ? addsTo(attributes) : addsTo
   const tensors = emitNode({
     type: name,
@@ -109,6 +111,7 @@ export function emitKernel<In extends string, Out extends string, Given extends 
       ...(overwrites && { overwrites }),
       ...(local && { local }),
       ...(localInputs && { localInputs: indices(localInputs, inputNames) }),
+      ...(localOutputs && { localOutputs }),
     },
   })
   return Object.fromEntries(tensors.map((tensor, i) => [outputNames[i], tensor])) as Operands<Out, Tensor>

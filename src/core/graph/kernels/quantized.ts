@@ -54,7 +54,7 @@ export const quantizedMatmul = declareKernel({
     { x },
     { columns }: { readonly columns: number; readonly bits: Bits; readonly alpha: { readonly float: number } },
   ) => ({ y: { dtype: x.dtype, shape: [dim(x.shape, 0), columns] } }),
-  local: true,
+  localOutputs: true,
 })
 
 /** The columns of a quantized matrix w, at `index` int32 [R], as rows [R, inner]: rows of a table that is stored as wᵀ. */
@@ -65,7 +65,8 @@ export const quantizedRows = declareKernel({
   results: ({ index }, { inner }: { readonly inner: number; readonly bits: Bits }) => ({
     rows: { dtype: 'float32', shape: [dim(index.shape, 0), inner] },
   }),
-  local: true,
+  localInputs: ['index'],
+  localOutputs: true,
 })
 
 /** `expertFfn` (`experts.ts`) with quantized matrices: rows [R, D] → [R, D]. `hidden` is F. */

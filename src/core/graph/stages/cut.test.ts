@@ -229,6 +229,14 @@ describe('ports', () => {
     expect(operators(model)).toEqual(['Identity', 'Identity', 'Identity', 'Identity'])
   })
 
+  test('a kernel with local outputs reads a port in place, and its outputs are copied to a port', () => {
+    const model = cut({ outputs: { a: one('mix', [x, y], { localOutputs: true }) } })
+    expect(order(model)).toBe('mix onnx')
+    expect(kernelsIn(model)[0]?.inputs.map(({ value }) => value)).toEqual(model.valueOfInput)
+    expect(kernelsIn(model)[0]?.outputs[0]?.value).not.toBe(model.valueOfOutput[0])
+    expect(operators(model)).toEqual(['Identity'])
+  })
+
   test('an input of a local kernel is not stored in the memory of a port', () => {
     const a = exp(x)
     const b = one('mix', [a, a], { local: true })

@@ -88,7 +88,7 @@ function withCopies(steps: readonly Step[], values: Values): Step[] {
 
 /**
  * The value of each output port. A copy is bound to the port if the value is an input or a constant, is
- * bound to another port, or must be in the program's own memory for a local kernel.
+ * bound to another port, or must be in the program's own memory for its kernel.
  */
 function bindOutputs(
   outputs: readonly (readonly [string, Tensor])[],
@@ -98,7 +98,7 @@ function bindOutputs(
 ): number[] {
   const unusable = new Set(taken)
   for (const step of steps) {
-    if (step.node.kernel?.local) for (const { value } of step.outputs) unusable.add(value)
+    if (step.node.kernel?.local || step.node.kernel?.localOutputs) for (const { value } of step.outputs) unusable.add(value)
     for (const [i, use] of step.inputs.entries()) if (isUse(use) && isLocalInput(step, i)) unusable.add(use.value)
   }
   return outputs.map(([, tensor]) => {

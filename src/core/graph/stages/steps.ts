@@ -79,6 +79,6 @@ export class Values {
 /** The kernel without its restriction to local memory. */
 function withoutLocality(node: Node): Node {
   if (!node.kernel) return node
-  const { local, localInputs, ...kernel } = node.kernel
+  const { local, localInputs, localOutputs, ...kernel } = node.kernel
   return { ...node, kernel }
 }

@@ -23,7 +23,7 @@ const formulas: Readonly<Record<string, (a: Numbers, b: Numbers) => Numbers[]>> 
 }
 
 /** The parts of a kernel's declaration that a test chooses. */
-export type Traits = Pick<AnyKernel, 'addsTo' | 'overwrites' | 'local' | 'localInputs'>
+export type Traits = Pick<AnyKernel, 'addsTo' | 'overwrites' | 'local' | 'localInputs' | 'localOutputs'>
 
 /** The results of one use of a kernel: `y`, and of `pair` also `z`. Its inputs are `a` and `b?`. */
 export function kernel(name: string, [a, b]: readonly Tensor[], traits: Traits = {}): Tensor[] {
