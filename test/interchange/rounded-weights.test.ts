@@ -185,14 +185,17 @@ test('no copy is written if the disk would have too little space left, or if non
   expect((await fill(folder)).read).toBe(0)
 })
 
-test('no copy of bfloat16 weights is written as bfloat16: it would only be another layout', async () => {
-  const [stored, other] = [folderOf('BF16'), folderOf('F16')]
-  await fill(stored, { weights: 'bf16' })
-  await fill(other, { weights: 'bf16' })
-  expect(readdirSync(stored)).not.toContain('choir-bf16')
-  expect(readdirSync(other)).toContain('choir-bf16')
-  await fill(stored)
-  expect(readdirSync(stored)).toContain('choir-int8')
+test('bfloat16 weights get a copy too, which has all of their numbers', async () => {
+  const folder = folderOf('BF16')
+  const [rounded, exact] = [
+    await fill(folder, { weights: 'bf16' }),
+    await fill(folder, { weights: 'bf16', copy: false }),
+  ]
+  const mapped = await fill(folder, { weights: 'bf16' })
+  expect(readdirSync(folder)).toContain('choir-bf16')
+  expect(mapped.read).toBe(0)
+  expect(mapped.bytes).toEqual(rounded.bytes)
+  expect(exact.bytes).toEqual(rounded.bytes)
 })
 
 test('an interrupt ends loading and leaves no part of a copy, in reading as in writing', async () => {

@@ -1,9 +1,7 @@
-/** The files of a model of another library: their state, so that a change is noticed, and the types of their tensors. */
+/** The state of the files of a model of another library, so that a change is noticed. */
 import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import type { TensorFile } from '../../train/run/checkpoint/safetensors.ts'
-import type { TheirTensor } from './architectures/contract.ts'
-import { sourcesOf } from './architectures/ours.ts'
 import type { StoredTensors } from './foreign-folder.ts'
 
 const PIECE_BYTES = 1 << 20
@@ -36,22 +34,4 @@ export async function stateOfFiles(names: readonly string[], open: () => Promise
     await close()
   }
   return hash.digest('hex')
-}
-
-/** Whether all of these tensors of ours are stored in a type. @param theirs The tensors of the model in its files. */
-export async function areStoredAs(
-  dtype: string,
-  tensors: readonly string[],
-  theirs: readonly TheirTensor[],
-  open: () => Promise<StoredTensors>,
-): Promise<boolean> {
-  const sources = sourcesOf(theirs)
-  const { tensors: stored, close } = await open()
-  try {
-    return tensors.every((name) =>
-      (sources.get(name) ?? []).every((source) => stored.get(source.theirs.name)?.entry.dtype === dtype),
-    )
-  } finally {
-    await close()
-  }
 }

@@ -30,8 +30,6 @@ export interface ModelFiles {
   readonly copies: string
   /** A hash that changes when a file does. */
   state(): Promise<string>
-  /** Whether these tensors of the model are stored in a type, such as `BF16`. */
-  areStoredAs(dtype: string, tensors: readonly string[]): Promise<boolean>
 }
 
 export interface RoundedOptions {
@@ -57,12 +55,7 @@ export async function loadRounded<T>(
   load: (tensors: readonly NamedTensor[]) => Promise<T>,
   { files, copy = true, signal, onMessage, leastBytes = MIN_BYTES, reserveBytes = RESERVE_BYTES }: RoundedOptions,
 ): Promise<T> {
-  // A copy of weights that do not change would only take space.
-  const isUsed =
-    copy &&
-    store.byteLength >= leastBytes &&
-    !(store.format === 'bf16' && (await files.areStoredAs('BF16', store.matrixNames())))
-  if (!isUsed) return load(store.tensors())
+  if (!copy || store.byteLength < leastBytes) return load(store.tensors())
   const place: Place = { folder: `${files.copies}${store.format}`, source: await sourceOf(files, store) }
   const state = await readCopy(place, store, onMessage, signal)
   if (state === 'intact') return load([])

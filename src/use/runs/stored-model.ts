@@ -28,7 +28,7 @@ import {
 } from '../foreign/foreign-model.ts'
 import { isGgufFile, readGgufModel } from '../foreign/gguf/gguf-model.ts'
 import { ggufPaths } from '../foreign/gguf/parts.ts'
-import { areStoredAs, stateOfFiles } from '../foreign/model-files.ts'
+import { stateOfFiles } from '../foreign/model-files.ts'
 import type { ModelFiles } from './rounded-weights.ts'
 
 /** Settings that replace the runtime settings of the run. */
@@ -166,7 +166,6 @@ async function modelOf(
   const files: ModelFiles = {
     copies,
     state: async () => sha256(JSON.stringify([model, await stateOfFiles(await names(), foreign.open)])),
-    areStoredAs: (dtype, tensors) => areStoredAs(dtype, tensors, foreign.theirs, foreign.open),
   }
   return { config, files, load }
 }

@@ -98,7 +98,8 @@ function bindOutputs(
 ): number[] {
   const unusable = new Set(taken)
   for (const step of steps) {
-    if (step.node.kernel?.local || step.node.kernel?.localOutputs) for (const { value } of step.outputs) unusable.add(value)
+    if (step.node.kernel?.local || step.node.kernel?.localOutputs)
+      for (const { value } of step.outputs) unusable.add(value)
     for (const [i, use] of step.inputs.entries()) if (isUse(use) && isLocalInput(step, i)) unusable.add(use.value)
   }
   return outputs.map(([, tensor]) => {

@@ -146,13 +146,6 @@ export class QuantizedStore implements ModelStore {
     return this.ranges.get(name)
   }
 
-  /** Names of the tensors of a checkpoint that are rounded. */
-  matrixNames(): string[] {
-    return [...this.parameters.values()].flatMap(({ spec, count }) =>
-      spec.stacked ? Array.from({ length: count }, (_, i) => expertName(spec.name, i)) : [spec.name],
-    )
-  }
-
   borrowScratch(floats: number): BorrowedScratch | null {
     return this.floats.borrowScratch(floats)
   }
