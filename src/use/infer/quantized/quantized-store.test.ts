@@ -147,7 +147,9 @@ test.each(['bf16', 'int8', 'int4'] as const)(
       const { config, store, parameters } = await quantizedModel(6, overrides, format, small(format))
       // The tensors that stay float32 are in one more.
       expect(store.beside.length, name).toBeGreaterThan(2)
-      const [batch, sequence] = [2, config.sequence]
+      const { sequence } = config
+      // The logits of more than 512 rows are computed in parts.
+      const batch = name === 'dense, SwiGLU, shared heads of keys, tied head' ? Math.ceil(600 / sequence) : 2
       const tokens = Int32Array.from({ length: batch * sequence }, (_, i) => (5 * i + (i >> 3)) % config.vocabulary)
       const targets = Int32Array.from(tokens, (_, i) => tokens[(i + 1) % tokens.length] as number)
       const traced = withKernels(runtime.kernels, () =>
