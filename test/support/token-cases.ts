@@ -548,6 +548,7 @@ export const specialTokens: Record<string, KernelCase[]> = {
       quantizedMatmulCase({ bits, rows: 64, inner: 64, columns: 64, transposed }),
       quantizedMatmulCase({ bits, rows: 3, inner: 77, columns: 50, transposed }),
       // A single column after whole bands, and more rows than a piece.
+      quantizedMatmulCase({ bits, rows: 5, inner: 33, columns: 129, transposed }),
       quantizedMatmulCase({ bits, rows: 5, inner: 300, columns: 257, transposed }),
       quantizedMatmulCase({ bits, rows: 1030, inner: 97, columns: 700, transposed }),
     ]),

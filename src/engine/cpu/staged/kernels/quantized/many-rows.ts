@@ -3,7 +3,7 @@
  * at a time, and multiplied with all rows while they are in the cache of the core.
  *
  * If the CPU multiplies bfloat16, columns and rows are rounded to it, which makes products about twice as fast: a weight
- * changes by at most 2⁻⁸ of itself, less than by its own rounding to 8 or 4 bits. Otherwise columns become float32.
+ * changes by at most 2⁻⁹ of itself, less than by its own rounding to 8 or 4 bits. Otherwise columns become float32.
  * Matrices may be in memories of their own.
  */
 import * as declared from '../../../../../core/graph/kernels/quantized.ts'
@@ -49,7 +49,7 @@ class RowsProduct {
 
   /** Bytes of the scratch memory of a thread. */
   static scratch(bits: Bits, inner: number): number {
-    const rest = PIECE * Math.max(2 * inner + 4, 4 * FLOAT_COLUMNS)
+    const rest = PIECE * Math.max(2 * inner + 4, 4 * FLOAT_COLUMNS) + 4
     return RowsProduct.expandedBytes(inner) + 64 * Math.ceil(blockBytes(bits, inner) / 64) + rest
   }
 
@@ -132,7 +132,7 @@ class RowsProduct {
       ? primitives.productOfPacked(spec)
       : primitives.product({ ...spec, a: { stride: k }, b: { stride: columns } })
     // A single column is copied from the place after the rows, which has room for it.
-    const results = this.rest + (primitives.packs ? 2 * m * k : 0)
+    const results = this.rest + (primitives.packs ? 4 * Math.ceil((m * k) / 2) : 0)
     product.run(at, scratch.address, isCopied ? scratch.address + results : to.address)
     if (!isCopied) return
     const from = (scratch.offset + results) / 4
