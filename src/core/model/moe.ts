@@ -26,6 +26,11 @@ export interface Pass {
   readonly capacity: CapacityRule
   /** How ranks share the experts of a layer; default: this rank has all of them. */
   readonly sharing?: Sharing | undefined
+  /**
+   * Whether the experts of tokens are given, as inputs by `choicesName`: int32 [T, K], of which negative numbers leave the
+   * choice to the router. Gates are those of the model. Default: no.
+   */
+  readonly replay?: boolean
   /** The first position that each token sees in its own sequence, int32 [T]; default: 0. */
   readonly firstVisible_T?: Tensor
   /** Coefficient of the balancing loss, a scalar; default: `balance.coefficient` as a constant. */
@@ -65,6 +70,8 @@ export interface MoeInput {
   readonly tokens_T: Tensor
   /** Experts chosen by the caller [T, K], for hash and random routing. */
   readonly given_TK?: Tensor
+  /** Experts of a replay [T, K]. */
+  readonly replayed_TK?: Tensor
   readonly pass: Pass
 }
 
@@ -106,7 +113,7 @@ export function moeProjection(inputs: MoeInput, module: 'qkv' | 'output'): Route
 
 /** Starts to compute y = Σ gate · E(x) over the kept choices of each token. Call the result for it (`startExperts`). */
 function startMixture(inputs: MoeInput, module: RoutedModule, experts: Experts): () => Routed {
-  const { moe, parameters, layer, x_TD, given_TK, pass } = inputs
+  const { moe, parameters, layer, x_TD, given_TK, replayed_TK, pass } = inputs
   const name = moduleName(layer, module)
   const { choice, placement, losses, unserved, gate } = scope('router', () => {
     const choice = route({
@@ -116,6 +123,7 @@ function startMixture(inputs: MoeInput, module: RoutedModule, experts: Experts):
       tokens_T: inputs.tokens_T,
       sequence: pass.sequence,
       ...(given_TK && { given_TK }),
+      ...(replayed_TK && { replayed_TK }),
       training: pass.training,
     })
     const placement = placeChoices(moe, choice, { groups: moe.groups, sequence: pass.sequence, rule: pass.capacity })

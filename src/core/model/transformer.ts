@@ -47,7 +47,7 @@ export function transformer(config: ModelConfig, parameters: Parameters, tokens_
   const reports: RoutingReport[] = []
   const routed = (module: RoutedModule, x_TD: Tensor, layer: number): Tensor => {
     if (!moe) throw new Error('internal: experts in a dense model')
-    const given = givenExperts(config, layer, module, tokens_T)
+    const given = givenExperts(config, layer, module, tokens_T, pass)
     const inputs = { config, moe, parameters, layer, x_TD, tokens_T, ...given, pass }
     const { y_TX, report } = module === 'ffn' ? moeLayer(inputs) : moeProjection(inputs, module)
     reports.push(report)
@@ -123,23 +123,25 @@ const positionsOf = ({ batch, sequence }: Pass): Tensor =>
     'int32',
   )
 
-/** The experts of a router without weights: from the hash table of the layer, or an input of the program. */
+/**
+ * The experts that a router does not choose: from the hash table of the layer, or an input of the program, for a router
+ * without weights and for a replay.
+ */
 function givenExperts(
   config: ModelConfig,
   layer: number,
   module: RoutedModule,
   tokens_T: Tensor,
-): { given_TK?: Tensor } {
+  { replay = false }: Pass,
+): { given_TK?: Tensor; replayed_TK?: Tensor } {
   const { moe, vocabulary } = config
   if (moe?.router === 'hash') {
     const table = constant(hashTableOf(config, layer, module), 'int32', [vocabulary, moe.k])
     return { given_TK: gather(table, tokens_T) }
   }
-  if (moe?.router === 'random')
-    return {
-      given_TK: input(choicesName(layer, module), 'int32', [tokens_T.shape[0] as number, activatedExperts(moe)]),
-    }
-  return {}
+  if (!moe || !(replay || moe.router === 'random')) return {}
+  const choices_TK = input(choicesName(layer, module), 'int32', [tokens_T.shape[0] as number, activatedExperts(moe)])
+  return replay ? { replayed_TK: choices_TK } : { given_TK: choices_TK }
 }
 
 /** The matrix of the output projection [V, D]. */

@@ -61,6 +61,7 @@ describe('choir routing', () => {
     expect(calls).toMatchObject([{ name: 'compareRoutes', args: ['a', 'b', {}] }])
     expect(out).toMatch(/layer 0 +99\.00 % +98\.00 % to 99\.70 % +99\.51 % +0\.012\n/)
     expect(out).toContain('99.50 % of the decisions about 1,000 tokens have the same experts; 1 other token is in one')
+    expect(await routing('a', '--compare', 'b', '--replay', 'c')).toMatchObject({ code: 2, calls: [] })
     expect(await routing('a', '--compare', 'b', '--out', 'c')).toMatchObject({
       code: 2,
       error: expect.stringContaining('--out has no effect: --compare reads records'),

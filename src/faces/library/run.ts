@@ -59,6 +59,7 @@ const recordFields = {
   capacity: evaluationFields.capacity,
   format: z.enum(rowFormats).optional(),
   ablate: z.int().positive().optional(),
+  replay: z.string().min(1).optional(),
 }
 
 /** A trained model in memory: a checkpoint of a run, by default the newest. Call `close` in the end. */

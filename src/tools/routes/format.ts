@@ -40,22 +40,24 @@ const document = z.looseObject({
   tokens: count,
 })
 
+const model = z.looseObject({
+  /** Directory of the run, or folder of the files of another library, as it was given. */
+  directory: z.string(),
+  /** Number of steps that it was trained; 0 for a model of another library. */
+  step: count,
+  /** Format of its weights, and the engine that computed the routes. */
+  weights: z.string(),
+  engine: z.looseObject({ provider: z.string(), math: z.string(), threads: count }),
+  /** Settings of the model, as in `model` of a configuration. */
+  config: z.looseObject({}),
+})
+
 export const headerSchema = z.looseObject({
   kind: z.literal('routes'),
   format: z.literal(FORMAT),
   /** Program that wrote the record. */
   program: z.string(),
-  model: z.looseObject({
-    /** Directory of the run, or folder of the files of another library, as it was given. */
-    directory: z.string(),
-    /** Number of steps that it was trained; 0 for a model of another library. */
-    step: count,
-    /** Format of its weights, and the engine that computed the routes. */
-    weights: z.string(),
-    engine: z.looseObject({ provider: z.string(), math: z.string(), threads: count }),
-    /** Settings of the model, as in `model` of a configuration. */
-    config: z.looseObject({}),
-  }),
+  model,
   tokenizer: z.looseObject({ vocabulary: count, sha256: z.string() }),
   text: z.looseObject({
     source: z.string(),
@@ -69,6 +71,8 @@ export const headerSchema = z.looseObject({
   capacity: z.enum(capacityRules),
   /** Mean cross-entropy of the token after each recorded token, nats. */
   loss: z.number().nullable(),
+  /** The model whose recorded experts the routers of the model had to choose; absent if they chose themselves. */
+  replayed: model.optional(),
   routers: z.array(router).min(1),
   /** Number of recorded tokens; the table has a row for each of them and each router. */
   tokens: count,

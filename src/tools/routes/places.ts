@@ -35,15 +35,19 @@ export class PlacesInDocuments {
     return new PlacesInDocuments(names, [...starts, end])
   }
 
-  /** The place of a token, which is counted; null if it belongs to no document. */
-  count(position: number): Place | null {
+  /** The place of a token; null if it belongs to no document. */
+  at(position: number): Place | null {
     const { starts, counts } = this
     const isIn = (document: number) =>
       position >= (starts[document] as number) && position < (starts[document + 1] as number)
     if (counts.length === 0 || position < (starts[0] as number) || position >= (starts.at(-1) as number)) return null
     if (!isIn(this.last)) this.last = this.search(position)
-    counts[this.last] = (counts[this.last] as number) + 1
     return { document: this.last, position: position - (starts[this.last] as number) }
+  }
+
+  /** Counts a token at a place. */
+  count({ document }: Place): void {
+    this.counts[document] = (this.counts[document] as number) + 1
   }
 
   /** The documents with counted tokens. */

@@ -3,7 +3,7 @@
  *
  * @slow
  */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -59,6 +59,11 @@ let names = 0
 async function recorded(run: string, options: Partial<RecordRunOptions> = {}) {
   const out = join(folder, `record-${names++}`)
   await recordRun(run, { out, ...options })
+  return read(out)
+}
+
+/** A record with its tokens in the order of the text. */
+async function read(out: string) {
   const { header, tokens } = await readRoutes(out)
   const all: RoutedToken[] = []
   for await (const token of tokens()) all.push(token)
@@ -149,6 +154,75 @@ describe.each(routers)('%s', (name, moe) => {
   )
 })
 
+/** A copy of a record whose tokens go to the experts after theirs, among the `size` experts of a prototype. */
+function shifted(out: string, by: number, size: number): string {
+  const copy = `${out}-shifted-${by}`
+  cpSync(out, copy, { recursive: true })
+  const table = join(copy, 'routes.jsonl')
+  const move = (expert: number) => expert - (expert % size) + ((expert + by) % size)
+  const rows = readFileSync(table, 'utf8').trimEnd().split('\n')
+  const moved = rows.map((row) => {
+    const { experts, dropped, ...rest } = JSON.parse(row) as { experts: number[]; dropped: number[] }
+    return JSON.stringify({ ...rest, experts: experts.map(move), dropped: dropped.map(move) })
+  })
+  writeFileSync(table, `${moved.join('\n')}\n`)
+  return copy
+}
+
+describe.each(routers)('a replay: %s', (name, moe) => {
+  let run: string
+  let source: string
+  let own: Awaited<ReturnType<typeof recorded>>
+  beforeAll(async () => {
+    run = await trained(`replayed ${name}`, moe)
+    source = join(folder, 'texts')
+    own = await recorded(run, { source })
+  })
+
+  const decisions = (all: readonly RoutedToken[]) => all.map(({ routes }) => routes.map(({ experts }) => experts))
+
+  test('of its own record, or of a part of it, is the same record', async () => {
+    const part = await recorded(run, { source, tokens: 100 })
+    for (const { out } of [own, part]) {
+      const again = await recorded(run, { source, replay: out })
+      expect(again.header.loss).toBeCloseTo(own.header.loss as number, 5)
+      expect(again.header.replayed).toEqual(own.header.model)
+      expect(decisions(again.all)).toEqual(decisions(own.all))
+      for (const [t, { routes }] of again.all.entries())
+        for (const [r, { gates }] of routes.entries())
+          for (const [j, gate] of gates.entries())
+            expect(gate).toBeCloseTo(own.all[t]?.routes[r]?.gates[j] as number, 5)
+    }
+  })
+
+  test('sends every token to the given experts, whose gates are those of the model', async () => {
+    const [router] = own.header.routers
+    const size = (router?.experts as number) / (router?.prototypes as number)
+    // The first router sees the same activations whatever is replayed, so its gates for all experts are known.
+    const sums = own.all.map(({ routes }) => routes[0]?.gates[0] as number)
+    for (let by = 1; by < size; by++) {
+      const replay = shifted(own.out, by, size)
+      const moved = await recorded(run, { source, replay })
+      expect(decisions(moved.all)).toEqual(decisions((await read(replay)).all))
+      expect(moved.header.loss).not.toBeCloseTo(own.header.loss as number, 6)
+      for (const [t, { routes }] of moved.all.entries()) sums[t] = (sums[t] as number) + (routes[0]?.gates[0] as number)
+    }
+    // Gates of a softmax over the experts of a prototype add up to 1.
+    if (moe.scores !== 'sigmoid') for (const sum of sums) expect(sum).toBeCloseTo(1, 5)
+  })
+
+  test('of a record of another text, or of other routers, is refused, and leaves nothing', async () => {
+    const other = await trained(`other ${name}`, { k: 1, experts: 8 })
+    const refused = (run: string, options: Partial<RecordRunOptions>) =>
+      expect(recordRun(run, { out: join(folder, 'refused'), source, replay: own.out, ...options })).rejects
+    await refused(run, { source: join(folder, 'one.txt') }).toThrow(/^invalid replay: .* is a record of another text/)
+    await refused(other, {}).toThrow(/^invalid replay: .* of other routers \(expected the same layers, experts/)
+    await refused(run, { ablate: 64 }).toThrow(/^invalid ablate: it has no effect with replay/)
+    await refused(run, { replay: join(folder, 'none') }).toThrow(/^invalid record: .* has no routes\.json/)
+    expect(existsSync(join(folder, 'refused'))).toBe(false)
+  })
+})
+
 function entropyOf(logits: Vector, scores: 'softmax' | 'sigmoid' | undefined): number {
   const weights = [...logits].map((logit) => (scores === 'sigmoid' ? 1 / (1 + Math.exp(-logit)) : Math.exp(logit)))
   const total = weights.reduce((a, b) => a + b)
@@ -214,9 +288,11 @@ describe('a record', () => {
     expect(new Set(free.all.map(({ routes }) => routes[0]?.experts.length))).toEqual(new Set([1]))
   })
 
-  test('of a router without weights has no entropy', async () => {
+  test('of a router without weights has no entropy, and is not replayed', async () => {
     const hashed = await trained('hashed', { router: 'hash', k: 1 })
-    const { all } = await recorded(hashed)
+    const { all, out } = await recorded(hashed)
+    const again = recordRun(hashed, { out: join(folder, 'refused'), replay: out })
+    await expect(again).rejects.toThrow(/^invalid replay: the router of the model is hash \(expected one that scores/)
     expect(new Set(all.map(({ routes }) => routes[0]?.entropy))).toEqual(new Set([null]))
   })
 

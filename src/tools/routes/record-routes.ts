@@ -6,7 +6,7 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { RunError, UsageError } from '../../core/errors.ts'
+import { option, RunError, UsageError, wording } from '../../core/errors.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import { sha256 } from '../../core/sha256.ts'
 import { grouped } from '../../core/text/numbers.ts'
@@ -26,6 +26,7 @@ import { type Ablation, measureAblation } from './ablation.ts'
 import { ABLATION_FILE, HEADER_FILE, type RowFormat, rowFile } from './files.ts'
 import { FORMAT, type RecordedRouter, type RoutesHeader } from './format.ts'
 import { PlacesInDocuments } from './places.ts'
+import { ReplayedRoutes } from './replay.ts'
 import { recordedRouter, routesOf } from './routes-of.ts'
 import { openRowWriter, type RowWriter } from './write-rows.ts'
 
@@ -45,6 +46,11 @@ export interface RecordOptions {
    * (`ablation.json`). Default: this is not measured.
    */
   readonly ablate?: number
+  /**
+   * Folder of a record of the same text whose experts take the place of the model's choices; the gates are the model's
+   * own. Tokens that the record does not have are left to the routers.
+   */
+  readonly replay?: string
   readonly signal?: AbortSignal
   readonly onMessage?: OnMessage
 }
@@ -86,8 +92,12 @@ export async function recordModel(trained: TrainedModel, options: RecordOptions)
 }
 
 async function recordInto(folder: NewFolder, trained: TrainedModel, options: RecordOptions): Promise<RoutesHeader> {
-  const { capacity = 'none', onMessage = () => {} } = options
-  const compiled = await compileTracer(trained, capacity, { entropy: true })
+  const { capacity = 'none', onMessage = () => {}, replay } = options
+  if (replay !== undefined && options.ablate !== undefined)
+    throw new UsageError(
+      wording`invalid ${option('ablate')}: it has no effect with ${option('replay')} (record twice: without an expert the model itself must choose)`,
+    )
+  const compiled = await compileTracer(trained, capacity, { entropy: true, replay: replay !== undefined })
   try {
     const data = await openEvaluationText(trained, options.source, options)
     try {
@@ -142,6 +152,7 @@ async function writeTable(
     tokens = Infinity,
     capacity = 'none',
     format = 'jsonl',
+    replay,
     ...options
   }: RecordOptions,
 ): Promise<RoutesHeader> {
@@ -151,6 +162,9 @@ async function writeTable(
   const { heldOut } = data
   const { signal, onMessage = () => {} } = options
   const places = await PlacesInDocuments.of(data)
+  const tokenizerHash = await sha256(tokenizer.json)
+  const replayedModel = { model: config.model, tokenizer: tokenizerHash, text: data.hash, signal: options.signal }
+  const replayed = replay === undefined ? null : await ReplayedRoutes.read(replay, replayedModel)
   const windows = Math.max(1, Math.floor(tokens / sequence))
   const total = Math.min(heldOut.length - 1, windows * sequence)
   const pace = new Pace()
@@ -161,20 +175,22 @@ async function writeTable(
   try {
     for (const { counted, starts } of heldOutBatches(heldOut, { batch, sequence }, tracer.batch)) {
       signal?.throwIfAborted()
-      const { loss, routers: traced } = await tracer.run('eval', index)
       const { tokens: token_T, targets: target_T } = tracer.batch
       const size = token_T.length
+      const placeOf = (t: number) =>
+        (target_T[t] as number) < 0 ? null : places.at((starts[Math.floor(t / sequence)] as number) + (t % sequence))
+      if (replayed)
+        for (let t = 0; t < size; t++) replayed.fill(placeOf(t), token_T[t] as number, tracer.given, t, size)
+      const { loss, routers: traced } = await tracer.run('eval', index)
       routers = traced.map((router, i) =>
         recordedRouter(router, compiled.config.model.moe, capacity, size, tracer.capacities[i] ?? null),
       )
       writer ??= await openRowWriter(join(folder, rowFile(format)), format, routers)
       for (let t = 0; t < Math.min(batch, windows - index * batch) * sequence; t++) {
-        const place =
-          (target_T[t] as number) < 0
-            ? null
-            : places.count((starts[Math.floor(t / sequence)] as number) + (t % sequence))
+        const place = placeOf(t)
         // Filler has no target; the separator before the first document belongs to no document.
         if (place === null) continue
+        places.count(place)
         const token = token_T[t] as number
         texts[token] ??= tokenizer.show(token)
         const text = texts[token]
@@ -187,6 +203,7 @@ async function writeTable(
         onMessage({ kind: 'prepare', message: `recorded ${grouped(targets)} of ${grouped(total)} tokens` })
       if (++index * batch >= windows) break
     }
+    replayed?.expectFound()
     await writer?.end()
   } catch (error) {
     await writer?.abandon()
@@ -203,7 +220,7 @@ async function writeTable(
       engine: { ...engineOf(trained.runtime) },
       config: config.model,
     },
-    tokenizer: { vocabulary: config.model.vocabulary, sha256: await sha256(tokenizer.json) },
+    tokenizer: { vocabulary: config.model.vocabulary, sha256: tokenizerHash },
     text: {
       source: typeof source === 'string' ? source : source.join(', '),
       hash: data.hash,
@@ -213,6 +230,7 @@ async function writeTable(
     },
     capacity,
     loss: targets > 0 ? nats / targets : null,
+    ...(replayed && { replayed: replayed.header.model }),
     routers: [...routers],
     tokens: recorded,
     file: rowFile(format),

@@ -29,7 +29,7 @@ export interface CompiledTracer {
 export async function compileTracer(
   { runtime, config, tokenizer, store, step }: LiveModel,
   capacity: CapacityRule,
-  options: Pick<TracerOptions, 'entropy'> = {},
+  options: Pick<TracerOptions, 'entropy' | 'replay'> = {},
 ): Promise<CompiledTracer> {
   if (!isSparse(config))
     throw new UsageError('invalid run: it trains a dense model, which routes nothing (model.moe is null)')

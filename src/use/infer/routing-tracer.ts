@@ -15,6 +15,7 @@ import type { MoeConfig } from '../../core/model/moe-config.ts'
 import type { RoutedModule } from '../../core/model/parameters.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import { tokenEntropy } from '../../core/model/routing/losses.ts'
+import { choicesName } from '../../core/model/transformer.ts'
 import type { Buffer, Runtime } from '../../engine/contract/runtime.ts'
 import type { Batch } from '../../train/data/batches.ts'
 import type { DocumentWindow } from '../../train/data/document-windows.ts'
@@ -53,6 +54,8 @@ export interface TracerOptions {
   readonly separator: number | undefined
   /** Whether the entropy of every token is computed. Default: no. */
   readonly entropy?: boolean
+  /** Whether the caller gives the experts, by {@link RoutingTracer.given}. The router must score experts. Default: no. */
+  readonly replay?: boolean
 }
 
 /** Loss and routing of a pass. */
@@ -84,6 +87,8 @@ interface RouterBuffers {
 
 /** A compiled pass that outputs its routing. */
 export class RoutingTracer {
+  /** With `replay`, experts [T, K] by router for the next run; a negative number leaves a choice to the router. */
+  readonly given: readonly Int32Array[]
   private readonly pass: CompiledPass
   private readonly routers: readonly RouterBuffers[]
   private readonly moe: MoeConfig
@@ -93,12 +98,14 @@ export class RoutingTracer {
   private constructor(
     pass: CompiledPass,
     routers: readonly RouterBuffers[],
+    given: readonly Int32Array[],
     moe: MoeConfig,
     shape: { readonly batch: number; readonly sequence: number },
     seed: number,
   ) {
     this.pass = pass
     this.routers = routers
+    this.given = given
     this.moe = moe
     this.shape = shape
     this.seed = seed
@@ -109,11 +116,11 @@ export class RoutingTracer {
     runtime: Runtime,
     config: ModelConfig & { readonly moe: MoeConfig },
     store: ModelStore,
-    { batch, seed, capacity, separator, entropy = false }: TracerOptions,
+    { batch, seed, capacity, separator, entropy = false, replay = false }: TracerOptions,
   ): Promise<RoutingTracer> {
     const used = configForCapacity(config, capacity)
     const shape = { batch, sequence: config.sequence }
-    const pass = { ...shape, training: false, capacity }
+    const pass = { ...shape, training: false, capacity, replay }
     const [traced, entropies] = withKernels(runtime.kernels, () => {
       const traced = tracePass(used, store, pass, separator)
       return [traced, traced.losses.reports.map(({ choice }) => (entropy ? tokenEntropy(config.moe, choice) : null))]
@@ -140,8 +147,15 @@ export class RoutingTracer {
         entropy_T: entropy_T && written(entropy_T, `${name}.entropy`, new Float32Array(sizeOf(entropy_T.shape))),
       }
     })
+    const given = replay
+      ? routers.map(({ report: { layer, module }, expert_TK }) => {
+          const array = new Int32Array(expert_TK.length).fill(-1)
+          buffers[choicesName(layer, module)] = array
+          return array
+        })
+      : []
     const compiled = await CompiledPass.compile(runtime, used, traced, outputs, buffers)
-    return new RoutingTracer(compiled, routers, config.moe, shape, seed)
+    return new RoutingTracer(compiled, routers, given, config.moe, shape, seed)
   }
 
   /** The batch of the next {@link run}, for the caller to fill. */

@@ -67,6 +67,8 @@ export interface RouterInput {
   readonly sequence: number
   /** Experts chosen by the caller [T, K] int32, for hash and random routing. */
   readonly given_TK?: Tensor
+  /** In a replay, experts [T, K] int32 in place of those that a router would choose by its scores, unless negative. */
+  readonly replayed_TK?: Tensor
   /**
    * Whether the pass is a training pass. In other passes, a token's choice does not depend on other tokens, except with
    * `expert-choice`.

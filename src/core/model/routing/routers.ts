@@ -2,7 +2,16 @@
  * The routers. `top-k`, `switch` and `prototype` are one learned router with different settings; `sinkhorn`
  * and `bias` differ from it only in the scores by which experts are chosen.
  */
-import { add, broadcastTo, divide, multiply, sigmoid } from '../../graph/ops/elementwise.ts'
+import {
+  add,
+  broadcastTo,
+  divide,
+  greaterOrEqual,
+  multiply,
+  sigmoid,
+  subtract,
+  where,
+} from '../../graph/ops/elementwise.ts'
 import { softmax } from '../../graph/ops/fused.ts'
 import { takeAlong } from '../../graph/ops/indexing.ts'
 import { matmul } from '../../graph/ops/matmul.ts'
@@ -52,24 +61,27 @@ function scoresOf({ moe, x_TD, weights }: RouterInput): Scores {
 const chooseBest =
   (preference?: (scores: Scores, input: RouterInput) => Tensor): Router['choose'] =>
   (input) => {
-    const { moe, x_TD } = input
+    const { moe, x_TD, replayed_TK } = input
     const { prototypes, k, experts } = moe
     const [tokens = 0] = x_TD.shape
-    if (!preference && isPlain(moe) && routesTokens()) return routeAtOnce(input)
+    if (!preference && !replayed_TK && isPlain(moe) && routesTokens()) return routeAtOnce(input)
     const scores = scoresOf(input)
     const { logits_TZN, probability_TZN, score_TZN } = scores
     const preferred_TZN = inBestGroups(preference?.(scores, input) ?? score_TZN, moe)
-    const [best, local] =
-      moe.selection === 'fused' && preferred_TZN === score_TZN
-        ? topK(score_TZN, k)
-        : withScores(score_TZN, bestExperts(preferred_TZN, moe))
-    const gate = moe.softmax === 'before' ? best : softmax(best)
-    const normalized = moe.renormalize ? divide(gate, totalOf(gate, moe)) : gate
     const first = constant(
       Int32Array.from({ length: prototypes }, (_, z) => (z * experts) / prototypes),
       'int32',
       [prototypes, 1],
     )
+    const own =
+      moe.selection === 'fused' && preferred_TZN === score_TZN
+        ? topK(score_TZN, k)
+        : withScores(score_TZN, bestExperts(preferred_TZN, moe))
+    const [best, local] = replayed_TK
+      ? withScores(score_TZN, replaced(own[1], subtract(reshape(replayed_TK, [tokens, prototypes, k]), first)))
+      : own
+    const gate = moe.softmax === 'before' ? best : softmax(best)
+    const normalized = moe.renormalize ? divide(gate, totalOf(gate, moe)) : gate
     return {
       expert_TK: reshape(add(local, first), [tokens, prototypes * k]),
       gate_TK: reshape(normalized, [tokens, prototypes * k]),
@@ -102,6 +114,9 @@ function routeAtOnce({ moe, x_TD, weights }: RouterInput): Choice {
 /** The sum by which gates are divided. A sum of softmax gates is at least 1/N, but sigmoids may all round to 0. */
 const totalOf = (gate: Tensor, { scores }: MoeConfig): Tensor =>
   scores === 'sigmoid' ? add(sumOf(gate), TINY) : sumOf(gate)
+
+/** Replayed choices [T, Z, k] in place of a router's own, except where they are negative. */
+const replaced = (own: Tensor, replayed: Tensor): Tensor => where(greaterOrEqual(replayed, 0), replayed, own)
 
 const withScores = (score_TZN: Tensor, local: Tensor) => [takeAlong(score_TZN, local, 2), local] as const
 

@@ -23,6 +23,7 @@ interface RoutingFlags extends ModelFlags {
   readonly format: RowFormat
   readonly capacity: CapacityRule
   readonly ablate?: number
+  readonly replay?: string
   readonly compare?: string
   readonly json?: true
 }
@@ -53,6 +54,12 @@ export function addRouting(program: Command, io: Io): void {
       tokensOption('also measure how much the loss rises without each expert, on this many tokens', '--ablate <n>'),
     )
     .addOption(
+      new Option(
+        '--replay <folder>',
+        'a record of the same text, whose experts take the place of the choices of the model',
+      ),
+    )
+    .addOption(
       new Option('--compare <folder>', 'another record of the same text: how often both choose the same experts'),
     )
   withModelOptions(command)
@@ -66,6 +73,7 @@ Examples:
   choir routing OLMoE-1B-7B-0924 --weights int4 --data sotu --tokens 50k --out routes/olmoe
   choir routing runs/demo --capacity train --out routes/drops
   choir routing runs/demo --out routes/ablated --ablate 20k     what each expert is worth
+  choir routing runs/demo --out routes/replayed --replay routes/int8   the loss with the routes of a record
   choir routing routes/demo                 the atlas of a record, made again
   choir routing routes/demo --compare routes/int8    how often two records have the same experts
 
@@ -116,9 +124,9 @@ async function compare(io: Io, first: string, second: string, flags: RoutingFlag
 
 /** Refuses options of a recording where nothing is recorded. */
 function refuseOptions(flags: RoutingFlags, reason: string): void {
-  const given = (['data', 'out', 'tokens', 'ablate', 'checkpoint', 'device', 'threads', 'math'] as const).find(
-    (name) => flags[name] !== undefined,
-  )
+  const given = (
+    ['data', 'out', 'tokens', 'ablate', 'replay', 'checkpoint', 'device', 'threads', 'math'] as const
+  ).find((name) => flags[name] !== undefined)
   if (given !== undefined) throw new UsageError(`--${given} has no effect: ${reason}`)
 }
 
@@ -143,25 +151,30 @@ const atlasEvent = ({ tokens, documents, groups, domains, routers }: Atlas, out:
   routers: routers.map(({ of: _, ...router }) => router),
 })
 
-const routingEvent = ({ capacity, loss, tokens, routers, documents, file }: RoutesHeader, out: string) => ({
+const routingEvent = ({ capacity, loss, replayed, tokens, routers, documents, file }: RoutesHeader, out: string) => ({
   kind: 'routing',
   out,
   file,
   capacity,
   loss,
+  ...(replayed && { replayed: nameOf(replayed) }),
   tokens,
   documents: documents.length,
   routers,
 })
 
-function rowsOf({ model, text, tokens, loss, routers, documents, file }: RoutesHeader, out: string, data?: string[]) {
+function rowsOf(header: RoutesHeader, out: string, data?: string[]) {
+  const { model, text, tokens, loss, routers, documents, file, replayed } = header
   const of = tokens < text.tokens ? ` of ${grouped(text.tokens)}` : ''
   return [
     ['tokens', `${grouped(tokens)}${of}, from ${plural(documents.length, 'document')}`],
     ['routers', `${routers.length}, in ${plural(new Set(routers.map(({ layer }) => layer)).size, 'layer')}`],
-    ['loss', `${fixed(loss, 4)} nats a token`],
+    ['loss', `${fixed(loss, 4)} nats a token${replayed ? `, with the experts of ${nameOf(replayed)}` : ''}`],
     ['text', data?.join(', ') ?? 'held-out documents'],
-    ['model', `${model.directory}, step ${grouped(model.step)}`],
+    ['model', nameOf(model)],
     ['record', `${out}/${file}, described by routes.json`],
   ] as const
 }
+
+const nameOf = ({ directory, step, weights }: RoutesHeader['model']): string =>
+  `${directory}, step ${grouped(step)}${weights === 'float32' ? '' : `, ${weights}`}`
