@@ -125,7 +125,7 @@ const range = (count: number, of: (i: number) => number): number[] => Array.from
 /** Experts of a stacked tensor that are on a rank, of `experts` in all. */
 export function heldExperts(
   experts: number,
-  { rank, expert }: Layout,
+  { rank, expert }: Pick<Layout, 'rank' | 'expert'>,
 ): { readonly first: number; readonly count: number } {
   const count = experts / expert
   return { first: (rank % expert) * count, count }

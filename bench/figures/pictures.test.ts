@@ -1,0 +1,73 @@
+/** The pictures of docs/planner.md and docs/launch.md, against the predictions and the layout that they show. */
+import { readFileSync } from 'node:fs'
+import { beforeAll, expect, test } from 'vitest'
+import { validate } from '../../src/tools/plan/validate.ts'
+import { parseXml } from '../../src/tools/report/testing/parse-xml.ts'
+import { boxOf } from '../../src/tools/report/testing/text-box.ts'
+import { fileIn } from '../support/results.ts'
+import { docsPictures, example } from './pictures.ts'
+
+const validation = validate()
+let drawn: ReturnType<typeof docsPictures>
+beforeAll(() => {
+  drawn = docsPictures(validation)
+})
+const elementsOf = (name: string) => parseXml(drawn.find(({ file }) => file === `docs/pictures/${name}.svg`)?.svg ?? '')
+
+test('the committed pictures are what npx tsx bench/figures.ts draws', () => {
+  expect(drawn).toHaveLength(4)
+  for (const { file, svg } of drawn) expect(readFileSync(fileIn(file), 'utf8') === svg, file).toBe(true)
+})
+
+test('every text of a picture is inside its edges', () => {
+  for (const { file, svg } of drawn) {
+    const elements = parseXml(svg)
+    const [left = 0, top = 0, width = 0, height = 0] = (elements[0]?.attributes.viewBox ?? '').split(' ').map(Number)
+    for (const element of elements.filter(({ name, attributes }) => name === 'text' && !attributes.transform)) {
+      const box = boxOf(element)
+      const inside = box[0] >= left && box[1] >= top && box[2] <= left + width && box[3] <= top + height
+      expect(inside, `${file}: ${element.text} at ${box.map(Math.round).join(' ')}`).toBe(true)
+    }
+  }
+})
+
+test('each published step time is a dot, in the tint if it is within the interval of a plan', () => {
+  const times = validation.rows.filter(({ metric }) => metric === 'step time')
+  const ratios = times.map(({ predictedLeftOut, published }) => predictedLeftOut / published)
+  const within = ratios.filter((r) => r <= validation.factors.stepTime && r >= 1 / validation.factors.stepTime).length
+  for (const name of ['planner', 'planner-narrow']) {
+    const elements = elementsOf(name)
+    const dots = elements.filter((element) => element.name === 'circle')
+    expect(dots).toHaveLength(times.length)
+    const tint = elements.find(({ attributes }) => attributes.class?.includes('interval80'))?.attributes
+    const [from, to] = [Number(tint?.x), Number(tint?.x) + Number(tint?.width)]
+    const inTint = dots.filter(({ attributes }) => Number(attributes.cx) >= from && Number(attributes.cx) <= to)
+    expect(inTint).toHaveLength(within)
+    expect(inTint.every(({ attributes }) => attributes.class?.includes('f0'))).toBe(true)
+  }
+  const systems = new Set(times.map(({ row }) => row.system)).size
+  const page = readFileSync(fileIn('docs/planner.md'), 'utf8')
+  expect(page).toContain(`each of ${systems} systems`)
+  expect(page).toContain(`${within} of ${times.length} dots are within the 80 % interval of a plan, a factor of 1.31`)
+  expect(validation.factors.stepTime).toBeCloseTo(1.31, 2)
+})
+
+test('every rank of the layout has a box on its host, and each group of ranks holds every expert once', () => {
+  const { layout, expert, experts } = example
+  for (const name of ['launch', 'launch-narrow']) {
+    const texts = elementsOf(name).flatMap((element) => (element.name === 'text' ? [element.text] : []))
+    expect(texts.filter((text) => /^rank \d+$/.test(text))).toEqual(
+      Array.from({ length: layout.ranks }, (_, rank) => `rank ${rank}`),
+    )
+    const held = texts.flatMap((text) => {
+      const [, first, last] = /^experts (\d+)–(\d+)$/.exec(text) ?? []
+      return first === undefined ? [] : [[Number(first), Number(last)] as const]
+    })
+    for (let group = 0; group < layout.ranks / expert; group++) {
+      const all = held
+        .slice(group * expert, (group + 1) * expert)
+        .flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, i) => first + i))
+      expect(all).toEqual(Array.from({ length: experts }, (_, i) => i))
+    }
+  }
+})
