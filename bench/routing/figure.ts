@@ -13,6 +13,8 @@ import type { RecordedRun, RoutingRecord } from './record.ts'
 
 /** The router that is shown, by its index: in the second of four layers. */
 const ROUTER = 1
+/** Number of tokens whose choices are drawn: the first of the text. */
+const TOKENS = 8
 /** Heights of the row of an expert and of the heading of a panel, and space between panels, in pixels. */
 const ROW = 13
 const HEADING = 74
@@ -96,11 +98,12 @@ const columnsOf = (width: number) => ({ token: 58, router: 0.34 * width, names: 
 
 function choicesPanel(title: string, about: string, run: RecordedRun): Panel {
   const { chosen } = lastLoads(run, ROUTER)
-  const { tokens, experts, choices } = run.text
+  const { experts, choices } = run.text
+  const tokens = run.text.tokens.slice(0, TOKENS)
   const prototypes = run.index.routers[ROUTER]?.prototypes ?? 1
   const yOf = (expert: number) => ROW * (expert + 0.5) + BETWEEN * Math.floor((expert * prototypes) / chosen.length)
   const height = yOf(chosen.length - 1) + ROW / 2
-  const picks = experts[ROUTER] ?? []
+  const picks = experts[ROUTER]?.slice(0, TOKENS * choices) ?? []
   const draw = (top: number, width: number): Child => {
     const { token, router, names } = columnsOf(width)
     const tokenY = (t: number) => top + ((t + 0.5) * height) / tokens.length

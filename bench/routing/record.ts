@@ -1,6 +1,6 @@
 /**
- * The routing of the shown runs, recorded: what `choir watch RUN --share` reads out of a run, with the first tokens of its
- * text. The front page of the site replays it, and the figure of docs/routing.md is drawn from it.
+ * The routing of the shown runs, recorded: what `choir watch RUN --share` reads out of a run, with the experts of a
+ * text at its end. The front page and the article of the site draw it, and the figure of docs/routing.md is drawn from it.
  */
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
@@ -9,11 +9,8 @@ import type { SharedRun } from '../../src/faces/watch/share/shared-run.ts'
 import { fileIn, readJson } from '../support/results.ts'
 import type { ShownRun } from '../support/shown-runs.ts'
 
-/** Tokens of the held-out text whose experts are recorded. */
-const TOKENS = 8
-
 export interface RecordedRun extends Omit<SharedRun, 'sentence'> {
-  /** The first tokens of a held-out text, as the trained model routes them without a limit of capacity. */
+  /** The beginning of a held-out text, as the trained model routes them without a limit of capacity. */
   readonly text: {
     readonly tokens: readonly string[]
     /** Experts of each router, of shape [routers][tokens × choices]. */
@@ -36,9 +33,8 @@ export async function recordRun(folder: string, page: string): Promise<RecordedR
   const data = /<script type="application\/json" id="run">(.*?)<\/script>/s.exec(html)?.[1] ?? 'null'
   const { sentence, ...run } = JSON.parse(data) as SharedRun
   if ('reason' in sentence) throw new Error(`internal: no routed text: ${sentence.reason}`)
-  const choices = sentence.routers[0]?.choices ?? 1
-  const experts = (sentence.traces.at(-1)?.experts ?? []).map((chosen) => chosen.slice(0, TOKENS * choices))
-  return { ...run, text: { tokens: sentence.tokens.slice(0, TOKENS), experts, choices } }
+  const experts = sentence.traces.at(-1)?.experts ?? []
+  return { ...run, text: { tokens: sentence.tokens, experts, choices: sentence.routers[0]?.choices ?? 1 } }
 }
 
 export async function routingRecord(): Promise<RoutingRecord> {
