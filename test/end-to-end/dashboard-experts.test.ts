@@ -3,6 +3,7 @@
  *
  * @slow
  */
+import { readFileSync } from 'node:fs'
 import type { Locator } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { chromium, heatMap, named, pixelsOf, readOut, soon } from './dashboard-page.ts'
@@ -81,6 +82,31 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
       await expect.poll(async () => darkness(await colour()), soon).toBeLessThan(darkness(fitted) / 2)
       await page.reload()
       await legend.getByText('≥ 8×').waitFor()
+    }))
+
+  test('the sides of a map say what they are, and its loads and its picture are saved as they are shown', () =>
+    site.on('page=experts&at=10', async (page) => {
+      await heatMap(page).waitFor()
+      await page.locator('.heat-rows', { hasText: 'layer' }).waitFor()
+      await page.locator('.heat-columns', { hasText: 'expert 0' }).waitFor()
+      const saved = async (name: string) => {
+        const [download] = await Promise.all([
+          page.waitForEvent('download'),
+          page.getByRole('button', { name }).click(),
+        ])
+        return { name: download.suggestedFilename(), bytes: readFileSync(await download.path()) }
+      }
+      const table = await saved('Save loads (CSV)')
+      expect(table.name).toBe('Loads-of-all-experts-at-step-10.csv')
+      const lines = table.bytes.toString().trim().split('\r\n')
+      const expected = early.flatMap((loads, layer) =>
+        loads.map((tokens, expert) => `${layer},${expert},${tokens / 10}`),
+      )
+      expect(lines).toEqual(['layer,expert,tokens over mean', ...expected])
+      const picture = await saved('Save picture (PNG)')
+      expect(picture.bytes.subarray(1, 4).toString()).toBe('PNG')
+      // The width of a PNG is in its header; the picture is as wide as the map on the page.
+      expect(picture.bytes.readUInt32BE(16)).toBeGreaterThan(400)
     }))
 
   test('the marks are read out, and explained below', () =>

@@ -50,7 +50,7 @@ function Recoloured({ replay, names, sentence }: SentencePanelProps & { readonly
   // Before the first checkpoint no token has an expert, so none has a colour.
   const uncoloured = useMemo(() => first && { ...first, expert: first.expert.map(() => -1) }, [first])
   const router = routers[at] ?? uncoloured
-  const counts = useMemo(() => (router ? countsOf(router, 0) : []), [router])
+  const counts = useMemo(() => (router ? countsOf(router, 0, tokens) : []), [router, tokens])
   if (!router || !current) return null
   const name = choiceName(router, 0)
   const shown = counts.some(({ expert }) => expert === marked.value) ? marked.value : null

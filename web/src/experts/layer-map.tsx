@@ -77,6 +77,11 @@ export function LayerMap({ shown, index, names, selected, opened, open }: LayerM
         ),
       }))}
       columnNames={columnNames}
+      file={{
+        name: `Loads of all experts at step ${index.steps[current.snapshot] ?? 0}`,
+        sides: ['layer', 'expert'],
+        placeOf: (row, column) => [names[row] ?? '', frame.expertAt(row, column)],
+      }}
       nameLength={Math.max(...names.map(({ length }) => length))}
       opened={opened.flatMap((expert) => cellOf(frame, selected, expert) ?? [])}
     />
@@ -94,7 +99,7 @@ function columnNamesOf(order: Order, { routers, experts }: LayerMapProps['index'
     const every = Math.max(1, 2 ** Math.ceil(Math.log2(experts / 16)))
     return Array.from({ length: Math.ceil(experts / every) }, (_, i) => ({
       column: i * every,
-      text: String(i * every),
+      text: i === 0 ? 'expert 0' : String(i * every),
     }))
   }
   const prototypes = order === 'prototype' ? (routers[0]?.prototypes ?? 1) : 1

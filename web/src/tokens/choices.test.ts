@@ -13,17 +13,23 @@ const router = {
 }
 
 test('tokens of the selected choice are counted by expert, the most frequent first', () => {
-  expect(countsOf(router, 0)).toEqual([
-    { expert: 1, tokens: 2 },
-    { expert: 0, tokens: 1 },
+  expect(countsOf(router, 0, ['a', ' b', 'a'])).toEqual([
+    { expert: 1, tokens: 2, most: ['a'] },
+    { expert: 0, tokens: 1, most: ['b'] },
   ])
 })
 
 test('a token without an expert is not counted', () => {
-  expect(countsOf(router, 1)).toEqual([
-    { expert: 2, tokens: 1 },
-    { expert: 3, tokens: 1 },
+  expect(countsOf(router, 1, [' ', '\n', 'c'])).toEqual([
+    { expert: 2, tokens: 1, most: [] },
+    { expert: 3, tokens: 1, most: [] },
   ])
+})
+
+test('an expert has its three most frequent texts, and of equally frequent ones the first of the text', () => {
+  const texts = ['x', 'the', 'of', ' the', 'and', 'to', 'and']
+  const one = { ...router, choices: 1, expert: texts.map(() => 3) }
+  expect(countsOf(one, 0, texts)).toEqual([{ expert: 3, tokens: 7, most: ['the', 'and', 'x'] }])
 })
 
 test('a bar is full at a gate of 1, or at the largest gate of the text if that is more', () => {

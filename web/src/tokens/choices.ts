@@ -4,23 +4,35 @@ import type { TokenRouter } from '../../../src/faces/watch/api.ts'
 export interface ExpertCount {
   readonly expert: number
   readonly tokens: number
+  /** The texts that came most often, without the spaces around them, at most three. */
+  readonly most: readonly string[]
 }
 
 /** The expert of a token's choice; -1 if there is none. */
 export const expertOf = ({ expert, choices }: TokenRouter, token: number, choice: number): number =>
   expert[token * choices + choice] ?? -1
 
-/** Experts that were chosen at least once, the most frequent first. */
-export function countsOf(router: TokenRouter, choice: number): ExpertCount[] {
-  const counts = new Map<number, { expert: number; tokens: number }>()
+/**
+ * Experts that were chosen at least once, the most frequent first.
+ * @param texts The texts of the tokens; of equally frequent ones, the first in the text is first.
+ */
+export function countsOf(router: TokenRouter, choice: number, texts: readonly string[]): ExpertCount[] {
+  const counts = new Map<number, { tokens: number; byText: Map<string, number> }>()
   for (let token = 0; token * router.choices < router.expert.length; token++) {
     const expert = expertOf(router, token, choice)
     if (expert < 0) continue
-    const entry = counts.get(expert) ?? { expert, tokens: 0 }
+    const entry = counts.get(expert) ?? { tokens: 0, byText: new Map<string, number>() }
     entry.tokens++
+    const text = (texts[token] ?? '').trim()
+    if (text !== '') entry.byText.set(text, (entry.byText.get(text) ?? 0) + 1)
     counts.set(expert, entry)
   }
-  return [...counts.values()].sort((a, b) => b.tokens - a.tokens || a.expert - b.expert)
+  return [...counts]
+    .map(([expert, { tokens, byText }]) => {
+      const most = [...byText].sort(([, a], [, b]) => b - a).slice(0, 3)
+      return { expert, tokens, most: most.map(([text]) => text) }
+    })
+    .sort((a, b) => b.tokens - a.tokens || a.expert - b.expert)
 }
 
 /** The gate that fills a bar: 1, or the largest gate of the text where gates can exceed 1 (`moe.routedScale`). */

@@ -1,4 +1,4 @@
-/** Experts that took a token, the most frequent first. A press on an expert highlights its tokens. */
+/** Experts that took a token, the most frequent first, each with the tokens that it took most often. A press on an expert highlights its tokens. */
 import type { Signal } from '@preact/signals'
 import { grouped } from '../../../src/core/text/numbers.ts'
 import type { ExpertCount } from './choices.ts'
@@ -31,6 +31,7 @@ export function ExpertLegend({ counts, about, marked }: ExpertLegendProps) {
               <span class="hidden">: </span>
               {grouped(entry.tokens)}
               <span class="hidden"> tokens</span>
+              {entry.most.length > 0 && <span class="expert-most">{entry.most.join(' · ')}</span>}
             </button>
           </li>
         ))}

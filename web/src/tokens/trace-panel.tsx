@@ -37,7 +37,7 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
   const chosen = nearestRouter(routers, view.layer.value, view.module.value)
   const router = routers[chosen]
   const choice = Math.min(view.choice.value, (router?.choices ?? 1) - 1)
-  const counts = useMemo(() => (router ? countsOf(router, choice) : []), [router, choice])
+  const counts = useMemo(() => (router ? countsOf(router, choice, tokens) : []), [router, choice, tokens])
   // Marking an expert without tokens here would dim the whole text.
   const marked = counts.some(({ expert }) => expert === view.marked.value) ? view.marked.value : null
   if (!router || tokens.length === 0)

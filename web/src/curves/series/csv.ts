@@ -30,6 +30,10 @@ export function differencesToCsv(
   return `${rows.join('\r\n')}\r\n`
 }
 
+/** Lines of a table. */
+export const csvText = (lines: readonly (readonly (string | number)[])[]): string =>
+  `${lines.map((line) => line.map((each) => (typeof each === 'number' ? each : cell(each))).join(',')).join('\r\n')}\r\n`
+
 /** An apostrophe keeps spreadsheets from evaluating text that looks like a formula. */
 function cell(text: string): string {
   const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text

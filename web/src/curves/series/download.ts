@@ -1,4 +1,4 @@
-/** Downloads a card as a file. */
+/** Downloads a card, or another picture, as a file. */
 import { CanvasSurface } from '../drawing/canvas-surface.ts'
 import { drawFigure, FIGURE_WIDTH, type Figure, figureHeight, type Ink } from '../drawing/figure.ts'
 import { SvgSurface } from '../drawing/svg-surface.ts'
@@ -20,8 +20,12 @@ export function downloadPng(figure: Figure, ink: Ink): void {
   if (!context) return
   context.scale(PNG_SCALE, PNG_SCALE)
   drawFigure(new CanvasSurface(context), figure, ink)
+  savePng(canvas, figure.metric)
+}
+
+export function savePng(canvas: HTMLCanvasElement, name: string): void {
   canvas.toBlob((blob) => {
-    if (blob) save(blob, fileName(figure.metric, 'png'))
+    if (blob) save(blob, fileName(name, 'png'))
   }, 'image/png')
 }
 

@@ -10,6 +10,8 @@ import { type Axis, axisOf } from './axis.ts'
 import { draw, paletteOf } from './draw.ts'
 import type { Frame } from './frame.ts'
 import { type Cell, type CellText, Cursor, Needle, Outline } from './heat-overlay.tsx'
+import type { MapFile } from './map-csv.ts'
+import { MapFiles } from './map-files.tsx'
 import { useDisplay } from './use-display.ts'
 import { useScaleEnd } from './use-scale-end.ts'
 
@@ -29,6 +31,8 @@ interface HeatMapProps {
   readonly opened?: readonly Cell[]
   /** Whether the legend of colours is below; default: true. Of two maps on a page, one is enough. */
   readonly legend?: boolean
+  /** What files of the map say; the names of its sides are on the page too. */
+  readonly file: MapFile
   /** Characters in the longest row name. */
   readonly nameLength?: number
   /** Names of some rows and columns. */
@@ -40,7 +44,9 @@ interface HeatMapProps {
 const GAP = 8
 
 export function HeatMap(props: HeatMapProps) {
-  const { frame, label, rowHeight, describe, open, drag, at, opened = [], legend = true, rowNames, columnNames } = props
+  const { frame, label, rowHeight, describe, open, drag, at, opened = [], legend = true, file } = props
+  const { rowNames, columnNames } = props
+  const whole = useRef<HTMLDivElement>(null)
   const box = useRef<HTMLDivElement>(null)
   const canvas = useRef<HTMLCanvasElement>(null)
   const { width = 0, ratio = 1, dark = false } = useDisplay(box) ?? {}
@@ -73,7 +79,7 @@ export function HeatMap(props: HeatMapProps) {
 
   return (
     <>
-      <div class="heat" style={{ '--names': `${Math.max(44, 16 + 6.5 * (props.nameLength ?? 0))}px` }}>
+      <div class="heat" ref={whole} style={{ '--names': `${Math.max(44, 16 + 6.5 * (props.nameLength ?? 0))}px` }}>
         <div class="heat-names" style={{ height: `${height}px` }}>
           {rowNames.map(({ row, element }) => (
             <div
@@ -120,6 +126,9 @@ export function HeatMap(props: HeatMapProps) {
           {at && <Needle at={at} across={across} ratio={ratio} />}
           <Cursor {...{ cursor, byKeys, across, down, ratio, describe, frame }} />
         </div>
+        <span class="heat-rows" aria-hidden="true">
+          {file.sides[0]} ↑
+        </span>
         <div class="heat-columns" aria-hidden="true">
           {fittingNames(columnNames, across, ratio).map(({ column, text, x, shift }) => (
             <span key={column} style={{ left: `${x}px`, translate: `${shift}%` }}>
@@ -129,6 +138,7 @@ export function HeatMap(props: HeatMapProps) {
         </div>
       </div>
       {legend && <Legend end={end} />}
+      {legend && <MapFiles file={file} frame={frame} map={whole} end={end} />}
     </>
   )
 }

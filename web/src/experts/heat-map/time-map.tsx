@@ -61,6 +61,11 @@ export function TimeMap({ history, router, index, at, moveTo, open, opened = [],
       at={at}
       legend={legend}
       opened={opened.map((expert) => ({ row: rowOf(frame, expert), column: at.value }))}
+      file={{
+        name: `Loads of the experts of layer ${router.layer} over time`,
+        sides: ['expert', 'step'],
+        placeOf: (row, column) => [frame.expertAt(row, column), index.steps[column] ?? 0],
+      }}
       rowNames={rows.map((row) => ({ row, element: <span>{frame.expertAt(row, 0)}</span> }))}
       columnNames={[...new Set(columns)].map((column) => ({
         column,
