@@ -306,15 +306,17 @@ export default {
     {
       name: 'play',
       comment:
-        'the page that trains stands on choir/web and the components of the dashboard; nothing of Node comes with them',
+        'the page that trains stands on choir/web, the components of the dashboard and a replay; nothing of Node comes with them',
       severity: 'error',
       from: { path: '^web/play/', pathNot: [tests, '^web/play/(?:vite\\.config|routing-guide|speeches-file)\\.ts$'] },
       to: {
         path: '.',
         pathNot: [
           '^web/(?:play|src)/',
+          '^web/share/balancing\\.tsx$',
+          '^docs/results/routing\\.json$',
           '^src/faces/library/web(?:-worker)?\\.ts$',
-          '^src/faces/watch/(?:api|runs/snapshots|runs/series)\\.ts$',
+          '^src/faces/watch/(?:api|runs/snapshots|runs/series|share/shared-run)\\.ts$',
           '^src/core/(?:text|charts)/',
           '(?:^|/)node_modules/(?:@preact/signals(?:-core)?|preact|zod)/',
         ],
@@ -336,14 +338,14 @@ export default {
       },
     },
     {
-      name: 'front-page',
-      comment: 'the picture of the front page stands on the parts of the shared page, and on recorded runs',
+      name: 'pictures-of-the-site',
+      comment: 'the scripts of the front page and of the article stand on the parts of the pages, and on recorded runs',
       severity: 'error',
-      from: { path: '^site/front/', pathNot: [tests, '^site/front/vite\\.config\\.ts$'] },
+      from: { path: '^site/(?:front|article)/', pathNot: [tests, '^site/article/findings\\.ts$'] },
       to: {
         path: '.',
         pathNot: [
-          '^site/front/',
+          '^site/(?:front|article)/(?!findings)',
           '^web/(?:share|src)/',
           '^docs/results/routing\\.json$',
           '^src/faces/watch/share/shared-run\\.ts$',

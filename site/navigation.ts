@@ -36,6 +36,7 @@ export function sectionsOf(guide: string): Section[] {
 /** Links at the top of every page. */
 const doors = [
   ['Documentation', 'docs/index.html'],
+  ['Six lessons', 'm6t.html'],
   ['Routing', 'docs/routing.html'],
   ['Play', 'play/index.html'],
 ] as const
@@ -103,7 +104,7 @@ export const themeWith = (root: string, sections: readonly Section[]) =>
         .filter(({ path }) => path?.startsWith('api/'))
         .map(foldable)
       return [
-        ...found(['docs/README.md']),
+        ...found(['docs/README.md', 'site/m6t.md']),
         ...sections.map(({ title, pages }) => ({ text: title, children: found(pages) })),
         { text: 'Architecture in parts', children: under('docs/architecture/') },
         { text: 'API reference', children: reference },

@@ -33,12 +33,25 @@ export function pathOf(root: string, document: DocumentReflection): string {
   return normalizePath(relative(root, path))
 }
 
-/** Names of documents, and pages for linked files. */
-export function definePages(app: Application, root: string): void {
+const isOfSite = (root: string, document: DocumentReflection): boolean => pathOf(root, document).startsWith('site/')
+
+/** A comment in a document in place of which something is put that is made when the site is built. */
+const comment = /<!-- (\S+) (.+?) -->/g
+
+/**
+ * Names of documents, parts that are made from results, and pages for linked files.
+ * @param partOf HTML for a comment `<!-- kind name -->` of a document in site/
+ */
+export function definePages(app: Application, root: string, partOf: (kind: string, name: string) => string): void {
   app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_, document) => {
     const text = document.content.map((part) => part.text).join('')
     const file = document.project.files.getReflectionPath(document)
     if (file) document.content = document.content.flatMap((part) => withTarget(part, document, file))
+    if (isOfSite(root, document))
+      document.content = document.content.map((part) => ({
+        ...part,
+        text: part.text.replaceAll(comment, (_, kind: string, name: string) => partOf(kind, name)),
+      }))
     document.name = (/^# (.+)$/m.exec(text)?.[1] ?? document.name).replaceAll('`', '')
   })
   app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
@@ -47,9 +60,13 @@ export function definePages(app: Application, root: string): void {
   class PathRouter extends KindRouter {
     protected override getIdealBaseName(reflection: Reflection): string {
       if (!reflection.isDocument()) return `api/${super.getIdealBaseName(reflection)}`
-      return pathOf(root, reflection)
-        .replace(/(?<=\/)README\.md$/, 'index.md')
-        .replace(/\.md$/, '')
+      return (
+        pathOf(root, reflection)
+          // Pages that only the site has are beside its front page.
+          .replace(/^site\//, '')
+          .replace(/(?<=\/)README\.md$/, 'index.md')
+          .replace(/\.md$/, '')
+      )
     }
   }
   app.renderer.defineRouter('path', PathRouter)

@@ -52,8 +52,18 @@ export interface ShownEffect {
   readonly interval: string
 }
 
+/** An experiment that tries to refute an answer. */
+interface ShownControl {
+  readonly name: string
+  readonly answer: Answer
+  readonly value: string
+  readonly interval: string
+}
+
 export interface ShownClaim {
   readonly name: string
+  /** The claim in a sentence without a full stop. */
+  readonly statement: string
   /** The paper that makes the claim. */
   readonly paper: string
   /** The comparison in plain words. */
@@ -65,6 +75,7 @@ export interface ShownClaim {
   /** Whether effects are logarithms of ratios. */
   readonly isRatio: boolean
   readonly effects: readonly ShownEffect[]
+  readonly controls: readonly ShownControl[]
 }
 
 export interface ShownClaims {
@@ -95,10 +106,11 @@ export function shownClaims(study: Runs, further: Runs): ShownClaims {
   const digits = digitsByUnit(tested.flatMap(({ effects }) => effects.map(({ measured }) => measured)))
   return {
     sets: sets.map(({ name }) => name),
-    claims: tested.map(({ answered: { claim, deciding }, effects }): ShownClaim => {
+    claims: tested.map(({ answered: { claim, deciding, controls }, effects }): ShownClaim => {
       const name = claim.name ?? claim.statement
       return {
         name,
+        statement: claim.statement,
         paper: claim.source === undefined ? 'reported' : (papers[claim.source] ?? claim.source),
         about: comparisons[name] ?? '',
         region: regionOfClaim(claim),
@@ -107,6 +119,10 @@ export function shownClaims(study: Runs, further: Runs): ShownClaims {
         effects: effects.map(({ set, measured, mean, low, high, answer, answerText }) => {
           const { value, interval } = formatEffect(measured, digits.get(measured.unit))
           return { set, mean, low, high, answer, answerText, value, interval }
+        }),
+        controls: controls.map(({ control, measured, answer }) => {
+          const { value, interval } = formatEffect(measured, digits.get(measured.unit))
+          return { name: control.name, answer, value, interval }
         }),
       }
     }),

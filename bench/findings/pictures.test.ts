@@ -134,6 +134,7 @@ test('claims are in the order of the table in docs/findings.md', () => {
 /** One claim about an effect below zero. */
 const claimOf = (mean: number, more: object = {}): ShownClaims['claims'][number] => ({
   name: `effect ${mean}`,
+  statement: 'An arm is better',
   paper: 'a paper',
   about: 'an arm against another',
   region: { low: -Infinity, high: 0 },
@@ -151,6 +152,7 @@ const claimOf = (mean: number, more: object = {}): ShownClaims['claims'][number]
       interval: '',
     },
   ],
+  controls: [],
   ...more,
 })
 

@@ -2,7 +2,8 @@
 import { render } from 'preact'
 import { runs } from '../../docs/results/routing.json'
 import type { SharedRun } from '../../src/faces/watch/share/shared-run.ts'
-import { Balancing } from './balancing.tsx'
+import { Balancing } from '../../web/share/balancing.tsx'
+import './front.css'
 
 const root = document.getElementById('balancing')
 if (root) {

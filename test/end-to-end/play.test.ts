@@ -141,8 +141,52 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
       .poll(() => page.getByRole('alert').textContent(), patience)
       .toMatch(/no WebGPU.*Chrome.*Safari.*Firefox/s)
     expect(await page.getByRole('button', { name: 'Train', exact: true }).isDisabled()).toBe(true)
+    // What a training looks like is shown all the same.
+    await expect.poll(() => page.locator('.balancing .heat-box canvas').count(), patience).toBe(2)
+    expect(await violationsOn(page)).toEqual([])
     expect(problems).toEqual([])
     await page.close()
+  })
+
+  test('a recorded training plays until the visitor trains', async () => {
+    const page = await visit()
+    const slider = page.getByRole('slider', { name: 'Snapshot' })
+    await expect.poll(async () => Number(await slider.inputValue().catch(() => 0)), patience).toBeGreaterThan(3)
+    await page.getByRole('radio', { name: 'Your own' }).check()
+    await page.getByLabel('Your text').fill(text)
+    await page.getByRole('button', { name: 'Train', exact: true }).click()
+    await expect.poll(() => page.locator('.balancing').count(), patience).toBe(0)
+    // The trainings are at their own newest step, and not where the replay was.
+    expect(new URL(page.url()).searchParams.has('at')).toBe(false)
+    expect(problems).toEqual([])
+    await page.close()
+  })
+
+  test('the address has every setting, and a link sets up the same experiment', async () => {
+    const first = await visit()
+    await first.goto(`${address()}?a=k-2&b=router-hash&both=seed-7_steps-50&compare=1`)
+    const fields = async (page: Page) => {
+      const [a, b] = [
+        page.getByRole('group', { name: 'A', exact: true }),
+        page.getByRole('group', { name: 'B', exact: true }),
+      ]
+      return [
+        await a.getByRole('combobox', { name: /^k/ }).inputValue(),
+        await b.getByRole('combobox', { name: /^Router/ }).inputValue(),
+        await page.getByLabel('Seed').inputValue(),
+        await page.getByLabel('Steps').inputValue(),
+      ]
+    }
+    expect(await fields(first)).toEqual(['2', 'hash', '7', '50'])
+    await first.getByLabel('Seed').fill('8')
+    await first.getByLabel('Seed').press('Tab')
+    const link = first.url()
+    const second = await visit()
+    await second.goto(link)
+    expect(await fields(second)).toEqual(['2', 'hash', '8', '50'])
+    expect(problems).toEqual([])
+    await first.close()
+    await second.close()
   })
 
   test('the guide to routing comes with the page, and every lesson leads to a section of it', async () => {

@@ -8,12 +8,14 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type RoutingRecord, recordFile } from '../../bench/routing/record.ts'
 import { openChromium } from '../../bench/support/browser.ts'
 import { sectionsOf } from '../../site/navigation.ts'
 import { chromium, coloursOf, named, soon, textOf, violationsOn, visit } from './dashboard-page.ts'
 import { inRepository, type Site, serve } from './web-site.ts'
 
 const built = inRepository('site/dist')
+const { runs } = JSON.parse(readFileSync(recordFile, 'utf8')) as RoutingRecord
 
 /** Rules of WCAG. On pages of the API reference TypeDoc skips levels of headings, which they permit. */
 const accessibility = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']
@@ -51,7 +53,7 @@ describe.skipIf(chromium === undefined)(named('the site'), { timeout: 120_000 },
 
   const looks = [390, 1440].flatMap((width) => (['light', 'dark'] as const).map((colours) => [width, colours] as const))
 
-  describe.each(['index.html', 'docs/index.html', 'docs/routing.html', 'api/functions/choir.train.html'])(
+  describe.each(['index.html', 'm6t.html', 'docs/index.html', 'docs/routing.html', 'api/functions/choir.train.html'])(
     '%s',
     (path) => {
       test.each(looks)('is readable at %i pixels, %s, by axe and without scrolling sideways', (width, colorScheme) =>
@@ -59,6 +61,11 @@ describe.skipIf(chromium === undefined)(named('the site'), { timeout: 120_000 },
           path,
           async (page) => {
             await page.locator('h1').first().waitFor()
+            if (path === 'm6t.html') {
+              await page.locator('.router-picture svg').first().waitFor()
+              for (const answer of await page.locator('.guess details').all())
+                await answer.evaluate((element) => element.setAttribute('open', ''))
+            }
             if (path === 'index.html') await page.locator('.heat-box canvas').first().waitFor()
             expect(await page.evaluate('[document.scrollingElement.scrollWidth, innerWidth]')).toEqual([width, width])
             expect(await violationsOn(page, path.startsWith('api/') ? accessibility : undefined)).toEqual([])
@@ -105,6 +112,135 @@ describe.skipIf(chromium === undefined)(named('the site'), { timeout: 120_000 },
         times.push(Number(await page.evaluate('performance.now()')))
       })
     expect(Math.min(...times)).toBeLessThan(2_000)
+  })
+
+  describe('the article', () => {
+    const picture = (page: Page, name: string) => page.locator(`.explore-box[data-picture="${name}"]`)
+    const guessOf = (page: Page, lesson: string) => page.locator(`.guess[data-lesson="${lesson}"]`)
+
+    /** Tokens that full experts refuse, counted from the recorded choices; a token is struck out if none takes it. */
+    function struckIn(
+      run: keyof typeof runs,
+      layer: number,
+      room: (tokens: number, choices: number) => number,
+    ): number {
+      const { experts, choices, tokens } = runs[run].text
+      const taken = new Map<number, number>()
+      const capacity = room(tokens.length, choices)
+      return tokens.filter((_, token) => {
+        const kept = (experts[layer] ?? []).slice(token * choices, (token + 1) * choices).filter((expert) => {
+          taken.set(expert, (taken.get(expert) ?? 0) + 1)
+          return (taken.get(expert) ?? 0) <= capacity
+        })
+        return kept.length === 0
+      }).length
+    }
+
+    test('the slider strikes out as many tokens as the formula of the capacity says', () =>
+      open('m6t.html', async (page) => {
+        const box = picture(page, 'capacity')
+        const slider = box.getByRole('slider', { name: /Capacity factor/ })
+        const struck = box.locator('.refused-text s')
+        const seen: number[] = []
+        for (const factor of [0.25, 1, 1.25, 4]) {
+          await slider.fill(String(factor))
+          const expected = struckIn('top-1', 1, (tokens) => Math.ceil((tokens / 16) * factor - 1e-9))
+          expect(await struck.count(), `factor ${factor}`).toBe(expected)
+          seen.push(expected)
+        }
+        expect(new Set(seen).size).toBeGreaterThan(2)
+        await slider.fill('1')
+        await box.getByRole('radio', { name: 'top-2' }).check()
+        await box.getByRole('radio', { name: 'one choice (1x)' }).check()
+        expect(await struck.count()).toBe(struckIn('top-2', 1, (tokens) => Math.ceil(tokens / 16)))
+        await box.getByRole('radio', { name: 'both choices (kx)' }).check()
+        expect(await struck.count()).toBe(struckIn('top-2', 1, (tokens, k) => Math.ceil((k * tokens) / 16)))
+      }))
+
+    test('the slider moves by keys', () =>
+      open('m6t.html', async (page) => {
+        const slider = picture(page, 'capacity').getByRole('slider')
+        await slider.focus()
+        await page.keyboard.press('ArrowLeft')
+        expect(await slider.inputValue()).toBe('1')
+        expect(await picture(page, 'capacity').locator('.explore-caption').textContent()).toContain('16 · 1⌉')
+      }))
+
+    test('a guess reveals the answer of the study, with its interval', () =>
+      open('m6t.html', async (page) => {
+        const guess = guessOf(page, 'attention')
+        expect(await guess.getByRole('table').isVisible()).toBe(false)
+        await guess.getByText('It is not', { exact: true }).click()
+        expect(await textOf(guess.locator('.guess-result'))).toBe(
+          'You guessed that it is not true here. The answer: it is true here.',
+        )
+        const findings = readFileSync(inRepository('docs/findings.md'), 'utf8')
+        const [, effect, interval] =
+          /MoE attention harms under plain routing.*?\*\*holds\*\*: (\S+) \((.+?)\)/.exec(findings) ?? []
+        const row = guess.getByRole('row').nth(1)
+        expect(await row.locator('td').allInnerTexts()).toEqual([expect.any(String), effect, interval, 'holds'])
+        await guess.getByText('It is true here', { exact: true }).click()
+        expect(await textOf(guess.locator('.guess-result'))).toBe('As you guessed, it is true here.')
+      }))
+
+    test('the address has what a reader chose, and a link restores it', async () => {
+      let query = ''
+      await open('m6t.html', async (page) => {
+        await picture(page, 'capacity').getByRole('slider').fill('0.5')
+        await picture(page, 'capacity').getByRole('radio', { name: 'top-1, no balancing loss' }).check()
+        await guessOf(page, 'k').getByText('It is true here').click()
+        await picture(page, 'k').getByRole('radio', { name: 'top-2' }).check()
+        query = new URL(page.url()).search
+      })
+      await open(`m6t.html${query}#3-capacity`, async (page) => {
+        expect(await picture(page, 'capacity').getByRole('slider').inputValue()).toBe('0.5')
+        expect(
+          await picture(page, 'capacity').getByRole('radio', { name: 'top-1, no balancing loss' }).isChecked(),
+        ).toBe(true)
+        expect(await picture(page, 'k').getByRole('radio', { name: 'top-2' }).isChecked()).toBe(true)
+        expect(await guessOf(page, 'k').locator('details').getAttribute('open')).toBe('')
+        await picture(page, 'k').getByRole('radio', { name: 'top-1' }).check()
+        expect(new URL(page.url()).hash).toBe('#3-capacity')
+      })
+    })
+
+    test('without JavaScript it has its text, its questions to unfold and its figures', () =>
+      open(
+        'm6t.html',
+        async (page) => {
+          await page.getByRole('heading', { name: '6. Size and speed' }).waitFor()
+          const guess = guessOf(page, 'imbalance')
+          await guess.locator('summary').click()
+          await guess.getByRole('table').waitFor()
+          expect(await guess.getByRole('radio').count()).toBe(0)
+        },
+        { javaScriptEnabled: false },
+      ))
+
+    test('a lesson opens in choir play with its settings', () =>
+      open('m6t.html', async (page) => {
+        const links = page.getByRole('link', { name: 'Train it in this browser' })
+        expect(await links.count()).toBe(5)
+        await links.nth(3).click()
+        const sides = page.locator('fieldset.setting')
+        await sides.first().waitFor()
+        expect(await sides.nth(0).getByLabel('Factor').inputValue()).toBe('0.5')
+        expect(await sides.nth(1).getByLabel('Factor').inputValue()).toBe('2')
+      }))
+
+    test('the first picture is there within two seconds', async () => {
+      const times: number[] = []
+      for (let i = 0; i < 3; i++)
+        await open('m6t.html', async (page) => {
+          await page.waitForFunction(
+            'document.querySelector(".router-picture .choice")?.getBoundingClientRect().width > 50',
+            null,
+            { polling: 20 },
+          )
+          times.push(Number(await page.evaluate('performance.now()')))
+        })
+      expect(Math.min(...times)).toBeLessThan(2_000)
+    })
   })
 
   test('the search finds a page by a word in it', () =>

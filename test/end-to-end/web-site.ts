@@ -60,7 +60,8 @@ export interface Site {
 
 export async function serve(folder: string): Promise<Site> {
   const server = createServer((request, response) => {
-    const path = request.url === '/' ? '/index.html' : (request.url ?? '')
+    const { pathname } = new URL(request.url ?? '', 'http://site')
+    const path = pathname === '/' ? '/index.html' : pathname
     try {
       const body = readFileSync(join(folder, path))
       response.writeHead(200, { 'content-type': kinds[extname(path)] ?? 'application/octet-stream' }).end(body)

@@ -1,4 +1,5 @@
 /** The page: lessons and controls at the side, and the panels of the trainings. */
+import type { ComponentType } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { missingGpu } from '../../src/faces/library/web.ts'
 import { Message } from '../src/controls/message.tsx'
@@ -64,6 +65,7 @@ export function App() {
             </Message>
           )}
           {missing === null && openSides.value.length === 0 && <Welcome />}
+          {openSides.value.length === 0 && <Recorded />}
           {openSides.value.length > 0 && <Trainings />}
         </main>
       </div>
@@ -73,12 +75,21 @@ export function App() {
 
 function Welcome() {
   return (
-    <Message title="Nothing is trained yet">
-      Small Mixture-of-Experts models are trained here, in this browser. Try a lesson, or press Train: two language
-      models then learn the State of the Union addresses, or a text of yours, on the GPU of this machine: side by side,
-      from the same seed. The text stays in this browser.
-    </Message>
+    <p class="look">
+      <b>Nothing is trained yet.</b> Try a lesson, or press Train: two small language models then learn the State of the
+      Union addresses, or a text of yours, in this browser, side by side and from the same seed. The text stays in this
+      browser. Until then, here is a training that was recorded.
+    </p>
   )
+}
+
+/** The replay is in a file of its own: the page is there before it. */
+function Recorded() {
+  const [Screen, setScreen] = useState<ComponentType | null>(null)
+  useEffect(() => {
+    import('./first-screen.tsx').then(({ FirstScreen }) => setScreen(() => FirstScreen))
+  }, [])
+  return Screen && <Screen />
 }
 
 function Trainings() {

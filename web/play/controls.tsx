@@ -26,6 +26,7 @@ import {
 } from './session.ts'
 import {
   fitting,
+  offered,
   type RouterName,
   routers,
   type Setting,
@@ -56,14 +57,14 @@ export function Controls() {
         <Select
           label="Experts"
           value={String(experts)}
-          options={numbers([4, 8, 16, 32])}
+          options={numbers(offered.experts)}
           pick={(value) => {
             change({ experts: Number(value) })
             for (const side of [settings.A, settings.B]) side.value = fitting(side.value, Number(value))
           }}
         />
-        <NumberField label="Steps" value={steps} min={1} max={100_000} set={(value) => change({ steps: value })} />
-        <NumberField label="Seed" value={seed} min={0} max={1_000_000} set={(value) => change({ seed: value })} />
+        <NumberField label="Steps" value={steps} range={offered.steps} set={(value) => change({ steps: value })} />
+        <NumberField label="Seed" value={seed} range={offered.seed} set={(value) => change({ seed: value })} />
       </div>
       <p class="quiet">{sizes[size].hint}. Both sides have the same seed, text and order of it.</p>
       <SettingFields side="A" setting={settings.A} />
@@ -132,7 +133,7 @@ function SettingFields({ side, setting }: SettingFieldsProps) {
         <Select
           label="Prototypes Z"
           value={String(now.prototypes)}
-          options={numbers([1, 2, 4].filter((z) => z <= experts))}
+          options={numbers(offered.prototypes.filter((z) => z <= experts))}
           pick={(value) => change({ prototypes: Number(value) })}
         />
       )}
@@ -140,7 +141,7 @@ function SettingFields({ side, setting }: SettingFieldsProps) {
         <Select
           label={usesPrototypes(now) ? 'k of each' : 'k'}
           value={String(now.k)}
-          options={numbers([1, 2, 4].filter((k) => k <= group))}
+          options={numbers(offered.k.filter((k) => k <= group))}
           pick={(value) => change({ k: Number(value) })}
         />
       )}
@@ -160,7 +161,7 @@ function SettingFields({ side, setting }: SettingFieldsProps) {
         <Select
           label="Factor"
           value={String(now.factor)}
-          options={numbers([0.25, 0.5, 1, 1.25, 2, 4])}
+          options={numbers(offered.factor)}
           pick={(value) => change({ factor: Number(value) })}
         />
       )}
@@ -168,7 +169,7 @@ function SettingFields({ side, setting }: SettingFieldsProps) {
         <Select
           label="Balancing loss"
           value={String(now.balance)}
-          options={numbers([0, 0.001, 0.01, 0.1, 1])}
+          options={numbers(offered.balance)}
           pick={(value) => change({ balance: Number(value) })}
         />
       )}
@@ -180,12 +181,11 @@ function SettingFields({ side, setting }: SettingFieldsProps) {
 interface NumberFieldProps {
   readonly label: string
   readonly value: number
-  readonly min: number
-  readonly max: number
+  readonly range: readonly [least: number, most: number]
   readonly set: (value: number) => void
 }
 
-function NumberField({ label, value, min, max, set }: NumberFieldProps) {
+function NumberField({ label, value, range: [min, max], set }: NumberFieldProps) {
   return (
     <label class="pick">
       <span>{label}</span>

@@ -1,9 +1,12 @@
 /** The state of the page: text, settings of both sides, and their trainings. */
 import { computed, effect, signal } from '@preact/signals'
 import { browserStore, type PageText } from '../../src/faces/library/web.ts'
+import { router, toNewest } from '../src/experts/view.ts'
+import { flag, inAddress } from '../src/view-state.ts'
+import { inAddressOfPlay } from './address.ts'
 import { type Lesson, settingOf } from './lessons.ts'
 import { LiveRun, type SideName, storeOf } from './live-run.ts'
-import { configOf, defaultSetting, defaultShared, describe, type Setting, type Shared } from './settings.ts'
+import { configOf, describe, type Setting, type Shared } from './settings.ts'
 
 const sideNames = ['A', 'B'] as const
 
@@ -24,13 +27,18 @@ function remembered(): Partial<Remembered> {
   }
 }
 
-const before = remembered()
-export const shared = signal<Shared>({ ...defaultShared, ...before.shared })
-export const settings = {
-  A: signal<Setting>({ ...defaultSetting, ...before.settings?.A }),
-  B: signal<Setting>({ ...defaultSetting, router: 'prototype', ...before.settings?.B }),
+const { a, b, both } = inAddressOfPlay
+export const shared = inAddress('both', both, both.fallback)
+export const settings = { A: inAddress('a', a, a.fallback), B: inAddress('b', b, b.fallback) }
+export const comparing = inAddress('compare', flag, true)
+// The address of a link has the settings of its experiment. Without any, the page has those of the last visit.
+if (location.search === '') {
+  const before = remembered()
+  shared.value = { ...shared.value, ...before.shared }
+  settings.A.value = { ...settings.A.value, ...before.settings?.A }
+  settings.B.value = { ...settings.B.value, ...before.settings?.B }
+  comparing.value = before.comparing ?? true
 }
-export const comparing = signal(before.comparing ?? true)
 effect(() => {
   const state: Remembered = {
     shared: shared.value,
@@ -111,11 +119,19 @@ async function speeches(): Promise<PageText> {
 /** Number of trainings that were started from this page, which then shows them. */
 export const started = signal(0)
 
+/** A recorded training was shown at some step of its own, in a layer of its own. */
+function leaveReplay(): void {
+  if (openSides.value.length > 0) return
+  toNewest()
+  router.value = 0
+}
+
 /** Starts trainings with the current settings, in place of the open trainings. */
 export const begin = () =>
   attempt(async () => {
     hasStored.value = false
     started.value++
+    leaveReplay()
     const text = ownText.value ?? (await speeches())
     const chosen = comparing.value ? sideNames : (['A'] as const)
     await Promise.all(sideNames.map((side) => runs[side].close()))
@@ -134,6 +150,7 @@ export function goOn(): void {
 export const restore = () =>
   attempt(async () => {
     hasStored.value = false
+    leaveReplay()
     const text = await speeches()
     for (const side of sideNames) if (await (await browserStore(storeOf(side))).load()) await runs[side].restore(text)
   })
@@ -143,6 +160,7 @@ export const importRun = (file: File) =>
   attempt(async () => {
     const zip = new Uint8Array(await file.arrayBuffer())
     hasStored.value = false
+    leaveReplay()
     await runs.B.close()
     await runs.A.importZip(zip, await speeches())
   })

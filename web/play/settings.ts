@@ -44,6 +44,9 @@ export const defaultSetting: Setting = {
   balance: 0.01,
 }
 
+/** The setting of side B, which is compared with {@link defaultSetting}. */
+export const defaultSecond: Setting = { ...defaultSetting, router: 'prototype' }
+
 export const defaultShared: Shared = { size: 'tiny', experts: 8, steps: 600, seed: 0 }
 
 /**
@@ -133,3 +136,15 @@ export function describe(setting: Setting): string {
   const limit = capacity === 'none' ? 'no capacity limit' : `capacity ${capacity} × ${factor}`
   return [chosen, limit, ...(usesBalance(setting) ? [`balancing ${balance}`] : [])].join(', ')
 }
+
+/** Values that the controls offer; of steps and seeds, the least and the largest. */
+export const offered = {
+  k: [1, 2, 4],
+  prototypes: [1, 2, 4],
+  capacity: ['kx', '1x', 'none'],
+  factor: [0.25, 0.5, 1, 1.25, 2, 4],
+  balance: [0, 0.001, 0.01, 0.1, 1],
+  experts: [4, 8, 16, 32],
+  steps: [1, 100_000],
+  seed: [0, 1_000_000],
+} as const

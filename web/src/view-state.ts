@@ -101,7 +101,7 @@ export function followAddress(): void {
     for (const [key, value] of saved) if (value !== undefined) parameters.set(key, value)
     const search = parameters.size > 0 ? `?${parameters}` : ''
     if (search === location.search) return
-    const address = `${location.pathname}${search}`
+    const address = `${location.pathname}${search}${location.hash}`
     if (isStep) history.pushState(null, '', address)
     else history.replaceState(null, '', address)
   })

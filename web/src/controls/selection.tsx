@@ -1,5 +1,5 @@
 /** A choice between a few visible options: radio buttons that look like one bar. */
-import { useId } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import './controls.css'
 
 interface SegmentsProps<T extends string> {
@@ -16,8 +16,11 @@ interface SegmentsProps<T extends string> {
   readonly pick: (value: T) => void
 }
 
+/** Number of groups so far. Ids of Preact are unique in one tree only, and a page may have several. */
+let groups = 0
+
 export function Segments<T extends string>({ label, labelHidden = false, value, options, pick }: SegmentsProps<T>) {
-  const name = useId()
+  const [name] = useState(() => `choices-${groups++}`)
   return (
     <fieldset class="choices">
       <legend class={labelHidden ? 'hidden' : ''}>{label}</legend>

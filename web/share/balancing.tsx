@@ -6,30 +6,33 @@ import { useSignal } from '@preact/signals'
 import { useEffect, useMemo } from 'preact/hooks'
 import { fixed, grouped, percent } from '../../src/core/text/numbers.ts'
 import type { SharedRun } from '../../src/faces/watch/share/shared-run.ts'
-import { routerOf } from '../../web/share/maps.tsx'
-import { type Replay, replayOf } from '../../web/share/replay.ts'
-import { Segments } from '../../web/src/controls/selection.tsx'
-import { loadOf } from '../../web/src/experts/expert-load.ts'
-import '../../web/src/experts/experts.css'
-import { routerNames } from '../../web/src/experts/heat-map/order.ts'
-import { TimeMap } from '../../web/src/experts/heat-map/time-map.tsx'
-import { LayerMap } from '../../web/src/experts/layer-map.tsx'
-import { Scrubber, togglePlaying } from '../../web/src/experts/scrubber.tsx'
-import './front.css'
+import { Segments } from '../src/controls/selection.tsx'
+import { loadOf } from '../src/experts/expert-load.ts'
+import '../src/experts/experts.css'
+import { routerNames } from '../src/experts/heat-map/order.ts'
+import { TimeMap } from '../src/experts/heat-map/time-map.tsx'
+import { LayerMap } from '../src/experts/layer-map.tsx'
+import { Scrubber, togglePlaying } from '../src/experts/scrubber.tsx'
+import './balancing.css'
+import { routerOf } from './maps.tsx'
+import { type Replay, replayOf } from './replay.ts'
 
 interface BalancingProps {
   readonly off: SharedRun
   readonly on: SharedRun
+  /** Whether it plays at once, unless the visitor asked for less motion. */
+  readonly plays?: boolean
 }
 
-export function Balancing({ off, on }: BalancingProps) {
+export function Balancing({ off, on, plays = true }: BalancingProps) {
   const isOn = useSignal(false)
   const [without, with_] = useMemo(() => [replayOf(off), replayOf(on)] as const, [off, on])
   const replay = isOn.value ? with_ : without
   // The trainings have the same steps, and one step for both.
   useEffect(() => {
-    if (!matchMedia('(prefers-reduced-motion: reduce)').matches) togglePlaying(without.steps.value, without.at.value)
-  }, [without])
+    if (plays && !matchMedia('(prefers-reduced-motion: reduce)').matches)
+      togglePlaying(without.steps.value, without.at.value)
+  }, [without, plays])
   return (
     <section class="experts balancing" aria-labelledby="balancing-title">
       <h2 id="balancing-title">Sixteen experts learn to share the work, or do not</h2>
