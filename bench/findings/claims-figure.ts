@@ -39,7 +39,7 @@ const shapes = [symbolDiamond, symbolCircle, symbolSquare]
 /** Height of a line of text, in pixels. */
 const LINE = 16
 
-export function claimsBody({ sets, claims, margin }: ShownClaims, width: number): Body {
+export function claimsBody({ sets, claims, margin, tested }: ShownClaims, width: number): Body {
   const layout = layoutOf(claims, width)
   const [nats, ratios] = [false, true].map((isRatio) => scaleFor(claims, isRatio, layout))
   if (!nats || !ratios) throw new Error('internal: no scale')
@@ -53,7 +53,7 @@ export function claimsBody({ sets, claims, margin }: ShownClaims, width: number)
   })
   const small = notes(
     [
-      `°: the answer does not survive Holm's correction for all ${claims.length} claims. Answers of further seeds and of the larger size are not corrected.`,
+      `°: the answer does not survive Holm's correction for all ${tested} claims. Answers of further seeds and of the larger size are not corrected.`,
     ],
     width,
     top + 46,

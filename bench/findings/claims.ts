@@ -82,6 +82,8 @@ export interface ShownClaims {
   /** Sets of runs in words. */
   readonly sets: readonly string[]
   readonly claims: readonly ShownClaim[]
+  /** Number of claims of the study, for all of which answers are corrected; some of them may not be shown. */
+  readonly tested: number
   /** The largest difference that a claim of the study counts as no difference, nats a token. */
   readonly margin: number
 }
@@ -106,6 +108,7 @@ export function shownClaims(study: Runs, further: Runs): ShownClaims {
   const digits = digitsByUnit(tested.flatMap(({ effects }) => effects.map(({ measured }) => measured)))
   return {
     sets: sets.map(({ name }) => name),
+    tested: tested.length,
     claims: tested.map(({ answered: { claim, deciding, controls }, effects }): ShownClaim => {
       const name = claim.name ?? claim.statement
       return {

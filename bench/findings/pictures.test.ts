@@ -157,7 +157,7 @@ const claimOf = (mean: number, more: object = {}): ShownClaims['claims'][number]
 })
 
 const drawnClaims = (...claims: ShownClaims['claims']) =>
-  parseXml(element('svg', {}, claimsBody({ sets: ['a'], claims, margin: 0.02 }, 800).markup).text)
+  parseXml(element('svg', {}, claimsBody({ sets: ['a'], claims, margin: 0.02, tested: 10 }, 800).markup).text)
 
 test('the tint of a claim ends at zero, and the margin is as wide on both sides of it', () => {
   const rectangles = drawnClaims(claimOf(-0.1), claimOf(0.1)).filter(

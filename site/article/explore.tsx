@@ -126,7 +126,7 @@ function caption({ experts, choices, of }: Routes, { loads }: Refusals): string 
   const tokens = experts.length / choices
   const busiest = loads.indexOf(Math.max(...loads))
   const idle = loads.filter((load) => load === 0).length
-  return `${tokens} tokens make ${plural(experts.length, 'choice')}: a fair share is ${(experts.length / of).toFixed(1)} for each expert. Expert ${busiest} has ${loads[busiest]}, and ${idle === 0 ? 'none has none' : `${plural(idle, 'expert')} ${idle === 1 ? 'has' : 'have'} none`}.`
+  return `${tokens} tokens make ${plural(experts.length, 'choice')}: a fair share is ${(experts.length / of).toFixed(1)} for each expert. Expert ${busiest} has ${loads[busiest]}, and ${idle === 0 ? 'every expert has some' : `${plural(idle, 'expert')} ${idle === 1 ? 'has' : 'have'} none`}.`
 }
 
 interface RefusedProps {

@@ -70,7 +70,7 @@ function guess(lesson: LessonName, shown: ShownClaims): string {
       `<label><input type="radio" name="guess-${lesson}" value="${value}"> <span>${text}</span></label>`,
   )
   return [
-    `<div class="guess" data-lesson="${lesson}" data-answer="${answer}">`,
+    `<div class="guess" data-lesson="${lesson}" data-answer="${answer}" data-mark="${first?.effects[0]?.answerText.endsWith('°') ? ' °' : ''}">`,
     '<fieldset hidden>',
     `<legend>Guess first: “${escapeXml(first?.statement ?? '')}”</legend>`,
     ...choices,
@@ -87,7 +87,7 @@ function guess(lesson: LessonName, shown: ShownClaims): string {
 
 function answerOf(
   { statement, paper, about, effects, controls, isRatio, inNats, name }: ShownClaim,
-  { sets }: ShownClaims,
+  { sets, tested }: ShownClaims,
 ): string {
   const unit = isRatio
     ? 'ratio of steps; below 1 is better'
@@ -95,14 +95,17 @@ function answerOf(
       ? 'nats a token; negative is better'
       : 'nats a token for each doubling; negative is better'
   const rows = [
-    ...effects.map(({ set, value, interval, answerText }) => [sets[set] ?? '', value, interval, answerText]),
-    ...controls.map(({ name, value, interval, answer }) => [name, value, interval, answer]),
+    ...effects.map(({ set, value, interval, answerText }) => [sets[set] ?? '', `${value} (${interval})`, answerText]),
+    ...controls.map(({ name, value, interval, answer }) => [name, `${value} (${interval})`, answer]),
   ]
   return [
     `<p><b>${escapeXml(paper === 'reported' ? 'Reported' : `${paper} claims`)}:</b> “${escapeXml(statement)}”. <b>Here</b>, ${escapeXml(about)} (${unit}):</p>`,
-    `<div class="table" role="group" aria-label="${escapeXml(name)}" tabindex="0"><table><thead><tr><th>Runs</th><th>Effect</th><th>95 % interval</th><th>Answer</th></tr></thead><tbody>`,
+    `<div class="table" role="group" aria-label="${escapeXml(name)}" tabindex="0"><table><thead><tr><th>Runs</th><th>Effect, 95 % interval</th><th>Answer</th></tr></thead><tbody>`,
     ...rows.map((cells) => `<tr>${cells.map((cell) => `<td>${escapeXml(cell)}</td>`).join('')}</tr>`),
     '</tbody></table></div>',
+    ...(rows.some((cells) => cells.at(-1)?.endsWith('°'))
+      ? [`<p class="aside">°: the answer does not survive Holm's correction for all ${tested} claims of the study.</p>`]
+      : []),
   ].join('\n')
 }
 

@@ -28,6 +28,8 @@ const said: Readonly<Record<Guess, string>> = {
 for (const place of document.querySelectorAll<HTMLElement>('.guess')) {
   const guess = guessOf(place.dataset.lesson ?? '')
   const answer = place.dataset.answer as Guess
+  // The mark of an answer that does not survive the correction for all claims.
+  const found = `${said[answer]}${place.dataset.mark ?? ''}.`
   const [question, result, details] = [
     place.querySelector('fieldset'),
     place.querySelector('.guess-result'),
@@ -44,8 +46,8 @@ for (const place of document.querySelectorAll<HTMLElement>('.guess')) {
       chosen === 'none'
         ? ''
         : chosen === answer
-          ? `As you guessed, ${said[answer]}.`
-          : `You guessed that ${said[chosen]}. The answer: ${said[answer]}.`
+          ? `As you guessed, ${found}`
+          : `You guessed that ${said[chosen]}. The answer: ${found}`
     if (chosen !== 'none') details.open = true
   })
 }

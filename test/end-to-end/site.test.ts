@@ -178,8 +178,14 @@ describe.skipIf(chromium === undefined)(named('the site'), { timeout: 120_000 },
         const [, effect, interval] =
           /MoE attention harms under plain routing.*?\*\*holds\*\*: (\S+) \((.+?)\)/.exec(findings) ?? []
         const row = guess.getByRole('row').nth(1)
-        expect(await row.locator('td').allInnerTexts()).toEqual([expect.any(String), effect, interval, 'holds'])
+        expect(await row.locator('td').allInnerTexts()).toEqual([
+          expect.any(String),
+          `${effect} (${interval})`,
+          'holds',
+        ])
         await guess.getByText('It is true here', { exact: true }).click()
+        // Answers are corrected for all claims, of which a lesson shows one or two.
+        expect(await textOf(guessOf(page, 'k').locator('.aside'))).toContain('for all 10 claims of the study')
         expect(await textOf(guess.locator('.guess-result'))).toBe('As you guessed, it is true here.')
       }))
 

@@ -127,7 +127,7 @@ export function HeatMap(props: HeatMapProps) {
           <Cursor {...{ cursor, byKeys, across, down, ratio, describe, frame }} />
         </div>
         <span class="heat-rows" aria-hidden="true">
-          {file.sides[0]} ↑
+          {file.sides[0]}
         </span>
         <div class="heat-columns" aria-hidden="true">
           {fittingNames(columnNames, across, ratio).map(({ column, text, x, shift }) => (
