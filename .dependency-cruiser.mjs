@@ -245,8 +245,8 @@ for (const [name, { below, node }] of Object.entries(floors))
 const tests = '\\.test\\.ts$|/testing/|^test/'
 /** The files of src/core itself, which are below all floors. */
 const CORE = '^src/core/[^/]+\\.ts$'
-/** Written in AssemblyScript, whose imports are its own matter. */
-const assembly = '^src/engine/cpu/wasm/assembly/'
+/** Code in AssemblyScript, whose imports are its own matter, and what the site was built into. */
+const notCode = ['^src/engine/cpu/wasm/assembly/', '^site/dist/']
 
 const anyOf = (names) => `(?:${names.map((name) => name.replaceAll('.', '\\.')).join('|')})`
 
@@ -414,7 +414,7 @@ export default {
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
-    exclude: { path: assembly },
+    exclude: { path: notCode },
     tsConfig: { fileName: 'tsconfig.json' },
     // Imports of types bind floors as much as imports of values.
     tsPreCompilationDeps: true,
