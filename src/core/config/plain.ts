@@ -39,7 +39,8 @@ export function expectPlain(value: unknown, subject: string): void {
           `invalid ${subject}: ${path.join('.').slice(0, 60) || 'it'} is a list with a field ${JSON.stringify(named.slice(0, 60))} ` +
             '(lists have items only)',
         )
-      for (const item of next.value) left.push({ value: item, path: [...path, '0'] })
+      const below = [...path, '0']
+      for (const item of next.value) left.push({ value: item, path: below })
     } else if (isFields(next.value))
       for (const [key, below] of Object.entries(next.value)) {
         if (key === '__proto__') throw new UsageError(`invalid ${subject}: unknown field ${[...path, key].join('.')}`)

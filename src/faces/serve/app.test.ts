@@ -285,6 +285,8 @@ describe('an error has the shape of OpenAI, for', () => {
     ['a list', '[]', 400, /invalid request: \[\] \(expected an object\)/],
     ['null', 'null', 400, /expected an object/],
     ['deep nesting', `{"metadata": ${'['.repeat(3000)}${']'.repeat(3000)}}`, 400, /nested more than 32 deep/],
+    ['deeper nesting', `{"metadata": ${'{"a":'.repeat(1e5)}1${'}'.repeat(1e5)}}`, 400, /nested more than 32 deep/],
+    ['a deep prompt', `{"prompt": ${'['.repeat(1e5)}${']'.repeat(1e5)}}`, 400, /nested more than 32 deep/],
     ['a field of prototypes', '{"__proto__": {"n": 3}}', 400, /__proto__/],
     ['many fields', JSON.stringify({ metadata: 'a'.repeat(limits.others) }), 400, /characters besides its prompt/],
     ['a large body', JSON.stringify({ prompt: 'a'.repeat(5 << 20) }), 413, /at most 4194304 bytes/],
@@ -294,6 +296,16 @@ describe('an error has the shape of OpenAI, for', () => {
     expect({ status: response.status, message: error.message }).toEqual({
       status,
       message: expect.stringMatching(message),
+    })
+  })
+
+  test('a body that is not UTF-8', async () => {
+    const body = Buffer.from('{"prompt": "\xff", "max_tokens": 1}', 'latin1')
+    const headers = { host, 'content-type': 'application/json' }
+    const response = await app.fetch(new Request(`http://${host}/v1/completions`, { method: 'POST', headers, body }))
+    expect({ status: response.status, ...((await response.json()) as Json).error }).toMatchObject({
+      status: 400,
+      message: 'The request is not UTF-8.',
     })
   })
 

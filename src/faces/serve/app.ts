@@ -5,6 +5,7 @@
 import { type Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { isFields } from '../../core/config/fields.ts'
+import { expectPlain } from '../../core/config/plain.ts'
 import { formatValue } from '../../core/config/problems.ts'
 import { joinWords } from '../../core/text/numbers.ts'
 import { renderChat } from '../../use/runs/chat/render.ts'
@@ -155,15 +156,18 @@ const tooLarge = (): never => {
 }
 
 async function bodyFields(c: Context): Promise<Record<string, unknown>> {
+  // The limit of the body is noticed when it is read.
+  const bytes = await c.req.arrayBuffer()
   let body: unknown
   try {
-    body = await c.req.json()
+    // A prompt with other characters than those that were sent would be answered as if nothing were wrong.
+    body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (error) {
-    // The limit of the body is noticed when it is read.
-    if (error instanceof ApiError) throw error
-    throw new ApiError(400, 'The request is not JSON.')
+    throw new ApiError(400, `The request is not ${error instanceof SyntaxError ? 'JSON' : 'UTF-8'}.`)
   }
   if (!isFields(body)) throw new ApiError(400, `invalid request: ${formatValue(body)} (expected an object)`)
+  // JSON can be read at any depth, and written or shown only as deep as the stack allows.
+  expectPlain(body, 'request')
   return body
 }
 
