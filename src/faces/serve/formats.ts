@@ -80,9 +80,12 @@ function logprobsOf(
   return {
     tokens: tokens.map(({ id }) => tokenText(id, tokenizer)),
     token_logprobs: tokens.map(({ logProbability }) => logProbability),
-    // The token itself is there even if it is none of the most probable ones.
+    // The token itself is there even if it is none of the most probable ones. Of tokens with the same text, such as the
+    // bytes of SentencePiece, the most probable one counts, so that clients find the largest value.
     top_logprobs: tokens.map((token) =>
-      Object.fromEntries([...token.top, token].map((each) => [tokenText(each.id, tokenizer), each.logProbability])),
+      Object.fromEntries(
+        [token, ...token.top.toReversed()].map((each) => [tokenText(each.id, tokenizer), each.logProbability]),
+      ),
     ),
     text_offset: tokens.map((_, i) => offsetOf(i)),
   }
