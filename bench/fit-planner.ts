@@ -55,20 +55,23 @@ const fits = {
   withoutSystem: leftOut(systems, ({ system }, name) => system === name),
   withoutFamily: leftOut(efficiencyFamilies, ({ family }, name) => family === name),
 }
-const factors = Object.entries(validate(fits).factors).map(([name, factor]) => `${name}: ${rounded(factor)}`)
+const factors = Object.entries(validate(fits).factors).map(
+  ([program, { stepTime, stepTimeUnfitted, memory }]) =>
+    `${program}: { stepTime: ${rounded(stepTime)}, stepTimeUnfitted: ${rounded(stepTimeUnfitted)}, memory: ${rounded(memory)} }`,
+)
 const lines = (values: Readonly<Record<string, readonly number[]>>) =>
   Object.entries(values)
     .map(([name, numbers]) => `  ${JSON.stringify(name)}: ${JSON.stringify(numbers)},`)
     .join('\n')
 const text = `/** Written by \`npx tsx bench/fit-planner.ts\`: constants fitted to the rows of \`published\`. Do not edit. */
 import type { Constants } from './constants.ts'
-import type { IntervalFactors } from './intervals.ts'
+import type { IntervalsByProgram } from './intervals.ts'
 
 /** Fitted to all rows. */
 export const fitted: Constants = ${JSON.stringify(fits.fitted)}
 
 /** Learnt from the rows of systems left out. */
-export const intervalFactors: IntervalFactors = { ${factors.join(', ')} }
+export const intervalFactors: IntervalsByProgram = { ${factors.join(', ')} }
 
 /** Fitted to all rows but those of a system, in the order of \`constantNames\`. */
 export const withoutSystem: Readonly<Record<string, readonly number[]>> = {

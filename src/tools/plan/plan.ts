@@ -6,7 +6,7 @@ import type { ReceivedGradients } from './cost/time.ts'
 import type { Cluster } from './inputs/cluster.ts'
 import { measuredLoads } from './inputs/measured-loads.ts'
 import { type MeasuredTraffic, measuredTraffic, trafficImbalance } from './inputs/measured-traffic.ts'
-import type { PlannedRun } from './inputs/settings.ts'
+import { isFsdp, type PlannedRun } from './inputs/settings.ts'
 import { type Change, changesThatFit } from './search/changes.ts'
 import { lackingBytes, paretoFront, rank } from './search/search.ts'
 import { slowSettings } from './search/slow-settings.ts'
@@ -159,7 +159,7 @@ function throughOwners(
   { layout, time }: Prediction,
 ): ThroughOwners | undefined {
   const { data, tensor, pipeline, context } = layout
-  if (run.plan.exchange === 'owners' || data === 1 || tensor * pipeline * context > 1) return undefined
+  if (isFsdp(run) || run.plan.exchange === 'owners' || data === 1 || tensor * pipeline * context > 1) return undefined
   const owned: PlannedRun = { ...run, plan: { ...run.plan, exchange: 'owners' } }
   const { gradients, stepSeconds } = new Predictor(owned, cluster, loads, traffic).predict({ ...layout, zero: 1 }).time
   return gradients.bytes > FAR_MORE * time.gradients.bytes ? { gradients, stepSeconds } : undefined

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { constantNames, efficiencyFamilies } from './inputs/constants.ts'
+import { constantNames, efficiencyFamilies, type Program, programs } from './inputs/constants.ts'
 import { intervalFactors, withoutFamily, withoutSystem } from './inputs/fitted.ts'
 import { publishedRows, publishedSeconds } from './published/measurements.ts'
 import { validate } from './validate.ts'
@@ -8,7 +8,8 @@ const validation = validate()
 
 describe('validation', () => {
   test('predicts every published row, each once', () => {
-    expect(validation.rows.map(({ row }) => row.id)).toEqual(publishedRows.map(({ id }) => id))
+    const measured = publishedRows.filter(({ published }) => published.kind !== 'out of memory')
+    expect(validation.rows.map(({ row }) => row.id)).toEqual(measured.map(({ id }) => id))
     expect(new Set(publishedRows.map(({ id }) => id)).size).toBe(publishedRows.length)
     for (const { predicted, published } of validation.rows) {
       expect(predicted).toBeGreaterThan(0)
@@ -23,25 +24,35 @@ describe('validation', () => {
     }
   })
 
-  const totals = (metric: 'step time' | 'memory') => {
-    const found = validation.accuracy.find((each) => each.metric === metric && each.system === 'all')
+  const totals = (program: Program, metric: 'step time' | 'memory') => {
+    const found = validation.accuracy.find(
+      (each) => each.program === program && each.metric === metric && each.system === 'all',
+    )
     if (!found) throw new Error(`no accuracy of ${metric}`)
     return found
   }
 
-  test('has a median error of step time of at most 20 % for systems left out of the fit, 12 % for others', () => {
-    expect(totals('step time').leftOut).toBeLessThanOrEqual(0.2)
-    expect(totals('step time').fitted).toBeLessThanOrEqual(0.12)
-    expect(totals('step time').rows).toBeGreaterThan(150)
+  test('has a median error of step time of at most 15 % for systems left out of the fit, 12 % for others', () => {
+    for (const program of programs) {
+      expect(totals(program, 'step time').leftOut).toBeLessThanOrEqual(0.15)
+      expect(totals(program, 'step time').fitted).toBeLessThanOrEqual(0.12)
+    }
+    expect(totals('megatron', 'step time').rows).toBeGreaterThan(150)
+    expect(totals('fsdp', 'step time').rows).toBeGreaterThan(50)
   })
 
   test('has a median error of memory of at most 8 %', () => {
-    expect(totals('memory').leftOut).toBeLessThanOrEqual(0.08)
+    for (const program of programs) expect(totals(program, 'memory').leftOut).toBeLessThanOrEqual(0.08)
   })
 
-  test('finds about 80 % of the rows in the intervals learnt from other systems', () => {
-    expect(totals('step time').held).toBeGreaterThan(0.75)
-    expect(totals('memory').held).toBeGreaterThan(0.7)
+  test('finds at least three quarters of the step times in the intervals learnt from other systems', () => {
+    for (const program of programs) expect(totals(program, 'step time').held).toBeGreaterThanOrEqual(0.75)
+    expect(totals('megatron', 'memory').held).toBeGreaterThan(0.7)
+  })
+
+  test('never predicts that a run fits that ended for lack of memory', () => {
+    for (const { predictedToFitWrongly } of validation.fits) expect(predictedToFitWrongly).toBe(0)
+    expect(validation.fits.reduce((sum, { outOfMemory }) => sum + outOfMemory, 0)).toBeGreaterThan(0)
   })
 
   test('has constants without each system, and without each family of devices', () => {
@@ -53,12 +64,16 @@ describe('validation', () => {
   })
 
   test('is less accurate on devices whose family was left out', () => {
-    expect(validation.factors.stepTimeUnfitted).toBeGreaterThan(validation.factors.stepTime)
+    for (const program of programs) {
+      const { stepTime, stepTimeUnfitted } = validation.factors[program]
+      expect(stepTimeUnfitted).toBeGreaterThan(stepTime)
+    }
   })
 
   test('gives the factors that predictions are printed with', () => {
-    for (const name of ['stepTime', 'stepTimeUnfitted', 'memory'] as const)
-      expect(intervalFactors[name] / validation.factors[name]).toBeCloseTo(1, 3)
+    for (const program of programs)
+      for (const name of ['stepTime', 'stepTimeUnfitted', 'memory'] as const)
+        expect(intervalFactors[program][name] / validation.factors[program][name]).toBeCloseTo(1, 3)
   })
 })
 

@@ -1,15 +1,16 @@
 /**
  * Compares predictions with published measurements. The error that matters to users is the error for a new system, so
- * each system is also predicted with constants to which none of its rows was fitted.
+ * each system is also predicted with constants to which none of its rows was fitted. Errors and intervals are counted for
+ * each class of programs.
  */
 import { median } from '../../core/averages.ts'
 import { intervalFactor, type Residual } from './fit/intervals.ts'
 import { PublishedRun } from './fit/published-run.ts'
 import { withConstants } from './fit/with-constants.ts'
-import { type Constants, constantNames, efficiencyFamilyOf } from './inputs/constants.ts'
+import { type Constants, constantNames, efficiencyFamilyOf, type Program, programs } from './inputs/constants.ts'
 import * as committed from './inputs/fitted.ts'
-import type { IntervalFactors } from './inputs/intervals.ts'
-import { type PublishedRow, publishedRows } from './published/measurements.ts'
+import type { IntervalFactors, IntervalsByProgram } from './inputs/intervals.ts'
+import { type PublishedRow, programOf, publishedRows } from './published/measurements.ts'
 
 export interface Validated {
   readonly row: PublishedRow
@@ -31,6 +32,8 @@ export interface Validated {
 
 export interface Accuracy {
   readonly metric: Validated['metric']
+  readonly program: Program
+  /** A system, or `all` for all systems of the class. */
   readonly system: string
   readonly rows: number
   /** Median absolute error with constants fitted to other systems only. */
@@ -43,12 +46,24 @@ export interface Accuracy {
   readonly held: number
 }
 
+/** Predictions of whether published runs fit, with a probability of at least 50 %. */
+export interface FitCheck {
+  readonly program: Program
+  /** Runs that were measured, and those of them that are predicted to fit. */
+  readonly ran: number
+  readonly predictedToFit: number
+  /** Runs that ended for lack of memory, and those of them that are predicted to fit. */
+  readonly outOfMemory: number
+  readonly predictedToFitWrongly: number
+}
+
 export interface Validation {
   readonly rows: readonly Validated[]
-  /** Accuracy of each metric, by system and for all systems together (`all`). */
+  /** Accuracy of each metric and class of programs, by system and for all systems of the class (`all`). */
   readonly accuracy: readonly Accuracy[]
+  readonly fits: readonly FitCheck[]
   /** Factors of the intervals that `choir plan` prints. */
-  readonly factors: IntervalFactors
+  readonly factors: IntervalsByProgram
 }
 
 /** Constants as `bench/fit-planner.ts` fits them: values in the order of `constantNames`. */
@@ -59,33 +74,55 @@ export interface Fits {
 }
 
 export function validate(fits: Fits = committed): Validation {
-  const predicted = publishedRows.map((row) => predictRow(new PublishedRun(row), fits))
+  const runs = publishedRows.map((row) => new PublishedRun(row))
+  const predicted = runs.flatMap((run) => predictRow(run, fits) ?? [])
   const rows = predicted.map((each): Validated => {
     const others = predicted.filter(({ metric, row }) => metric === each.metric && row.system !== each.row.system)
-    const factor = intervalFactor(others.map(residualOf))
+    const factor = factorFor(programOf(each.row), others, residualOf)
     return { ...each, factor, held: Math.abs(residualOf(each).error) <= Math.log(factor) }
   })
-  const accuracy = (['step time', 'memory'] as const).flatMap((metric) => {
-    const own = rows.filter((each) => each.metric === metric && !each.row.derived)
-    const systems = [...new Set(own.map(({ row }) => row.system))]
-    return [
-      ...systems.map((system) =>
-        accuracyOf(
-          metric,
-          system,
-          own.filter(({ row }) => row.system === system),
+  const accuracy = (['step time', 'memory'] as const).flatMap((metric) =>
+    programs.flatMap((program) => {
+      const own = rows.filter((each) => each.metric === metric && programOf(each.row) === program && !each.row.derived)
+      const systems = [...new Set(own.map(({ row }) => row.system))]
+      return [
+        ...systems.map((system) =>
+          accuracyOf(
+            { metric, program, system },
+            own.filter(({ row }) => row.system === system),
+          ),
         ),
-      ),
-      accuracyOf(metric, 'all', own),
-    ]
-  })
-  return { rows, accuracy, factors: factorsOf(predicted, fits) }
+        accuracyOf({ metric, program, system: 'all' }, own),
+      ]
+    }),
+  )
+  const factors = Object.fromEntries(
+    programs.map((program) => [program, factorsOf(program, predicted, fits)]),
+  ) as Record<Program, IntervalFactors>
+  return { rows, accuracy, fits: programs.map((program) => fitCheck(program, runs)), factors }
+}
+
+function fitCheck(program: Program, runs: readonly PublishedRun[]): FitCheck {
+  const own = runs.filter(({ row }) => programOf(row) === program)
+  const [ran, failed] = [false, true].map((isFailed) =>
+    own.filter(({ metric }) => (metric === 'out of memory') === isFailed),
+  ) as [PublishedRun[], PublishedRun[]]
+  const fitting = (some: readonly PublishedRun[]) =>
+    some.filter((run) => run.neededBytes() <= run.cluster.device.memory).length
+  return {
+    program,
+    ran: ran.length,
+    predictedToFit: fitting(ran),
+    outOfMemory: failed.length,
+    predictedToFitWrongly: fitting(failed),
+  }
 }
 
 type Predicted = Omit<Validated, 'factor' | 'held'>
 
-function predictRow(run: PublishedRun, { fitted, withoutSystem }: Fits): Predicted {
+function predictRow(run: PublishedRun, { fitted, withoutSystem }: Fits): Predicted | undefined {
   const { row, metric, published, cluster } = run
+  if (metric === 'out of memory') return undefined
   const family = efficiencyFamilyOf(row.device)
   const leftOut = withoutSystem[row.system]
   const predicted = run.predict(withConstants(cluster, family, fitted))
@@ -109,10 +146,9 @@ const residualOf = ({ row, published, predictedLeftOut }: Predicted): Residual =
   error: Math.log(predictedLeftOut / published),
 })
 
-function accuracyOf(metric: Validated['metric'], system: string, rows: readonly Validated[]): Accuracy {
+function accuracyOf(of: Pick<Accuracy, 'metric' | 'program' | 'system'>, rows: readonly Validated[]): Accuracy {
   return {
-    metric,
-    system,
+    ...of,
     rows: rows.length,
     leftOut: median(rows.map(({ errorLeftOut }) => Math.abs(errorLeftOut))),
     fitted: median(rows.map(({ error }) => Math.abs(error))),
@@ -121,10 +157,28 @@ function accuracyOf(metric: Validated['metric'], system: string, rows: readonly 
   }
 }
 
-/** The interval factors that `bench/fit-planner.ts` writes down. */
-function factorsOf(predicted: readonly Predicted[], { fitted, withoutFamily }: Fits): IntervalFactors {
+/** Number of systems from which on 80 % of one system more is a quantile of their errors: 0.8 · (m + 1) / m ≤ 1. */
+const ENOUGH_SYSTEMS = 4
+
+/**
+ * The interval factor of a class. If few systems of the class were measured, it is at least the factor of all classes
+ * together.
+ */
+function factorFor(program: Program, rows: readonly Predicted[], residual: (row: Predicted) => Residual): number {
+  const own = rows.filter(({ row }) => programOf(row) === program)
+  const factor = intervalFactor(own.map(residual))
+  const isEnough = new Set(own.map(({ row }) => row.system)).size >= ENOUGH_SYSTEMS
+  return isEnough ? factor : Math.max(factor, intervalFactor(rows.map(residual)))
+}
+
+/** The interval factors of a class, which `bench/fit-planner.ts` writes down. */
+function factorsOf(
+  program: Program,
+  predicted: readonly Predicted[],
+  { fitted, withoutFamily }: Fits,
+): IntervalFactors {
   const times = predicted.filter(({ metric }) => metric === 'step time')
-  const unfitted = times.map(({ row, published }): Residual => {
+  const unfitted = ({ row, published }: Predicted): Residual => {
     const run = new PublishedRun(row)
     const values = withoutFamily[efficiencyFamilyOf(row.device)]
     const constants = values ? constantsOf(values) : fitted
@@ -132,11 +186,11 @@ function factorsOf(predicted: readonly Predicted[], { fitted, withoutFamily }: F
       system: row.system,
       error: Math.log(run.predict(withConstants(run.cluster, 'any', constants)) / published),
     }
-  })
+  }
   const memory = predicted.filter(({ metric, row }) => metric === 'memory' && !row.derived)
   return {
-    stepTime: intervalFactor(times.map(residualOf)),
-    stepTimeUnfitted: intervalFactor(unfitted),
-    memory: intervalFactor(memory.map(residualOf)),
+    stepTime: factorFor(program, times, residualOf),
+    stepTimeUnfitted: factorFor(program, times, unfitted),
+    memory: factorFor(program, memory, residualOf),
   }
 }

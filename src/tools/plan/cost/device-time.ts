@@ -1,13 +1,21 @@
 /** The compute time of a device. Products take time by their shapes, passes over memory by their bytes. */
 import type { Device, MathPrecision } from '../inputs/cluster.ts'
+import type { Program } from '../inputs/constants.ts'
 import type { Component, ComponentKind, Product } from '../work/components.ts'
 
-/** Peak rate in a precision, FLOP/s. The search refuses precisions that the device lacks. */
+/** Peak rate in a precision by the data sheet, FLOP/s. The search refuses precisions that the device lacks. */
 export function peakOf(device: Device, precision: MathPrecision): number {
   const peak = device.peak[precision]
   if (peak === undefined) throw new Error(`internal: ${device.name} has no ${precision}`)
   return peak
 }
+
+/**
+ * Share of its peak that a device keeps with a limit of its power. Dynamic power is proportional to f·V², and voltage
+ * rises with the frequency f, so the frequency falls with the cube root of the power.
+ */
+export const powerShare = ({ powerLimit, designPower }: Device): number =>
+  powerLimit === undefined || designPower === undefined ? 1 : Math.min(1, powerLimit / designPower) ** (1 / 3)
 
 /** Seconds of `count` products. @see cluster.ts for the formula and its constants */
 export function productSeconds(
@@ -18,7 +26,7 @@ export function productSeconds(
 ): number {
   if (count === 0 || m === 0 || n === 0 || k === 0) return 0
   const { efficiency, padM, padN, padK, fill, float8 } = device.matmul
-  const rate = peakOf(device, precision) * efficiency * (precision === 'float8' ? float8 : 1)
+  const rate = peakOf(device, precision) * powerShare(device) * efficiency * (precision === 'float8' ? float8 : 1)
   const flops = 2 * (count * (m + padM) * (n + padN) + fill) * (k + padK)
   const movedBytes = count * (m * k + k * n + m * n) * bytes
   return Math.max(flops / rate, passSeconds(device, movedBytes)) + device.kernel
@@ -33,6 +41,8 @@ export interface ComponentSeconds {
   readonly backward: number
   /** Seconds to recompute the part that selective recomputation drops. */
   readonly part: number
+  /** Seconds to recompute what recomputation by operation drops. */
+  readonly operations: number
 }
 
 /** Operations of fused attention in the backward pass, divided by the forward pass: five products instead of two. */
@@ -43,13 +53,10 @@ export class ComponentTimes {
   private readonly cache = new WeakMap<Component, ComponentSeconds>()
   private readonly device: Device
   private readonly precision: MathPrecision
-  private readonly passes: number
 
-  /** @param passes number of passes over memory that take the place of one pass of a fused program */
-  constructor(device: Device, precision: MathPrecision, passes = 1) {
+  constructor(device: Device, precision: MathPrecision) {
     this.device = device
     this.precision = precision
-    this.passes = passes
   }
 
   /** @param bytes bytes per number in a product */
@@ -58,12 +65,15 @@ export class ComponentTimes {
     if (cached) return cached
     const { device, precision } = this
     const { products, passBytes } = component.selective
-    const repeated = component.kind === 'head' || component.kind === 'dispatch' ? 1 : this.passes
-    const sum = (work: WorkSeconds) => work.products + work.fused + repeated * work.passes
+    const sum = ({ products, fused, passes }: WorkSeconds) => products + fused + passes
+    const again = component.operations ?? { products: [], passBytes: 0 }
     const seconds = {
       forward: sum(forwardSeconds(device, precision, bytes, component)),
       backward: sum(backwardSeconds(device, precision, bytes, component)),
       part: productsSeconds(device, precision, bytes, component.kind, products) + passSeconds(device, passBytes),
+      operations:
+        productsSeconds(device, precision, bytes, component.kind, again.products) +
+        passSeconds(device, again.passBytes),
     }
     this.cache.set(component, seconds)
     return seconds
@@ -120,7 +130,8 @@ function fusedSeconds(device: Device, precision: MathPrecision, component: Compo
   if (fusedFlops === 0) return 0
   const { attentionEfficiency, attentionPad, attentionQuery } = device
   const share = (headWidth / (headWidth + attentionPad)) * ((128 + attentionPad) / 128)
-  const rate = peakOf(device, precisionOf(precision, 'scores')) * Math.min(1, attentionEfficiency * share)
+  const rate =
+    peakOf(device, precisionOf(precision, 'scores')) * powerShare(device) * Math.min(1, attentionEfficiency * share)
   return fusedFlops / rate + fusedQueries * attentionQuery
 }
 
@@ -137,6 +148,10 @@ export function launchesOf(component: Component): { forward: number; backward: n
   return { forward: products.length + others + starts, backward: 2 * products.length + others + 2 * starts }
 }
 
-/** Passes over memory of a program, divided by the passes of a program with fused kernels. */
-export const passesOf = ({ eagerPasses }: Device, fusion: 'fused' | 'eager'): number =>
-  fusion === 'eager' ? eagerPasses : 1
+/** The device as a class of programs uses it: FSDP programs have PyTorch's own attention. */
+export function deviceFor(device: Device, program: Program): Device {
+  const { attentionEfficiency, torchAttentionEfficiency } = device
+  return program === 'fsdp' && torchAttentionEfficiency !== undefined
+    ? { ...device, attentionEfficiency: Math.min(attentionEfficiency, torchAttentionEfficiency) }
+    : device
+}

@@ -6,7 +6,7 @@
 import type { Cluster } from '../inputs/cluster.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
 import type { ParameterCounts } from '../work/parameter-counts.ts'
-import { checkpointBytesOf } from './memory.ts'
+import { checkpointBytesOf } from './state.ts'
 
 /**
  * Mean device-hours between failures in published trainings. Few: OPT-175B, 1,024 A100 with a failure every 7.5 hours,

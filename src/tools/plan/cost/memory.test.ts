@@ -8,7 +8,7 @@ import { idealCluster, layoutOf, predict, type RunInput, realCluster, runOf, spa
 import type { ModelLoads } from '../work/load.ts'
 import { addCounts, countParameters, noParameters } from '../work/parameter-counts.ts'
 import { stageCounts, Workloads } from '../work/stages.ts'
-import { stateBytes } from './memory.ts'
+import { stateBytes } from './state.ts'
 
 /** A dense model as in 2022: 16 bits, dropout, stored attention scores, learned positions, GELU. */
 function denseRun(plan: RunInput['plan'] = {}, layers = 4, model: RunInput['model'] = {}): PlannedRun {

@@ -2,17 +2,17 @@
  * Bytes on one device, by kind, in the pipeline stage that needs the most. With uneven loads, the device is assumed to
  * have the rows of the busiest rank in every layer, which is an upper bound.
  */
-import { describeModel } from '../../../core/model/describe.ts'
-import { stateNumbers } from '../../../train/step/optimizer/own-rule.ts'
 import type { Cluster } from '../inputs/cluster.ts'
-import { optimizerOf, type PlannedRun, storedBytes } from '../inputs/settings.ts'
-import { expertCopies, type Layout, tokenRanks } from '../search/layout.ts'
+import { isFsdp, type PlannedRun } from '../inputs/settings.ts'
+import { expertCopies, type Layout, type Recompute, tokenRanks } from '../search/layout.ts'
 import type { ComponentKind } from '../work/components.ts'
 import { type LayerWork, logitsBytes } from '../work/layer-work.ts'
 import { addCounts, type Count, type ParameterCounts, type PartCounts } from '../work/parameter-counts.ts'
-import { keptBytes, recomputedBytes } from '../work/recomputation.ts'
+import { keepsInput, keptBytes, recomputedBytes, recomputeOf } from '../work/recomputation.ts'
 import { type PipelineStage, stageCounts, type Workload } from '../work/stages.ts'
+import { gatheredParts } from './fsdp.ts'
 import { ownerLoad } from './owners.ts'
+import { gatheredBytes, gradientBytes, stateBytes } from './state.ts'
 
 export const memoryKinds = [
   'weights',
@@ -95,27 +95,34 @@ function stageMemory(
 
   const inFlight = microBatchesInFlight(layout, plan.virtualStages, stage.index)
   const stays = 1 - plan.offloadActivations
-  for (const { components, inputBytes } of stage.layers) {
-    if (layout.recompute === 'full') device['layer inputs'] += stays * inFlight * inputBytes
+  for (const [i, { components, inputBytes }] of stage.layers.entries()) {
+    const recompute = recomputeOf(run.plan, layout, i)
+    if (keepsInput(recompute)) device['layer inputs'] += stays * inFlight * inputBytes
     for (const component of components)
-      device[activationKind[component.kind]] += stays * inFlight * keptBytes(component, layout.recompute)
+      device[activationKind[component.kind]] += stays * inFlight * keptBytes(component, recompute)
   }
-  const offloaded = stage.layers.map((layer) => offloadedBytes(run, layout, layer))
+  const offloaded = stageOffloadBytes(run, layout, stage)
   hostBytes += inFlight * offloaded.reduce((sum, bytes) => sum + bytes, 0)
   // While one layer is computed, the activations of another one move.
   device['offload buffers'] = Math.min(2, inFlight * stage.layers.length) * Math.max(0, ...offloaded)
+  if (stage.index === stages.length - 1) device.logits = logitsBytes(slice)
   // The backward pass recomputes one layer at a time.
-  for (const { kind, bytes } of largestRecomputation(stage, layout.recompute)) device[activationKind[kind]] += bytes
+  const recomputed = largestRecomputation(stage, layout.recompute)
+  // PyTorch frees the logits before the last layer's backward pass.
+  const isFreed = isFsdp(run) && device.logits > 0
+  if (isFreed && device.logits < recomputed.reduce((sum, { bytes }) => sum + bytes, 0)) device.logits = 0
+  if (!isFreed || device.logits === 0) for (const { kind, bytes } of recomputed) device[activationKind[kind]] += bytes
   for (const end of stage.ends) device[activationKind[end.kind]] += end.keptBytes
 
   // There is a send and a receive buffer, for one layer at a time.
   const sent = stage.layers.flatMap(({ components }) => components.flatMap(({ allToAlls }) => allToAlls))
   device['dispatch buffers'] = 2 * Math.max(0, ...sent)
-  if (stage.index === stages.length - 1) device.logits = logitsBytes(slice)
   // Keys and values of other parts of the sequence arrive for one layer at a time.
   const contextBytes = stage.layers.flatMap(({ components }) => components.map((each) => each.contextBytes))
   device['attention activations'] += Math.max(0, ...contextBytes)
-  device.communication = communicationBytes(run, layout, own)
+  device.communication = isFsdp(run)
+    ? gatheredParts(run, layout, own.slice(0, stage.layers.length), own.slice(stage.layers.length))
+    : communicationBytes(run, layout, own)
 
   const transient = memoryKinds.filter((kind) => /activations|inputs|buffers|logits/.test(kind))
   device.fragmentation = FRAGMENTATION * transient.reduce((sum, kind) => sum + device[kind], 0)
@@ -160,14 +167,18 @@ export function microBatchesInFlight(
 }
 
 /** Bytes of a layer's activations that move to host memory, for one micro-batch. */
-export const offloadedBytes = ({ plan }: PlannedRun, { recompute }: Layout, layer: LayerWork): number =>
+const offloadedBytes = ({ plan }: PlannedRun, recompute: Recompute, layer: LayerWork): number =>
   plan.offloadActivations === 0
     ? 0
     : plan.offloadActivations *
       layer.components.reduce(
         (sum, component) => sum + keptBytes(component, recompute),
-        recompute === 'full' ? layer.inputBytes : 0,
+        keepsInput(recompute) ? layer.inputBytes : 0,
       )
+
+/** Bytes of {@link offloadedBytes} of each layer of a stage. */
+export const stageOffloadBytes = (run: PlannedRun, layout: Layout, { layers }: PipelineStage): number[] =>
+  layers.map((layer, i) => offloadedBytes(run, recomputeOf(run.plan, layout, i), layer))
 
 /** Recomputed activations of the layer that has most of them. */
 function largestRecomputation(
@@ -181,105 +192,6 @@ function largestRecomputation(
   const size = (layer: { bytes: number }[]) => layer.reduce((sum, { bytes }) => sum + bytes, 0)
   return recomputed.reduce((a, b) => (size(b) > size(a) ? b : a), [])
 }
-
-/**
- * Bytes of weights, gradients and optimizer state on a device, with ZeRO sharding (Rajbhandari et al. 2020, figure 1).
- */
-export function stateBytes(run: PlannedRun, layout: Layout, { dense, experts }: { dense: Count; experts: Count }) {
-  const { expert, tensor, expertTensor, zero } = layout
-  const optimizer = optimizerBytes(run)
-  const sizes = {
-    weights: (count: Count) => weightBytes(run, count),
-    gradients: ({ parameters }: Count) => (gradientBytes(run) + (run.plan.gradients === 'both' ? 4 : 0)) * parameters,
-    optimizer: ({ parameters, factored }: Count) =>
-      parameters > 0 ? optimizer(factored / parameters) * parameters : 0,
-  }
-  const shardedFrom = { weights: 3, gradients: 2, optimizer: 1 }
-  const bytes = (kind: keyof typeof sizes) => {
-    const shards =
-      zero >= shardedFrom[kind]
-        ? { dense: tokenRanks(layout), experts: expertCopies(layout) }
-        : { dense: 1, experts: 1 }
-    const unsharded = sizes[kind]
-    return unsharded(dense) / tensor / shards.dense + unsharded(experts) / expertTensor / expert / shards.experts
-  }
-  return { weights: bytes('weights'), gradients: bytes('gradients'), optimizer: bytes('optimizer') }
-}
-
-/**
- * Bytes of a stored float8 weight. Products of the backward pass read a transposed weight. Blocks of 32 numbers with a
- * scale (mxfp8) run along the depth of a product, so a weight has a copy for each direction; a scale for a whole tensor
- * or square block does not need that.
- */
-const float8WeightBytes = { float8: 1, mxfp8: 2 * (1 + 1 / 32) }
-
-/** Bytes of stored weights. */
-function weightBytes({ plan }: PlannedRun, { parameters, multiplied }: Count): number {
-  const wide = storedBytes(plan.precision)
-  return plan.weights === 'precision'
-    ? wide * parameters
-    : wide * (parameters - multiplied) + float8WeightBytes[plan.weights] * multiplied
-}
-
-/**
- * Bytes of weights that ranks gather from each other. The two copies of mxfp8 are made after the weights have arrived in
- * 16 bits.
- */
-export function gatheredBytes({ plan }: PlannedRun, { parameters, multiplied }: Count): number {
-  const wide = storedBytes(plan.precision)
-  return plan.weights === 'float8' ? wide * (parameters - multiplied) + multiplied : wide * parameters
-}
-
-/** Bytes of a checkpoint: the weights that the optimizer updates, and its state. */
-export function checkpointBytesOf(run: PlannedRun, { layers, embedding, head, total }: ParameterCounts): number {
-  const { dense, experts } = addCounts([...layers, embedding, head])
-  const state = optimizerBytes(run)((dense.factored + experts.factored) / total)
-  return total * (state + (hasMaster(run) ? 0 : storedBytes(run.plan.precision)))
-}
-
-/** Whether the optimizer has float32 originals of the weights. */
-const hasMaster = ({ plan }: PlannedRun): boolean => plan.master && storedBytes(plan.precision) === 2
-
-/** Bytes of an exchanged gradient, per parameter. */
-export const gradientBytes = ({ plan }: PlannedRun): number =>
-  plan.gradients === 'float32' ? 4 : storedBytes(plan.precision)
-
-/** Precision of moments, which the plan sets or takes from the run. */
-export const momentPrecision = ({ plan, train }: PlannedRun) => {
-  const { state } = train.optimizer
-  return plan.state ?? (state === 'bf16' ? 'bfloat16' : state)
-}
-
-/** Bytes of a moment. The bounds of blocks in 8 bits, a few percent, are left out. */
-const momentBytes = { float32: 4, bfloat16: 2, int8: 1 }
-
-/**
- * Bytes of optimizer state per parameter; `factored` is the mean number of values in the factored moment per parameter.
- */
-function optimizerBytes(run: PlannedRun): (factored: number) => number {
-  const master = hasMaster(run) ? 4 : 0
-  const moment = momentBytes[momentPrecision(run)]
-  switch (optimizerOf(run)) {
-    case 'adamw':
-      return () => master + 2 * moment
-    case 'adafactor':
-      return (factored) => master + factored * moment
-    case 'sgd':
-      return () => master + moment
-    case 'own':
-      return () => master + ownNumbers(run) * moment
-  }
-}
-
-/** Mean number of values in the state of an optimizer of the user's own, per parameter. */
-function ownNumbers(run: PlannedRun): number {
-  const numbers = knownNumbers.get(run) ?? stateNumbers(run) / describeModel(run.model).parameters
-  knownNumbers.set(run, numbers)
-  return numbers
-}
-
-/** Every layout of a search has the same. */
-const knownNumbers = new WeakMap<PlannedRun, number>()
 
 /**
  * Bytes of buffers for gradients being exchanged and, if weights are sharded or offloaded, for two gathered layers.

@@ -32,6 +32,21 @@ describe('passes over memory', () => {
     expect(of({}, { activation: 'swiglu' }).dense).toBeCloseTo((L * 2 * numbers) / 1e12, 14)
   })
 
+  test('of an eager RMS norm, rotation and SwiGLU count every operation', () => {
+    // Norm, forward: to float32 (2 + 4), square (4 + 4), mean (4), product (4 + 4), back (4 + 2), scales (2 + 2).
+    // Backward: products with the scales (3 · 2, twice), to float32 (2 + 4), the products' factors (4 + 4, 8 + 4), the
+    // square (4 + 4), the sum of both gradients (8 + 4), back (4 + 2).
+    const norm = 36 + 64
+    // SiLU reads and writes, the product reads two and writes one; backward the product 3 and 3, SiLU 3.
+    const swiglu = 2 * (2 + 3 + 3 + 3 + 3)
+    const dense = 2 * products(inner, inner, inner) + norm * T * D + swiglu * T * F + 2 * (3 + 3) * T * D
+    const model = { activation: 'swiglu', norm: 'rms' } as const
+    expect(of({ fusion: 'eager' }, model).dense).toBeCloseTo((L * dense) / 1e12, 14)
+    // A rotated number is converted (2 + 4), multiplied (4 + 4) and converted back (4 + 2), in both directions.
+    const rotated = of({ fusion: 'eager' }).attention - of({ fusion: 'eager' }, { positions: 'learned' }).attention
+    expect(rotated).toBeCloseTo((L * 2 * 20 * 2 * T * D) / 1e12, 14)
+  })
+
   test('of dropout after a network write a mask of one byte per element, and read it', () => {
     expect(of({ dropout: true }).dense - of({}).dense).toBeCloseTo((L * 2 * T * D) / 1e12, 15)
   })

@@ -10,7 +10,7 @@ import type { ModelTraffic } from '../work/mixture.ts'
 import { countParameters, type ParameterCounts } from '../work/parameter-counts.ts'
 import { describePlanned } from '../work/planned-model.ts'
 import { Workloads } from '../work/stages.ts'
-import { ComponentTimes, passesOf, peakOf } from './device-time.ts'
+import { ComponentTimes, deviceFor, peakOf } from './device-time.ts'
 import { type Memory, memoryOf } from './memory.ts'
 import { type StageTime, stageTimesOf, type Time, timeOf } from './time.ts'
 
@@ -63,7 +63,7 @@ export class Predictor {
     this.run = run
     this.cluster = cluster
     this.workloads = new Workloads(run, loads, traffic)
-    this.times = new ComponentTimes(cluster.device, run.plan.precision, passesOf(cluster.device, run.plan.fusion))
+    this.times = new ComponentTimes(deviceFor(cluster.device, run.plan.program), run.plan.precision)
     this.counts = countParameters(run.model, run.plan.latent)
     const { flopsPerToken, flopsPerAssignment, activeParameters } = describePlanned(run.model, run.plan.latent)
     this.flopsPerToken = flopsPerToken
@@ -82,7 +82,7 @@ export class Predictor {
     const tokens = run.train.batch * run.model.sequence
     const peak = devicesOf(layout) * peakOf(cluster.device, run.plan.precision)
     const memory = memoryOf(run, cluster, layout, counts, workload)
-    const interval = intervalOn(cluster.device, intervalFactors)
+    const interval = intervalOn(cluster.device, intervalFactors[run.plan.program])
     return {
       layout,
       memory,

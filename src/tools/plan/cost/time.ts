@@ -3,15 +3,16 @@
  */
 import { activatedExperts } from '../../../core/model/parameters.ts'
 import type { Cluster } from '../inputs/cluster.ts'
-import { optimizerOf, type PlannedRun, storedBytes } from '../inputs/settings.ts'
-import { expertCopies, type Layout, tokenRanks } from '../search/layout.ts'
+import { isFsdp, optimizerOf, type PlannedRun, storedBytes } from '../inputs/settings.ts'
+import { expertCopies, type Layout, shardsOf, tokenRanks } from '../search/layout.ts'
 import type { Component, ComponentKind } from '../work/components.ts'
 import type { LayerWork } from '../work/layer-work.ts'
 import { addCounts, type ParameterCounts, type PartCounts } from '../work/parameter-counts.ts'
 import { extentOf, repeatsExchanges } from '../work/recomputation.ts'
 import { type PipelineStage, stageCounts, type Workload } from '../work/stages.ts'
 import { type ComponentTimes, launchesOf } from './device-time.ts'
-import { gatheredBytes, gradientBytes, offloadedBytes, stateBytes } from './memory.ts'
+import { copiedBytes, gatherings as fsdpGatherings, reductions } from './fsdp.ts'
+import { stageOffloadBytes } from './memory.ts'
 import {
   allReduceSeconds,
   allToAllSeconds,
@@ -22,6 +23,7 @@ import {
   sendSeconds,
 } from './network.ts'
 import { ownerLoad, ownerSeconds } from './owners.ts'
+import { gatheredBytes, gradientBytes, stateBytes } from './state.ts'
 
 export const timeKinds = [
   'attention',
@@ -85,7 +87,7 @@ export function timeOf(
   seconds['pipeline bubble'] += fill / run.plan.virtualStages
 
   const ends = eachDistinct(workload.stages, isSameWork, (stage) =>
-    stepEnd(run, cluster, layout, stageCounts(counts, stage, layout.pipeline), microBatches, slowest),
+    stepEnd(run, cluster, layout, stageCounts(counts, stage, layout.pipeline), stage.layers.length, slowest),
   )
   const end = ends.reduce((a, b) => (b.total > a.total ? b : a))
   seconds['gradient exchange'] += end.exchange.exposed
@@ -187,12 +189,13 @@ function microBatchSeconds(
     const seconds = { forward: times * one.forward, backward: times * one.backward }
     parts[component.kind satisfies ComponentKind] += seconds.forward + seconds.backward
     const extent = inLayer ? extentOf(component, layout.recompute) : 'nothing'
-    const again = { nothing: 0, part: times * one.part, whole: seconds.forward }[extent]
+    const recomputed = { nothing: 0, part: one.part, operations: one.operations, whole: one.forward }[extent]
+    const again = plan.recomputeLayers * times * recomputed
     parts.recomputation += again
     forward += seconds.forward
     backward += seconds.backward + again
     // A component communicates forward, backward, and once more if the exchange is recomputed.
-    const rounds = inLayer && repeatsExchanges(component, layout.recompute) ? 3 : 2
+    const rounds = 2 + (inLayer && repeatsExchanges(component, layout.recompute) ? plan.recomputeLayers : 0)
     if (component.tensorBytes > 0) {
       const summed = times * (inLayer ? rounds : 1) * allReduceSeconds(cluster, tensorGroup, component.tensorBytes)
       hidden += plan.tensorOverlap * summed
@@ -209,7 +212,7 @@ function microBatchSeconds(
       allToAll += times * rounds * allToAllSeconds(cluster, expertGroup, bytes, dispatch)
     const launches = launchesOf(component)
     starts.forward += times * launches.forward
-    starts.backward += times * (launches.backward + (extent === 'whole' ? launches.forward : 0))
+    starts.backward += times * (launches.backward + (extent === 'whole' ? plan.recomputeLayers * launches.forward : 0))
   }
   for (const { components, count } of layersByKind(stage)) for (const component of components) compute(component, count)
   for (const component of stage.ends) compute(component, 0)
@@ -241,9 +244,10 @@ function microBatchSeconds(
 }
 
 /** Seconds in which the activations of a micro-batch move to host memory; they return in the same time. */
-function hostSeconds(run: PlannedRun, { links: { host } }: Cluster, layout: Layout, { layers }: PipelineStage): number {
+function hostSeconds(run: PlannedRun, { links: { host } }: Cluster, layout: Layout, stage: PipelineStage): number {
   if (!host) throw new Error('internal: no link to the host')
-  return layers.reduce((sum, layer) => sum + offloadedBytes(run, layout, layer), 0) / (host.bandwidth * host.efficiency)
+  const bytes = stageOffloadBytes(run, layout, stage)
+  return bytes.reduce((sum, each) => sum + each, 0) / (host.bandwidth * host.efficiency)
 }
 
 /** Components of each kind of layer, and the number of such layers. */
@@ -270,18 +274,19 @@ function stepEnd(
   cluster: Cluster,
   layout: Layout,
   own: readonly PartCounts[],
-  microBatches: number,
+  layers: number,
   { forward, backward, hosted: activationSeconds }: MicroBatch,
 ) {
-  const { expert, tensor, expertTensor, zero } = layout
+  const { expert, tensor, expertTensor, zero, microBatches } = layout
   const { dense, experts } = addCounts(own)
   const local = { dense: dense.parameters / tensor, experts: experts.parameters / expertTensor / expert }
   const copies = { dense: tokenRanks(layout), experts: expertCopies(layout) }
+  const shards = zero >= 1 ? shardsOf(run, layout) : { dense: 1, experts: 1 }
+  const stride = { dense: tensor, experts: expertTensor * expert }
   // Dense gradients are summed over all ranks with other tokens, gradients of an expert over the ranks that hold it.
-  const groups = {
-    dense: groupOf(cluster, copies.dense, tensor),
-    experts: groupOf(cluster, copies.experts, expertTensor * expert),
-  }
+  const sharding = (part: keyof typeof local) => groupOf(cluster, shards[part], stride[part])
+  const replicas = (part: keyof typeof local) =>
+    groupOf(cluster, copies[part] / shards[part], stride[part] * shards[part])
   const both = (seconds: (part: keyof typeof local) => number) => seconds('dense') + seconds('experts')
   const gradient = gradientBytes(run)
   const weight = storedBytes(run.plan.precision)
@@ -290,34 +295,39 @@ function stepEnd(
     experts: gatheredBytes(run, experts) / expertTensor / expert,
   }
   // Sharded gradients are exchanged for every micro-batch, whole gradients once a step.
-  const rounds = zero >= 2 ? microBatches : 1
+  const fsdp = isFsdp(run)
+  const rounds = fsdp ? reductions(layout) : zero >= 2 ? microBatches : 1
   const owners = run.plan.exchange === 'owners' && zero > 0 ? ownerLoad(run, layout, cluster) : null
-  const collectiveSeconds = both((part) => {
-    const seconds = zero >= 1 ? reduceScatterSeconds : allReduceSeconds
-    return seconds(cluster, groups[part], local[part] * gradient)
-  })
+  // Groups with copies of each other add up the shards of gradients.
+  const collectiveSeconds = both(
+    (part) =>
+      reduceScatterSeconds(cluster, sharding(part), local[part] * gradient) +
+      allReduceSeconds(cluster, replicas(part), (local[part] / shards[part]) * gradient),
+  )
   const exchangeSeconds = owners ? ownerSeconds(cluster, owners, gradient) : collectiveSeconds
   const gatherSeconds = owners
     ? ownerSeconds(cluster, owners, weight)
-    : both((part) => reduceScatterSeconds(cluster, groups[part], gathered[part]))
+    : both((part) => reduceScatterSeconds(cluster, sharding(part), gathered[part]))
   // ZeRO 1 and 2 gather the updated weights once a step, ZeRO 3 gathers all weights forward and backward.
-  const gatherings = zero === 3 ? 2 * microBatches : zero > 0 ? 1 : 0
+  const gatherings = fsdp ? fsdpGatherings(layout, own, layers) : zero === 3 ? 2 * microBatches : zero > 0 ? 1 : 0
   const { overlap } = run.plan
   const exchange = hide(rounds * exchangeSeconds, overlap * rounds * backward)
   const computed = zero === 3 ? microBatches * (forward + backward) : forward
   const available = Math.max(0, overlap * computed - (zero === 3 ? exchange.hidden : 0))
   const gathering = hide(gatherings * gatherSeconds, available)
+  const copied = fsdp ? copiedBytes(run) : { gathered: 0, reduced: 0 }
+  const copySeconds = (bytes: number) =>
+    (bytes * both((part) => local[part])) / (cluster.device.bandwidth * cluster.device.bandwidthEfficiency)
+  const copying = { gathered: gatherings * copySeconds(copied.gathered), reduced: rounds * copySeconds(copied.reduced) }
 
-  const updated = {
-    dense: local.dense / (zero >= 1 ? copies.dense : 1),
-    experts: local.experts / (zero >= 1 ? copies.experts : 1),
-  }
+  const updated = { dense: local.dense / shards.dense, experts: local.experts / shards.experts }
   const state = stateBytes(run, layout, { dense, experts })
   const count = both((part) => updated[part]) * (owners?.imbalance ?? 1)
   // The state is read and written, gradients are read (once more for their norm), weights are written.
+  // Clipping reads and writes FSDP's gradients once more by itself, and its weights are the originals.
   const traffic =
     2 * state.optimizer * (owners?.imbalance ?? 1) +
-    count * (2 * gradient + 2 * weight) +
+    (fsdp ? 2 * state.weights + 4 * state.gradients : count * (2 * gradient + 2 * weight)) +
     adafactorPasses(run) * count * gradient
   const { optimizer, traffic: hosted } = updateSeconds(run, cluster, layout, {
     traffic,
@@ -335,13 +345,14 @@ function stepEnd(
   const gradients: ReceivedGradients = owners
     ? { bytes: owners.received * gradient, rank: owners.rank }
     : { bytes: rounds * (zero >= 1 ? 1 : 2) * collectiveBytes }
+  const exposed = { exchange: exchange.exposed + copying.reduced, gathering: gathering.exposed + copying.gathered }
   return {
-    exchange,
-    gathering,
+    exchange: { ...exchange, exposed: exposed.exchange },
+    gathering: { ...gathering, exposed: exposed.gathering },
     gradients,
     optimizer,
     offload,
-    total: exchange.exposed + gathering.exposed + optimizer + offload.exposed,
+    total: exposed.exchange + exposed.gathering + optimizer + offload.exposed,
   }
 }
 

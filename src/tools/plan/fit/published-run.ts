@@ -1,6 +1,6 @@
 /** A published measurement as a planned run: the measured value, and the prediction of the planner for it. */
 import { parseInput } from '../../../core/config/problems.ts'
-import { ComponentTimes, passesOf } from '../cost/device-time.ts'
+import { ComponentTimes, deviceFor } from '../cost/device-time.ts'
 import { memoryOf } from '../cost/memory.ts'
 import { timeOf } from '../cost/time.ts'
 import type { Cluster } from '../inputs/cluster.ts'
@@ -14,10 +14,12 @@ import { balancedLoads } from '../work/load.ts'
 import { countParameters, type ParameterCounts } from '../work/parameter-counts.ts'
 import { type Workload, Workloads } from '../work/stages.ts'
 
+export type Metric = 'step time' | 'memory' | 'out of memory'
+
 /** A row with everything that no constant changes, computed once, since a fit predicts the row many times. */
 export class PublishedRun {
   readonly row: PublishedRow
-  readonly metric: 'step time' | 'memory'
+  readonly metric: Metric
   /** Seconds of a step, or bytes on a device. */
   readonly published: number
   /** The cluster of the row, with the constants of its family. */
@@ -30,7 +32,8 @@ export class PublishedRun {
   constructor(row: PublishedRow) {
     this.row = row
     const seconds = publishedSeconds(row)
-    this.metric = seconds === undefined ? 'memory' : 'step time'
+    this.metric =
+      seconds !== undefined ? 'step time' : row.published.kind === 'out of memory' ? 'out of memory' : 'memory'
     this.published = seconds ?? row.published.value
     this.cluster = clusterFor(row)
     this.run = runOf(row)
@@ -45,13 +48,25 @@ export class PublishedRun {
   predict(cluster: Cluster = this.cluster): number {
     const { run, layout, counts, workload } = this
     if (this.metric === 'step time') {
-      const { precision, fusion } = run.plan
-      const times = new ComponentTimes(cluster.device, precision, passesOf(cluster.device, fusion))
+      const { precision, program } = run.plan
+      const times = new ComponentTimes(deviceFor(cluster.device, program), precision)
       return timeOf(run, cluster, layout, counts, workload, times).stepSeconds
     }
     const { device, deviceBytes } = memoryOf(run, cluster, layout, counts, workload)
-    const isAllocated = this.row.published.kind === 'allocated bytes'
-    return isAllocated ? deviceBytes - device.reserved - device.fragmentation : deviceBytes
+    switch (this.row.published.kind) {
+      case 'allocated bytes':
+        return deviceBytes - device.reserved - device.fragmentation
+      case 'reserved bytes':
+        return deviceBytes - device.reserved
+      default:
+        return deviceBytes
+    }
+  }
+
+  /** Bytes that the run needs on a device, with everything reserved. */
+  neededBytes(): number {
+    const { run, cluster, layout, counts, workload } = this
+    return memoryOf(run, cluster, layout, counts, workload).deviceBytes
   }
 }
 
@@ -72,9 +87,10 @@ function runOf({ model, batch, micro, devices, plan }: PublishedRow): PlannedRun
   return parseInput(plannedRunSchema, run, 'published row')
 }
 
-function clusterFor({ device, devices, devicesPerNode, network }: PublishedRow): Cluster {
-  const links = clusterFamilies[device]?.cluster.links
+function clusterFor({ device, devices, devicesPerNode, network, variant }: PublishedRow): Cluster {
+  const { links, device: family } = clusterFamilies[device]?.cluster ?? {}
   return clusterOf(device, devices, {
+    ...(variant && family && { device: { ...family, ...variant } }),
     ...(devicesPerNode !== undefined && { devicesPerNode }),
     ...(network !== undefined && links && { links: { ...links, network: { ...links.network, bandwidth: network } } }),
   })

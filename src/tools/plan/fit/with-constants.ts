@@ -4,7 +4,7 @@ import type { Constants, EfficiencyFamily } from '../inputs/constants.ts'
 
 /** The cluster with the given constants, of which the efficiency of products is the family's. */
 export function withConstants(cluster: Cluster, family: EfficiencyFamily | 'any', constants: Constants): Cluster {
-  const { pad, bandwidth, attention, launch, float8, eager, dispatch } = constants
+  const { pad, bandwidth, attention, launch, float8, dispatch } = constants
   const { device } = cluster
   return {
     ...cluster,
@@ -14,7 +14,6 @@ export function withConstants(cluster: Cluster, family: EfficiencyFamily | 'any'
       bandwidthEfficiency: bandwidth,
       attentionEfficiency: attention,
       launch,
-      eagerPasses: eager,
     },
     dispatchEfficiency: dispatch,
   }

@@ -46,6 +46,10 @@ const deviceSchema = z
     bandwidth: bytesPerSecond,
     /** Largest power of a device with its share of the server; energy is not predicted without it. */
     power: watts.optional(),
+    /** Power of the device alone at which it reaches its peak (TDP). */
+    designPower: watts.optional(),
+    /** Power to which the device is limited, if below `designPower`; it lowers the rate of products. */
+    powerLimit: watts.optional(),
     /** Rate of matrix products by the precision of their factors. A precision without a rate is not supported. */
     peak: z.strictObject({
       float32: flopsPerSecond,
@@ -57,12 +61,12 @@ const deviceSchema = z
     matmul: matmulSchema,
     /** Share of the bandwidth that a pass over memory reaches. */
     bandwidthEfficiency: share.default(fitted.bandwidth),
-    /** Passes over memory of eager programs, divided by the passes of programs with fused kernels (`plan.fusion`). */
-    eagerPasses: z.number().min(1).default(fitted.eager),
     /** Share of the bandwidth that the optimizer's update reaches, which is one pass over long arrays. */
     updateEfficiency: share.default(0.9),
     /** Share of the peak that fused attention with heads of width 128 reaches, forward and backward. */
     attentionEfficiency: share.default(fitted.attention),
+    /** The same of PyTorch's own attention (`plan.program=fsdp`), if that is lower. */
+    torchAttentionEfficiency: share.optional(),
     /** Columns that a head pays for in fused attention without having them. */
     attentionPad: z.number().nonnegative().default(64),
     /** Fixed cost of a query of one head in fused attention; noticeable with short sequences. */

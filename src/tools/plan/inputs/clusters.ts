@@ -19,6 +19,7 @@ const v100 = {
   device: {
     name: 'V100-SXM2-32GB',
     power: '440 W',
+    designPower: '300 W',
     memory: '32 GiB',
     bandwidth: '900 GB/s',
     peak: { float32: '15.7 TFLOP/s', float16: '125 TFLOP/s' },
@@ -37,6 +38,7 @@ const a100 = {
   device: {
     name: 'A100-SXM4-80GB',
     power: '812 W',
+    designPower: '400 W',
     memory: '80 GiB',
     bandwidth: '2000 GB/s',
     peak: { float32: '19.5 TFLOP/s', tf32: '156 TFLOP/s', float16: '312 TFLOP/s', bfloat16: '312 TFLOP/s' },
@@ -55,6 +57,7 @@ const h100 = {
   device: {
     name: 'H100-SXM5-80GB',
     power: '1275 W',
+    designPower: '700 W',
     memory: '80 GiB',
     bandwidth: '3350 GB/s',
     peak: {
@@ -65,6 +68,8 @@ const h100 = {
       float8: '1979 TFLOP/s',
     },
     matmul: { efficiency: fitted.h100 },
+    // FlashAttention-2 reaches 35 % on H100 (Shah et al. 2024, FlashAttention-3, abstract).
+    torchAttentionEfficiency: 0.35,
     constants: 'fitted',
   },
   links: {
@@ -91,6 +96,7 @@ const b200 = {
   device: {
     name: 'B200-SXM-180GB',
     power: '1790 W',
+    designPower: '1000 W',
     memory: '180 GB',
     bandwidth: '7700 GB/s',
     peak: {
@@ -116,6 +122,7 @@ const gb200 = {
     ...b200.device,
     name: 'GB200-186GB',
     power: '1667 W',
+    designPower: '1200 W',
     memory: '186 GB',
     bandwidth: '8000 GB/s',
     peak: {

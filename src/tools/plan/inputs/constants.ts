@@ -8,6 +8,10 @@
 export const constantSources = ['fitted', 'given', 'measured', 'unfitted', 'borrowed'] as const
 export type ConstantSource = (typeof constantSources)[number]
 
+/** Classes of programs (`plan.program`); the errors of predictions are measured for each. */
+export const programs = ['megatron', 'fsdp'] as const
+export type Program = (typeof programs)[number]
+
 /** Families of devices. Products reach the same share of the peak on all devices of a family. */
 export const efficiencyFamilies = ['v100', 'a100', 'h100', 'blackwell', 'tpu'] as const
 export type EfficiencyFamily = (typeof efficiencyFamilies)[number]
@@ -19,7 +23,7 @@ export function efficiencyFamilyOf(name: string): EfficiencyFamily {
   return name.startsWith('h') ? 'h100' : 'blackwell'
 }
 
-const shared = ['any', 'pad', 'bandwidth', 'attention', 'launch', 'float8', 'eager', 'dispatch'] as const
+const shared = ['any', 'pad', 'bandwidth', 'attention', 'launch', 'float8', 'dispatch'] as const
 
 export const constantNames = [...efficiencyFamilies, ...shared] as const
 export type ConstantName = (typeof constantNames)[number]
@@ -48,8 +52,6 @@ export const priors: Readonly<Record<ConstantName, Prior>> = {
   /** Seconds that the host needs to start a kernel. */
   launch: { value: 1e-5, deviation: 0.7 },
   float8: { value: 0.8, deviation: 0.2, most: 1 },
-  /** Passes over memory of eager programs, divided by the passes of fused programs. */
-  eager: { value: 3, deviation: 0.4 },
   /** Share of a link's bandwidth that all-to-alls of experts reach, divided by the share of other collectives. */
   dispatch: { value: 0.8, deviation: 0.4, most: 1 },
 }

@@ -2,7 +2,7 @@
 import normalCdf from '@stdlib/stats-base-dists-normal-cdf'
 import { percent } from '../../../core/text/numbers.ts'
 import { normalQuantile } from '../../../train/step/random.ts'
-import type { ConstantSource } from './constants.ts'
+import type { ConstantSource, Program } from './constants.ts'
 
 /** Factors q: the published value is between predicted / q and predicted · q with a chance of 80 %. */
 export interface IntervalFactors {
@@ -11,6 +11,9 @@ export interface IntervalFactors {
   readonly stepTimeUnfitted: number
   readonly memory: number
 }
+
+/** The factors of each class of programs. */
+export type IntervalsByProgram = Readonly<Record<Program, IntervalFactors>>
 
 /** Factors of the 80 % intervals of a prediction. */
 export interface Interval {

@@ -240,11 +240,12 @@ device: { name: MI300X, memory: 192 GB, bandwidth: 5.3 TB/s, peak: { bfloat16: 1
     expect(borrowed.cluster.device.constants).toBe('borrowed')
     expect(borrowed.cluster.device.matmul).toEqual(clusterOf('h100', 8).device.matmul)
     expect(borrowed.warnings.join()).toMatch(/^the efficiencies of MI300X are those of the device/)
-    expect(borrowed.best[0]?.interval?.time).toBe(intervalFactors.stepTimeUnfitted)
+    const { megatron } = intervalFactors
+    expect(borrowed.best[0]?.interval?.time).toBe(megatron.stepTimeUnfitted)
     const known = await plan(run, clusterOf('h100', 8))
     expect(known.warnings).toEqual([])
-    expect(known.best[0]?.interval?.time).toBe(intervalFactors.stepTime)
-    expect(intervalFactors.stepTimeUnfitted).toBeGreaterThan(intervalFactors.stepTime)
+    expect(known.best[0]?.interval?.time).toBe(megatron.stepTime)
+    expect(megatron.stepTimeUnfitted).toBeGreaterThan(megatron.stepTime)
   })
 
   test.each([

@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { runSchema } from '../../../core/config/run-config.ts'
 import { parseProbability, parseTokens, probabilityExpected, tokensExpected } from '../../../core/text/amounts.ts'
 import { type MathPrecision, precisions } from './cluster.ts'
+import { programs } from './constants.ts'
 import { seconds } from './quantities.ts'
 
 const positive = z.int().positive()
@@ -69,6 +70,11 @@ export type RecomputedModule = (typeof recomputedModules)[number]
 const planSchema = z
   .strictObject({
     /**
+     * Class of the program: `megatron` for programs that manage their own buffers (Megatron, NeMo, DeepSpeed, MaxText,
+     * Choir), `fsdp` for programs of PyTorch's fully sharded data parallelism (torchtitan, OLMo-core, LLM Foundry).
+     */
+    program: z.enum(programs).default('megatron'),
+    /**
      * Precision of matrix products and activations. With 16 bits, weights have a 16-bit copy too. With `float8`, the
      * products of attention's projections, networks and experts are in 8 bits with scales, everything else in
      * `bfloat16`.
@@ -114,20 +120,27 @@ const planSchema = z
     bySource: z.boolean().default(false),
     /**
      * Activations recomputed in the backward pass: attention scores and the like (`selective`), whole layers (`full`),
-     * or a list of modules.
+     * everything but attention and every other product (`operations`: torchtitan's selective checkpointing of
+     * operations), or a list of modules.
      */
     recompute: z
-      .union([z.enum(['none', 'selective', 'full']), z.array(z.enum(recomputedModules)).min(1).readonly()])
+      .union([
+        z.enum(['none', 'selective', 'operations', 'full']),
+        z.array(z.enum(recomputedModules)).min(1).readonly(),
+      ])
       .nullable()
       .default(null),
+    /** Share of the layers with recomputation, evenly spread: 0.5 for every second layer. */
+    recomputeLayers: z.number().positive().max(1).default(1),
     /** How the loss is computed from the logits. */
     crossEntropy: z
       .strictObject({
         /**
-         * Whether one kernel reads 16-bit logits and overwrites them with their gradient. Otherwise there are float32
-         * copies of logits and gradient.
+         * Whether one kernel reads 16-bit logits and overwrites them with their gradient. `compiled`: a compiler avoids
+         * float32 copies, and the gradient has 16-bit memory of its own. Otherwise there are float32 copies of logits
+         * and gradient.
          */
-        fused: z.boolean().default(false),
+        fused: z.union([z.boolean(), z.literal('compiled')]).default(false),
         /**
          * Number of chunks of the tokens of a micro-batch. Logits of one chunk exist at a time: their gradient is
          * computed and multiplied before the next chunk.
@@ -170,6 +183,11 @@ const planSchema = z
          * distributed over tensor-parallel ranks too.
          */
         expertTensor: z.literal(1).nullable().default(null),
+        /**
+         * Number of adjacent ranks over which ZeRO shards state; the groups hold copies of each other (HSDP). null for
+         * all ranks.
+         */
+        shard: free,
       })
       .prefault({}),
     /** Number of parts into which a pipeline stage is divided (interleaved schedule). */
@@ -210,6 +228,9 @@ export const plannedRunSchema = runSchema.safeExtend({ plan: planSchema }).super
 export type PlannedRun = z.output<typeof plannedRunSchema>
 export type PlanSettings = PlannedRun['plan']
 export type LatentAttention = NonNullable<PlanSettings['latent']>
+
+/** Whether the program is one of PyTorch FSDP. */
+export const isFsdp = ({ plan }: PlannedRun): boolean => plan.program === 'fsdp'
 
 /** The optimizer of a plan, or of its run. */
 export const optimizerOf = ({ plan, train }: PlannedRun) => plan.optimizer ?? train.optimizer.kind

@@ -168,7 +168,6 @@ function deviceWith(peak: number, bandwidth: number, over: Partial<Device> = {})
     attentionEfficiency: 0.5,
     attentionQuery: 0,
     attentionPad: 0,
-    eagerPasses: 1,
     kernel: 1e-5,
     launch: 0,
     constants: 'measured',

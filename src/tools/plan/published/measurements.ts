@@ -1,6 +1,7 @@
 /** Published measurements that the planner is checked against. */
 import { memoryRows } from './allocated.ts'
 import { bridgeRows } from './bridge.ts'
+import { fsdpRows } from './fsdp.ts'
 import { maxtextRows } from './maxtext.ts'
 import { megatronRows } from './megatron.ts'
 import { testedRows } from './megatron-tests.ts'
@@ -9,7 +10,7 @@ import { nemoRows } from './nemo.ts'
 import type { PublishedRow } from './row.ts'
 import { shardedRows } from './sharded.ts'
 
-export { type PublishedRow, publishedSeconds } from './row.ts'
+export { type PublishedRow, programOf, publishedSeconds } from './row.ts'
 export const publishedRows: readonly PublishedRow[] = [
   ...megatronRows,
   ...testedRows,
@@ -19,4 +20,5 @@ export const publishedRows: readonly PublishedRow[] = [
   ...nemoRows,
   ...maxtextRows,
   ...memoryRows,
+  ...fsdpRows,
 ]

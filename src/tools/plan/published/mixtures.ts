@@ -152,6 +152,7 @@ export const mixtureRows: readonly PublishedRow[] = [
       batch: 1024,
       micro: isSparse ? 4 : 8,
       plan: {
+        program: 'fsdp',
         precision: 'bfloat16',
         fusion: 'eager',
         recompute: 'none',

@@ -1,6 +1,7 @@
 /** A published measurement: the run, its devices, and the printed result. */
 import type { z } from 'zod'
 import { modelSchema } from '../../../core/model/config.ts'
+import type { Program } from '../inputs/constants.ts'
 import { latentSchema, type plannedRunSchema } from '../inputs/settings.ts'
 import { describePlanned } from '../work/planned-model.ts'
 
@@ -28,6 +29,8 @@ export interface PublishedRow {
   readonly devicesPerNode?: number
   /** Bandwidth of a node's network. */
   readonly network?: string
+  /** Fields of the device that differ from the family. */
+  readonly variant?: { readonly memory?: string; readonly bandwidth?: string; readonly powerLimit?: string }
   /** Sequences of a step. */
   readonly batch: number
   /** Sequences of a micro-batch of a data-parallel rank. */
@@ -37,6 +40,9 @@ export interface PublishedRow {
   /** Assumptions where the source is silent. */
   readonly assumed?: string
 }
+
+/** The class of the program of a row. */
+export const programOf = ({ plan }: PublishedRow): Program => plan.program ?? 'megatron'
 
 /** The printed result, in the units of the source. */
 export type Published =
@@ -55,8 +61,12 @@ export type Published =
   | { readonly kind: 'model FLOP/s'; readonly value: number; readonly scores: 'causal' | 'whole' }
   /** Peak of the framework's allocator; excludes what driver and libraries reserve. */
   | { readonly kind: 'allocated bytes'; readonly value: number }
+  /** Peak that PyTorch's caching allocator reserved; excludes what driver and libraries reserve. */
+  | { readonly kind: 'reserved bytes'; readonly value: number }
   /** Memory in use according to the driver. */
   | { readonly kind: 'used bytes'; readonly value: number }
+  /** The run ended for lack of memory; the value is the memory of the device in bytes. */
+  | { readonly kind: 'out of memory'; readonly value: number }
 
 /** A GPT: hidden width four times the width, GELU, layer norm, learned positions. */
 export function gpt(

@@ -1,7 +1,7 @@
 /** Single changes that would make a run fit, tried one by one. */
 import { UsageError } from '../../../core/errors.ts'
-import { momentPrecision } from '../cost/memory.ts'
 import type { Prediction } from '../cost/predict.ts'
+import { momentPrecision } from '../cost/state.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import { optimizerOf, type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import type { ModelLoads } from '../work/load.ts'

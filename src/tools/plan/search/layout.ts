@@ -34,6 +34,12 @@ export const tokenRanks = ({ data, context }: Layout): number => data * context
 export const expertCopies = ({ data, context, tensor, expert, expertTensor }: Layout): number =>
   (data * context * tensor) / (expert * expertTensor)
 
+/** Numbers of ranks over which ZeRO shards dense parameters and experts: all copies, or `plan.parallel.shard` of them. */
+export function shardsOf({ plan }: PlannedRun, layout: Layout): { dense: number; experts: number } {
+  const most = plan.parallel.shard ?? Number.POSITIVE_INFINITY
+  return { dense: Math.min(most, tokenRanks(layout)), experts: Math.min(most, expertCopies(layout)) }
+}
+
 /** Number of sequences in a micro-batch of a data-parallel rank. */
 export const sequencesOf = ({ train }: PlannedRun, { data, microBatches }: Layout): number =>
   train.batch / data / microBatches
@@ -41,6 +47,7 @@ export const sequencesOf = ({ train }: PlannedRun, { data, microBatches }: Layou
 /** Such as `full recomputation` or `latent, norms recomputed`. */
 export function recomputationName(recompute: Recompute): string {
   if (recompute === 'none') return 'no recomputation'
+  if (recompute === 'operations') return 'recomputation by operation'
   return typeof recompute === 'string' ? `${recompute} recomputation` : `${recompute.join(', ')} recomputed`
 }
 

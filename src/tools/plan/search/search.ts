@@ -3,8 +3,9 @@ import { UsageError } from '../../../core/errors.ts'
 import { greatestCommonDivisor } from '../cost/network.ts'
 import { type Prediction, Predictor } from '../cost/predict.ts'
 import { type Cluster, precisions } from '../inputs/cluster.ts'
+import type { Program } from '../inputs/constants.ts'
 import { marginOf } from '../inputs/intervals.ts'
-import { type PlannedRun, type RecomputedModule, storedBytes } from '../inputs/settings.ts'
+import { type PlannedRun, type PlanSettings, type RecomputedModule, storedBytes } from '../inputs/settings.ts'
 import { balancedLoads, type ModelLoads } from '../work/load.ts'
 import type { ModelTraffic } from '../work/mixture.ts'
 import type { Layout, Offload, Recompute } from './layout.ts'
@@ -56,11 +57,14 @@ function compareSavings({ layout: a }: Prediction, { layout: b }: Prediction): n
 }
 
 const offloads: readonly Offload[] = ['none', 'optimizer', 'all']
-const recomputes = ['none', 'selective', 'full'] as const
+const recomputes = {
+  megatron: ['none', 'selective', 'full'],
+  fsdp: ['none', 'operations', 'full'],
+} as const satisfies Readonly<Record<Program, readonly Recompute[]>>
 
 /** A list of modules is never compared with another setting, since a plan that has one has no other. */
 const recomputeRank = ({ recompute }: Layout): number =>
-  typeof recompute === 'string' ? recomputes.indexOf(recompute) : 0
+  ({ none: 0, selective: 1, operations: 1, full: 2 })[typeof recompute === 'string' ? recompute : 'none']
 
 const bytesOf = ({ memory: { deviceBytes } }: Prediction): number => deviceBytes
 
@@ -110,6 +114,7 @@ export function layoutsOf(run: PlannedRun, cluster: Cluster): Layout[] {
       const data = devices / tensor / pipeline / context
       if (!Number.isInteger(data) || train.batch % data !== 0) continue
       if (parallel.data !== null && parallel.data !== data) continue
+      if (parallel.shard !== null && (data * context) % Math.min(parallel.shard, data * context) !== 0) continue
       const expertTensor = parallel.expertTensor ?? tensor
       // Number of groups of devices that can hold different experts.
       const places = (data * context * tensor) / expertTensor
@@ -122,15 +127,22 @@ export function layoutsOf(run: PlannedRun, cluster: Cluster): Layout[] {
   throw new UsageError(noLayout(run, cluster))
 }
 
+/** ZeRO stages to search. */
+function zeroStages({ program, exchange }: PlanSettings, ranks: number, pipeline: number): number[] {
+  if (program === 'fsdp') return pipeline > 1 ? [2] : [2, 3]
+  if (ranks === 1) return [0]
+  // ZeRO 2 and 3 exchange gradients or weights for every micro-batch, and a pipeline has several in flight.
+  return exchange === 'owners' ? [1] : pipeline > 1 ? [0, 1] : [0, 1, 2, 3]
+}
+
 function* otherSettings(run: PlannedRun, cluster: Cluster, data: number, pipeline: number) {
   const { plan, train } = run
-  // ZeRO 2 and 3 exchange gradients or weights for every micro-batch, and a pipeline has several in flight.
-  const stages = data === 1 ? [0] : plan.exchange === 'owners' ? [1] : pipeline > 1 ? [0, 1] : [0, 1, 2, 3]
+  const stages = zeroStages(plan, data * plan.parallel.context, pipeline)
   const offloadOptions = offloads.filter((each) => each === 'none' || cluster.links.host)
   // Interleaved stages process micro-batches in rounds, one for each stage.
   const round = plan.virtualStages > 1 ? pipeline : 1
   for (const zero of candidates(plan.zero, stages))
-    for (const recompute of candidates<Recompute>(plan.recompute, recomputes))
+    for (const recompute of candidates<Recompute>(plan.recompute, recomputes[plan.program]))
       for (const microBatches of candidates(plan.microBatches, divisors(train.batch / data)))
         if (
           (train.batch / data) % microBatches === 0 &&
@@ -213,8 +225,17 @@ function check(run: PlannedRun, cluster: Cluster): void {
     refuse('offloadActivations', plan.offloadActivations, 'the cluster has no links.host')
   if (plan.weights !== 'precision' && precision !== 'float8')
     refuse('weights', plan.weights, 'needs plan.precision=float8: other products read weights of 16 bits or more')
-  if (plan.weights !== 'precision' && !plan.master)
+  if (plan.weights !== 'precision' && !plan.master && plan.program !== 'fsdp')
     refuse('weights', plan.weights, 'needs plan.master=true: updates are too small for 8 bits')
+  const ranks = (parallel.data ?? 1) * parallel.context
+  if (parallel.data !== null && parallel.shard !== null)
+    mustDivide('parallel.shard', parallel.shard, ranks, 'the ranks with other tokens')
+  if (plan.program === 'fsdp') {
+    if (plan.zero !== null && plan.zero < 2)
+      refuse('zero', plan.zero, 'must be 2, 3 or null with plan.program=fsdp, which shards weights')
+    if (plan.exchange === 'owners') refuse('exchange', plan.exchange, 'must be collectives with plan.program=fsdp')
+    if (plan.weights === 'mxfp8') refuse('weights', plan.weights, 'must be precision or float8 with plan.program=fsdp')
+  }
   if (plan.exchange === 'owners') {
     for (const field of ['tensor', 'pipeline', 'context'] as const)
       if ((parallel[field] ?? 1) > 1)

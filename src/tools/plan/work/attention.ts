@@ -5,7 +5,15 @@
  */
 import { headWidthOf, type ModelConfig, windowOf } from '../../../core/model/config.ts'
 import type { LatentAttention } from '../inputs/settings.ts'
-import { type Component, noWork, type Product, type Selective, type Slice, summedBytes } from './components.ts'
+import {
+  type Component,
+  normPasses,
+  noWork,
+  type Product,
+  type Selective,
+  type Slice,
+  summedBytes,
+} from './components.ts'
 
 /** Heads of all devices, and widths of a head. */
 export interface AttentionShape {
@@ -76,10 +84,17 @@ export function queryKeyValue(slice: Slice): Component[] {
     ...noWork,
     kind: 'attention',
     products: [{ count: 1, m: tokens, n: columns, k: model.width }],
+    // Queries, keys and values are three products, of which the second is computed again.
+    operations: {
+      bytes: (queries + values) * bytes,
+      products: [{ count: 1, m: tokens, n: keys / tokens, k: model.width }],
+      passBytes: 0,
+    },
     blocks: ['attention'],
   }
   if (model.queryKeyNorm === 'none') return [projection]
   const size = (queries + keys) * bytes
+  const passes = normPasses(slice, queries + keys)
   // A norm over all heads of several ranks needs the sum of their squares, a number for each token.
   const squares = model.queryKeyNorm === 'width' && tensor > 1 ? 2 * tokens * 4 : 0
   return [
@@ -87,11 +102,11 @@ export function queryKeyValue(slice: Slice): Component[] {
     {
       ...noWork,
       kind: 'attention',
-      passBytes: 2 * size,
-      gradientPassBytes: 3 * size,
-      kernels: 2,
+      ...passes,
+      kernels: 2 * passes.kernels,
       keptBytes: size,
       tensorBytes: squares,
+      operations: { bytes: 0, products: [], passBytes: passes.passBytes },
       blocks: ['attention'],
     },
   ]
@@ -150,13 +165,29 @@ function recomputedHeads(slice: Slice, latent: LatentAttention): Selective {
 export function outputProjection(slice: Slice): Component {
   const { model, plan, tokens, tensor } = slice
   const { heads, valueWidth } = attentionShape(model, plan.latent)
+  const products = [{ count: 1, m: tokens, n: model.width, k: (heads * valueWidth) / tensor }]
   return {
     ...noWork,
     kind: 'attention',
-    products: [{ count: 1, m: tokens, n: model.width, k: (heads * valueWidth) / tensor }],
+    products,
+    operations: { bytes: 0, products, passBytes: 0 },
     tensorBytes: summedBytes(slice),
     blocks: ['attention'],
   }
+}
+
+/**
+ * Traffic for each rotated number. An eager rotation converts to float32, multiplies complex numbers, and converts back
+ * (Llama's `apply_rotary_emb`).
+ */
+const rotaryBytes = ({ plan, bytes }: Slice): number => (plan.fusion === 'eager' ? 2 * bytes + 16 : 2 * bytes)
+
+/** Further keys and values of eager programs of `fsdp`, which repeat those of grouped heads for each head. */
+function repeatedHeads(slice: Slice): number {
+  const { plan } = slice
+  if (plan.program !== 'fsdp' || plan.fusion !== 'eager' || plan.latent) return 0
+  const { queries, keys, values } = sizesOf(slice)
+  return 2 * queries - keys - values
 }
 
 /**
@@ -173,11 +204,12 @@ export function scores(slice: Slice, layer: number): Component {
   const { heads, queryWidth, valueWidth } = attentionShape(model, plan.latent)
   const { queries, keys, values, results } = sizesOf(slice)
   const isRotary = positions === 'rotary'
-  const rotary = isRotary ? 2 * (queries + keys) * bytes : 0
+  const rotary = (isRotary ? rotaryBytes(slice) * (queries + keys) : 0) + 2 * repeatedHeads(slice) * bytes
   const count = (sequences * heads) / tensor
   const rows = sequence / context
-  const originals = isRotary && !plan.latent ? queries + keys : 0
-  const kept = (queries + keys + values + results + originals) * bytes
+  // Autograd keeps what is rotated, not the originals.
+  const originals = isRotary && !plan.latent && plan.program === 'megatron' ? queries + keys : 0
+  const kept = (queries + keys + values + results + originals + repeatedHeads(slice)) * bytes
   const visible = computedKeys(model, isWindowed(model, layer))
   const others = context - 1
   const contextBytes = others * (keys + values) * bytes
@@ -193,6 +225,7 @@ export function scores(slice: Slice, layer: number): Component {
       gradientPassBytes: rotary,
       kernels: 1,
       keptBytes: kept + count * rows * 4,
+      operations: { bytes: results * bytes + count * rows * 4, products: [], passBytes: rotary },
       selective: plan.latent ? recomputedHeads(slice, plan.latent) : noWork.selective,
       contextBytes,
       blocks: ['attention'],

@@ -48,6 +48,11 @@ export interface Component {
    * scores, results of norms and of activation functions, heads of latent attention.
    */
   readonly selective: Selective
+  /**
+   * What recomputation by operation keeps of the component: results of every other product and of attention; and what it
+   * computes again. Without it, the whole component is recomputed.
+   */
+  readonly operations?: Operations
   /** Modules with which the whole component is recomputed. */
   readonly blocks: readonly RecomputedModule[]
   /** Bytes that are kept instead of `keptBytes`, or besides, if one of these modules is recomputed: its input. */
@@ -60,6 +65,12 @@ export interface Component {
    * Bytes of the all-to-alls to the experts and back, as the busiest rank sends or receives them, whichever is more.
    */
   readonly allToAlls: readonly number[]
+}
+
+export interface Operations {
+  readonly bytes: number
+  readonly products: readonly Product[]
+  readonly passBytes: number
 }
 
 export interface Selective {
@@ -126,7 +137,15 @@ export function sliceOf(run: PlannedRun, layout: Layout): Slice {
 }
 
 /** Bytes of a kept number that a product reads: float8 products keep their scaled factor. */
-export const factorBytes = ({ plan, bytes }: Slice): number => (plan.precision === 'float8' ? 1 : bytes)
+export const factorBytes = ({ plan, bytes }: Slice): number =>
+  // torchao keeps the original and scales it again.
+  plan.precision === 'float8' && plan.program !== 'fsdp' ? 1 : bytes
+
+/**
+ * Whether a compiler recomputes results of norms and activation functions inside the kernels of the backward pass, which
+ * read the originals anyway (PyTorch's min-cut partitioner). So they are neither kept nor cost a pass.
+ */
+const isFolded = ({ program, fusion }: PlanSettings): boolean => program === 'fsdp' && fusion === 'fused'
 
 /**
  * A norm: one pass that reads and writes T × D. It keeps its input, and its result for the products after it.
@@ -135,17 +154,46 @@ export const factorBytes = ({ plan, bytes }: Slice): number => (plan.precision =
 export function norm(slice: Slice, kind: ComponentKind, readers: readonly RecomputedModule[] = []): Component {
   const { model, plan, tokens, bytes, sequenceShare } = slice
   const size = tokens * model.width * bytes * sequenceShare
-  const result = tokens * model.width * factorBytes(slice) * sequenceShare
+  const passes = normPasses(slice, tokens * model.width * sequenceShare)
+  const result = isFolded(plan) ? 0 : tokens * model.width * factorBytes(slice) * sequenceShare
   return {
     ...noWork,
     kind,
-    passBytes: 2 * size,
-    gradientPassBytes: 3 * size,
-    kernels: 1,
-    keptBytes: size + result,
-    selective: { module: 'norms', usual: isModern(plan), bytes: result, products: [], passBytes: 2 * size },
+    ...passes,
+    keptBytes: size + result + eagerNormBytes(slice),
+    selective: { module: 'norms', usual: isModern(plan), bytes: result, products: [], passBytes: passes.passBytes },
+    operations: { bytes: 0, products: [], passBytes: passes.passBytes },
     checkpoint: { blocks: readers, bytes: size - result },
   }
+}
+
+/**
+ * Traffic and kernels of a norm of `count` numbers: a pass that reads and writes. An eager RMS norm of 16-bit numbers is
+ * a chain of operations, most in float32 (torchtitan's and OLMo's `RMSNorm`): conversion, square, mean, product with the
+ * inverse root, conversion, product with the scales; each has a gradient. A layer norm is one operation.
+ */
+export function normPasses({ model, plan, bytes }: Slice, count: number) {
+  if (plan.fusion !== 'eager' || model.norm !== 'rms')
+    return { passBytes: 2 * bytes * count, gradientPassBytes: 3 * bytes * count, kernels: 1 }
+  // Forward: b + 4, 8, 4, 8, 4 + b, 2b. Backward, from the last: 3b and 3b for the scales; b + 4; 8 and 12 for the two
+  // factors; 8 for the square; 12 to add the two gradients; 4 + b.
+  return { passBytes: (4 * bytes + 28) * count, gradientPassBytes: (8 * bytes + 48) * count, kernels: 6 }
+}
+
+/** Passes over gate and inner projection of SwiGLU, or over the input of GELU, in the forward and the backward pass. */
+function activationPasses({ plan, model: { activation } }: Slice): { forward: number; backward: number } {
+  if (activation !== 'swiglu') return { forward: 2, backward: 3 }
+  // SiLU and product are two operations with gradients of their own.
+  return plan.fusion === 'eager' ? { forward: 5, backward: 9 } : { forward: 3, backward: 5 }
+}
+
+/**
+ * Further bytes that autograd keeps of an eager RMS norm of a 16-bit tensor: the norm converts its input to float32 and
+ * its result back before the scales multiply it (torchtitan's and OLMo's `RMSNorm`). A layer norm is one operation.
+ */
+function eagerNormBytes({ model, plan, tokens, bytes, sequenceShare }: Slice): number {
+  if (plan.program !== 'fsdp' || plan.fusion !== 'eager' || model.norm !== 'rms' || bytes === 4) return 0
+  return tokens * model.width * sequenceShare * 4
 }
 
 /** Bytes of a module's result that tensor-parallel ranks add up, forward and backward. */
@@ -163,41 +211,63 @@ export function residual({ model, plan, tokens, bytes, sequenceShare }: Slice, k
     gradientPassBytes: (3 * bytes + mask) * size,
     kernels: 1,
     keptBytes: mask * size,
+    operations: { bytes: mask * size, products: [], passBytes: (3 * bytes + mask) * size },
   }
 }
 
 /** A feed-forward network, its hidden width divided over tensor-parallel ranks. */
 export function network(slice: Slice, hidden: number): Component {
   const { tokens, tensor } = slice
-  return { ...noWork, kind: 'dense', ...networkWork(slice, 1, tokens, hidden / tensor), blocks: ['network'] }
+  const work = networkWork(slice, 1, tokens, hidden / tensor)
+  return { ...noWork, kind: 'dense', ...work, operations: networkOperations(slice, work), blocks: ['network'] }
+}
+
+/**
+ * The products of a network follow the four of attention, so the first and the third are kept, with the activation
+ * function and the second to be computed again.
+ */
+function networkOperations(
+  { bytes, model }: Slice,
+  { products, passBytes }: Pick<Component, 'products' | 'passBytes'>,
+): Operations {
+  const kept = products.filter((_, i) => i % 2 === 0)
+  return {
+    bytes: kept.reduce((sum, { count, m, n }) => sum + count * m * n * bytes, 0),
+    // The result of the last product of GELU's network is not kept, but nothing needs it either.
+    products: model.activation === 'swiglu' ? products.slice(1, 2) : [],
+    passBytes,
+  }
 }
 
 /** Products, passes and kept bytes of `count` networks with `rows` rows each. */
 export function networkWork(
-  { model: { width, activation }, plan, bytes }: Slice,
+  slice: Slice,
   count: number,
   rows: number,
   hidden: number,
 ): Pick<Component, 'products' | 'passBytes' | 'gradientPassBytes' | 'kernels' | 'keptBytes' | 'selective'> {
   // GELU keeps its input and its result, which the last product reads. SwiGLU keeps both inner projections, the
-  // SiLU of one, and their product.
+  // SiLU of one, and their product. A compiler keeps only the inputs.
+  const { model, plan, bytes } = slice
+  const { width, activation } = model
   const inner = activation === 'swiglu' ? 2 : 1
   const size = count * rows * hidden * bytes
+  const passes = activationPasses(slice)
   return {
     products: [
       ...new Array<Product>(inner).fill({ count, m: rows, n: hidden, k: width }),
       { count, m: rows, n: width, k: hidden },
     ],
-    passBytes: (inner + 1) * size,
-    gradientPassBytes: (2 * inner + 1) * size,
-    kernels: 1,
-    keptBytes: 2 * inner * size,
+    passBytes: passes.forward * size,
+    gradientPassBytes: passes.backward * size,
+    kernels: plan.fusion === 'eager' ? inner : 1,
+    keptBytes: (isFolded(plan) ? inner : 2 * inner) * size,
     selective: {
       module: 'activations',
       usual: isModern(plan),
-      bytes: inner * size,
+      bytes: isFolded(plan) ? 0 : inner * size,
       products: [],
-      passBytes: (inner + 1) * size,
+      passBytes: passes.forward * size,
     },
   }
 }

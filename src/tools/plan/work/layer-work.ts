@@ -85,9 +85,16 @@ export function headWork(slice: Slice): Component {
 
 /**
  * Bytes of the logits of a chunk: in the precision of the product and in float32, with their float32 gradient, or, with
- * a fused cross-entropy, in the precision of the product only.
+ * a fused cross-entropy, in the precision of the product only. PyTorch's function keeps log-probabilities in float32,
+ * and backward makes their gradient and the gradient of the logits, each in float32. With tensor parallelism, its
+ * distributed function has one more tensor (`_nll_loss_and_log_softmax_backward` of DTensor).
  */
-export function logitsBytes({ model, plan, tokens, tensor, bytes }: Slice): number {
+export function logitsBytes(slice: Slice): number {
+  const { model, plan, tokens, tensor, bytes } = slice
   const { fused, chunks } = plan.crossEntropy
-  return ((tokens * model.vocabulary) / tensor / chunks) * (fused ? bytes : bytes === 4 ? 8 : bytes + 8)
+  const separate = plan.program === 'fsdp' ? (tensor > 1 ? 16 : 12) : bytes === 4 ? 8 : bytes + 8
+  const cell = fused === 'compiled' ? 2 * bytes : fused ? bytes : separate
+  // The head of DTensor's tensor parallelism gathers its input from the parts of the sequence, and has its gradient.
+  const gathered = plan.program === 'fsdp' && tensor > 1 && plan.sequenceParallel ? 2 * tokens * model.width * bytes : 0
+  return ((tokens * model.vocabulary) / tensor / chunks) * cell + gathered
 }
