@@ -202,6 +202,17 @@ describe('what is not such a file is refused with its reason:', () => {
     await expect(open(path)).rejects.toThrow(/b ends at byte 1,099,511,\d+,?\d*, and the file at byte/)
   })
 
+  test('names that would fill a message', async () => {
+    const message = /is damaged: a name has 70,000 bytes \(expected at most 1,024\)$/
+    const long = 'x'.repeat(70_000)
+    await expect(open(await write({ 'general.architecture': string('llama'), [long]: string('') }))).rejects.toThrow(
+      message,
+    )
+    await expect(open(await write({ 'general.architecture': string('llama') }, [tensor(long, [4])]))).rejects.toThrow(
+      message,
+    )
+  })
+
   test('another architecture, an absent key, a part of a model', async () => {
     await expect(open(await write({}))).rejects.toThrow(/lacks general\.architecture in its metadata/)
     await expect(open(await write({ 'general.architecture': string('gemma2') }))).rejects.toThrow(

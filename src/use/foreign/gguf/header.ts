@@ -61,6 +61,8 @@ const FIRST_BYTES = 2 ** 20
 const MAX_HEADER_BYTES = 2 ** 28
 const MAX_ELEMENTS = 2 ** 24
 const MAX_DIMENSIONS = 4
+/** Bytes of a name; llama.cpp writes at most 63 for a tensor. A longer one would fill messages. */
+const MAX_NAME_BYTES = 1024
 const DEFAULT_ALIGNMENT = 32
 /** Fewest bytes of a pair of metadata: an empty key, a type and a byte; and of a tensor without dimensions. */
 const MIN_PAIR_BYTES = 8 + 4 + 1
@@ -126,7 +128,7 @@ class Parser {
     const pairs = this.count('pairs of metadata', MIN_PAIR_BYTES)
     const metadata = new Map<string, GgufValue>()
     for (let i = 0; i < pairs; i++) {
-      const key = this.text()
+      const key = this.name()
       if (metadata.has(key)) throw damaged(this.file, `its metadata have ${key} twice`)
       metadata.set(key, this.value(key, this.uint32()))
     }
@@ -153,7 +155,7 @@ class Parser {
   }
 
   private place() {
-    const name = this.text()
+    const name = this.name()
     const dimensions = this.uint32()
     if (dimensions < 1 || dimensions > MAX_DIMENSIONS)
       throw damaged(this.file, `${name} has ${dimensions} dimensions (expected 1 to ${MAX_DIMENSIONS})`)
@@ -196,6 +198,14 @@ class Parser {
     if (count * least > left)
       throw damaged(this.file, `it names ${grouped(count)} ${what}, and has only ${sizeText(Math.max(0, left))} left`)
     return count
+  }
+
+  private name(): string {
+    const from = this.at
+    const name = this.text()
+    const length = this.at - from - 8
+    if (length <= MAX_NAME_BYTES) return name
+    throw damaged(this.file, `a name has ${grouped(length)} bytes (expected at most ${grouped(MAX_NAME_BYTES)})`)
   }
 
   private text(): string {
