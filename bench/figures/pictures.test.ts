@@ -5,7 +5,7 @@ import { type Program, programs } from '../../src/tools/plan/inputs/constants.ts
 import { programOf } from '../../src/tools/plan/published/measurements.ts'
 import { validate } from '../../src/tools/plan/validate.ts'
 import { parseXml } from '../../src/tools/report/testing/parse-xml.ts'
-import { boxOf } from '../../src/tools/report/testing/text-box.ts'
+import { textsOutside } from '../../src/tools/report/testing/text-box.ts'
 import { fileIn } from '../support/results.ts'
 import { docsPictures, example } from './pictures.ts'
 
@@ -22,15 +22,7 @@ test('the committed pictures are what npx tsx bench/figures.ts draws', () => {
 })
 
 test('every text of a picture is inside its edges', () => {
-  for (const { file, svg } of drawn) {
-    const elements = parseXml(svg)
-    const [left = 0, top = 0, width = 0, height = 0] = (elements[0]?.attributes.viewBox ?? '').split(' ').map(Number)
-    for (const element of elements.filter(({ name, attributes }) => name === 'text' && !attributes.transform)) {
-      const box = boxOf(element)
-      const inside = box[0] >= left && box[1] >= top && box[2] <= left + width && box[3] <= top + height
-      expect(inside, `${file}: ${element.text} at ${box.map(Math.round).join(' ')}`).toBe(true)
-    }
-  }
+  for (const { file, svg } of drawn) expect(textsOutside(parseXml(svg)), file).toEqual([])
 })
 
 test('each published step time is a dot, in the tint of its class if it is within the interval of a plan', () => {

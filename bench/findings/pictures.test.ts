@@ -4,7 +4,7 @@ import { gunzipSync } from 'node:zlib'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { element } from '../../src/tools/report/markup.ts'
 import { parseXml } from '../../src/tools/report/testing/parse-xml.ts'
-import { boxOf } from '../../src/tools/report/testing/text-box.ts'
+import { boxOf, textsOutside } from '../../src/tools/report/testing/text-box.ts'
 import type { FinishedRun } from '../../src/tools/study/contract.ts'
 import { fileIn } from '../support/results.ts'
 import type { ShownClaims } from './claims.ts'
@@ -25,15 +25,7 @@ test('the committed pictures are what npx tsx bench/findings.ts makes from the c
 })
 
 test('every text of a picture is inside its edges', () => {
-  for (const { file, svg } of drawn) {
-    const elements = parseXml(svg)
-    const [left = 0, top = 0, width = 0, height = 0] = (elements[0]?.attributes.viewBox ?? '').split(' ').map(Number)
-    for (const element of elements.filter(({ name }) => name === 'text')) {
-      const box = boxOf(element)
-      const inside = box[0] >= left && box[1] >= top && box[2] <= left + width && box[3] <= top + height
-      expect(inside, `${file}: ${element.text} at ${box.map(Math.round).join(' ')}`).toBe(true)
-    }
-  }
+  for (const { file, svg } of drawn) expect(textsOutside(parseXml(svg)), file).toEqual([])
 })
 
 test('no two texts of a picture overlap', () => {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { unzlibSync } from 'fflate'
 import { beforeAll, expect, test } from 'vitest'
 import { parseXml } from '../../src/tools/report/testing/parse-xml.ts'
-import { boxOf } from '../../src/tools/report/testing/text-box.ts'
+import { textsOutside } from '../../src/tools/report/testing/text-box.ts'
 import { fileIn } from '../support/results.ts'
 import { routingPictures } from './pictures.ts'
 import { type RoutingRecord, routingRecord } from './record.ts'
@@ -21,15 +21,7 @@ test('the committed pictures are what npx tsx bench/routing.ts --draw makes from
 })
 
 test('every text of a picture is inside its edges', () => {
-  for (const { file, svg } of drawn) {
-    const elements = parseXml(svg)
-    const [left = 0, top = 0, width = 0, height = 0] = (elements[0]?.attributes.viewBox ?? '').split(' ').map(Number)
-    for (const element of elements.filter(({ name, attributes }) => name === 'text' && !attributes.transform)) {
-      const box = boxOf(element)
-      const inside = box[0] >= left && box[1] >= top && box[2] <= left + width && box[3] <= top + height
-      expect(inside, `${file}: ${element.text} at ${box.map(Math.round).join(' ')}`).toBe(true)
-    }
-  }
+  for (const { file, svg } of drawn) expect(textsOutside(parseXml(svg)), file).toEqual([])
 })
 
 test('each of eight tokens has a line to one expert, to two, or to one of each prototype', () => {

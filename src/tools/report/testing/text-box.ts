@@ -13,3 +13,14 @@ export function boxOf({ attributes, text }: ParsedElement): [number, number, num
   // Names of columns are rotated by 45 degrees and end at their position.
   return [x - width * Math.SQRT1_2 - 2, y - size, x + 6, y + width * Math.SQRT1_2 + 2]
 }
+
+/** The horizontal texts of a figure that are not inside the edges of its view box, with their estimated boxes. */
+export function textsOutside(elements: readonly ParsedElement[]): string[] {
+  const [left = 0, top = 0, width = 0, height = 0] = (elements[0]?.attributes.viewBox ?? '').split(' ').map(Number)
+  const texts = elements.filter(({ name, attributes }) => name === 'text' && !attributes.transform)
+  return texts.flatMap((element) => {
+    const box = boxOf(element)
+    const isInside = box[0] >= left && box[1] >= top && box[2] <= left + width && box[3] <= top + height
+    return isInside ? [] : [`${element.text} at ${box.map(Math.round).join(' ')}`]
+  })
+}
