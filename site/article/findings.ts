@@ -7,8 +7,8 @@ import type { ShownClaim, ShownClaims } from '../../bench/findings/claims.ts'
 import { claimStyle, claimsBody } from '../../bench/findings/claims-figure.ts'
 import { escapeXml } from '../../src/core/text/escape.ts'
 import { FILE_MARGIN, svgFile } from '../../src/tools/report/figures/drawing.ts'
-import { queryOf } from '../../web/play/address.ts'
 import { lessons, settingOf } from '../../web/play/lessons.ts'
+import { queryOf } from '../../web/play/settings/address.ts'
 
 /** Claims of each lesson, by their names in the study; the guess is about the first. */
 export const lessonClaims = {

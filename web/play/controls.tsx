@@ -36,7 +36,7 @@ import {
   usesCapacity,
   usesK,
   usesPrototypes,
-} from './settings.ts'
+} from './settings/settings.ts'
 
 const numbers = (values: readonly number[]) => values.map((value) => ({ value: String(value), text: String(value) }))
 

@@ -1,5 +1,5 @@
 /** Short texts, each with two settings to train side by side. They point at measures, and do not reveal the outcome. */
-import { defaultSetting, type Setting } from './settings.ts'
+import { defaultSetting, type Setting } from './settings/settings.ts'
 
 export interface Lesson {
   readonly title: string

@@ -3,10 +3,10 @@ import { computed, effect, signal } from '@preact/signals'
 import { browserStore, type PageText } from '../../src/faces/library/web.ts'
 import { router, toNewest } from '../src/experts/view.ts'
 import { flag, inAddress } from '../src/view-state.ts'
-import { inAddressOfPlay } from './address.ts'
 import { type Lesson, settingOf } from './lessons.ts'
 import { LiveRun, type SideName, storeOf } from './live-run.ts'
-import { configOf, describe, type Setting, type Shared } from './settings.ts'
+import { inAddressOfPlay } from './settings/address.ts'
+import { configOf, describe, type Setting, type Shared } from './settings/settings.ts'
 
 const sideNames = ['A', 'B'] as const
 

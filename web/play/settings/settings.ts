@@ -1,5 +1,5 @@
 /** The choices of a visitor, and the configuration of a run that follows from them. */
-import type { RunInput } from '../../src/faces/library/web.ts'
+import type { RunInput } from '../../../src/faces/library/web.ts'
 
 /** Routers to choose from: values of `model.moe.router`, and `dense` for a model without experts. */
 export const routers = {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { defineConfig } from '../../src/faces/library/web.ts'
-import { lessons, settingOf } from './lessons.ts'
+import { defineConfig } from '../../../src/faces/library/web.ts'
+import { lessons, settingOf } from '../lessons.ts'
 import { configOf, defaultSetting, defaultShared, describe, fitting, routers, type Setting, sizes } from './settings.ts'
 
 /** Every choice that the controls offer. */
