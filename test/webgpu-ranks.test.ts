@@ -49,6 +49,8 @@ async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null
   const blockFloats = Math.min(layout.blockFloats, BLOCK_FLOATS)
   const isWhole = !Number.isFinite(layout.blockFloats)
   const store = createStore(runtime, config, isWhole ? layout : { ...layout, blockFloats })
+  // With Adafactor on four ranks, the table has relays.
+  expect(store.shares.some(({ parts }) => parts.length > 1)).toBe(isWhole && ranks?.size === 4)
   const trainer = await Trainer.compile(runtime, config, store, undefined, ranks)
   await initialize(store, config.train.seed, initialScales(config))
   const steps = []

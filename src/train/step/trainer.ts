@@ -285,6 +285,7 @@ export class Trainer {
       if (names[i]?.size !== 0) await this.optimizer.update(settings, gate, names[i])
       parameters.begin(group)
     }
+    await parameters.passOn()
   }
 
   /** Enqueues the change of the biases of routers. */

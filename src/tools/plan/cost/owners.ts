@@ -2,12 +2,13 @@
  * Exchange through owners, as the ranks of `choir train` do it (`src/train/step/ranks/placement.ts`): each part of a
  * tensor has one owner, which receives its gradient from every rank that holds the part, updates it, and sends the new
  * parameters back. A collective divides every tensor evenly instead. With AdamW the parts are blocks of rows, and owners
- * get nearly equally many; with other optimizers they are whole matrices, so the owner of the largest gets far more.
+ * get nearly equally many; with other optimizers they are whole matrices, and relays add the gradients of large ones.
  */
 import type { ModelConfig } from '../../../core/model/config.ts'
 import {
   alone,
   blockFloatsOf,
+  gradientFlows,
   heldSpecs,
   type Layout as Placement,
   type Share,
@@ -58,15 +59,14 @@ function computed({ model, plan }: PlannedRun, placement: Placement, devicesPerN
     array[index] = (array[index] ?? 0) + amount
   }
   const nodeOf = (rank: number) => Math.floor(rank / devicesPerNode)
-  for (const { floats, owner, holders } of allShares(plannedSpecs(model, plan.latent), placement)) {
-    add(owned, owner, floats)
-    for (const holder of holders) {
-      if (holder === owner) continue
-      add(received, owner, floats)
-      if (nodeOf(holder) === nodeOf(owner)) add(fromNode, owner, floats)
+  for (const share of allShares(plannedSpecs(model, plan.latent), placement)) {
+    add(owned, share.owner, share.floats)
+    for (const { from, to, floats } of gradientFlows(share)) {
+      add(received, to, floats)
+      if (nodeOf(from) === nodeOf(to)) add(fromNode, to, floats)
       else {
-        add(into, nodeOf(owner), floats)
-        add(outOf, nodeOf(holder), floats)
+        add(into, nodeOf(to), floats)
+        add(outOf, nodeOf(from), floats)
       }
     }
   }

@@ -4,10 +4,11 @@ import { sizeOf } from '../../../core/graph/shape.ts'
 import { activatedExperts, moduleWidths, parameterSpecs, routedModules } from '../../../core/model/parameters.ts'
 import { shardsOfRank } from '../../../train/step/ranks/gradient-tree.ts'
 import {
+  gradientFlows,
   heldSpecs,
   ownedSpecs,
   type Layout as Placement,
-  type Share,
+  parameterFlows,
   sharesOf,
 } from '../../../train/step/ranks/placement.ts'
 import { Predictor } from '../cost/predict.ts'
@@ -93,18 +94,15 @@ const passesOf = (layout: Placement): number => shardsOfRank(layout) * layout.pa
 
 function trafficOf(config: RunConfig, layout: Placement, kept: number): RankTraffic {
   const shares = sharesOf(heldSpecs(parameterSpecs(config.model), layout), layout)
-  const sum = (isWanted: (share: Share) => boolean, copies: (share: Share) => number) =>
-    shares.filter(isWanted).reduce((total, share) => total + FLOAT_BYTES * share.floats * copies(share), 0)
-  const isOwned = ({ owner }: Share) => owner === layout.rank
-  const toOwners = sum(
-    (share) => !isOwned(share),
-    () => 1,
-  )
-  const toHolders = sum(isOwned, ({ holders }) => holders.length - 1)
+  const ends = (flows: ReturnType<typeof gradientFlows>) => {
+    const bytes = (end: 'from' | 'to') =>
+      flows.reduce((sum, flow) => sum + (flow[end] === layout.rank ? FLOAT_BYTES * flow.floats : 0), 0)
+    return { sentBytes: bytes('from'), receivedBytes: bytes('to') }
+  }
   const rows = passesOf(layout) * rowBytes(config, layout, kept)
   return {
-    gradients: { sentBytes: toOwners, receivedBytes: toHolders },
-    parameters: { sentBytes: toHolders, receivedBytes: toOwners },
+    gradients: ends(shares.flatMap(gradientFlows)),
+    parameters: ends(shares.flatMap(parameterFlows)),
     experts: { sentBytes: rows, receivedBytes: rows },
   }
 }

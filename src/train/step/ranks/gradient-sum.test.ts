@@ -19,10 +19,10 @@ interface Range {
 const memory = { ...cpuMemory, createArena: (bytes: number) => createArena(bytes, Number.POSITIVE_INFINITY) }
 
 /** The early transfers of one rank, in order. */
-function transfersOf(world: number, expert: number, rank: number, width: number) {
+function transfersOf(world: number, expert: number, rank: number, width: number, kind: 'adamw' | 'adafactor') {
   const config = runSchema.parse({
     model: { vocabulary: 8192, layers: 3, width, heads: 4, sequence: 8, moe: { experts: 16, hidden: 2 * width } },
-    train: { batch: world },
+    train: { batch: world, optimizer: { kind } },
     parallel: { expert },
   })
   const store = createStore(memory, config, layoutOf(config, { rank, size: world }))
@@ -41,7 +41,7 @@ function transfersOf(world: number, expert: number, rank: number, width: number)
 
 const overlap = (a: Range, b: Range) => a.offset < b.offset + b.length && b.offset < a.offset + a.length
 
-test.each([
+test.each<[number, number, number, ('adamw' | 'adafactor')?]>([
   [2, 1, 64],
   [2, 2, 64],
   [4, 2, 64],
@@ -50,8 +50,11 @@ test.each([
   [6, 2, 64],
   // Here the gradients exceed the memory for early gradients.
   [8, 2, 1024],
-])('transfers match and fit: %i ranks, experts shared by %i, width %i', (world, expert, width) => {
-  const ranks = Array.from({ length: world }, (_, rank) => transfersOf(world, expert, rank, width))
+  // Here the largest tensors have relays.
+  [6, 2, 64, 'adafactor'],
+  [16, 2, 128, 'adafactor'],
+])('transfers match and fit: %i ranks, experts shared by %i, width %i', (world, expert, width, kind) => {
+  const ranks = Array.from({ length: world }, (_, rank) => transfersOf(world, expert, rank, width, kind ?? 'adamw'))
   const isEarly = ranks.map(({ transfers }) => transfers.map(({ name }) => name))
   expect(Math.max(...isEarly.map((names) => names.length))).toBeGreaterThan(0)
   for (const [a, { transfers, arenaFloats, gradients }] of ranks.entries()) {

@@ -4,7 +4,8 @@
  *   a rank's shards → partial sums · reduce: owners get the sum over ranks · update · share: all get the parameters
  *
  * Gradients travel to the owner of a tensor, which adds them in the order of the tree, and new parameters travel back
- * (`parameter-sharing.ts`): together as many bytes as a ring all-reduce moves. Gradients of large tensors leave during
+ * (`parameter-sharing.ts`): together as many bytes as a ring all-reduce moves. If a tensor has relays (`placement.ts`),
+ * they add its parts, in the same order, and the sums travel on to the owner. Gradients of large tensors leave during
  * the backward pass, as soon as they are complete ({@link GradientSum.early}); other gradients leave when it has ended.
  */
 import { counterStep, treeAdditions } from '../../../core/graph/tree.ts'
@@ -16,7 +17,7 @@ import { NOT_POSTED } from '../../../engine/contract/runtime.ts'
 import { paddedFloats } from '../bank.ts'
 import type { ParameterStore } from '../store.ts'
 import { shardsOfRank } from './gradient-tree.ts'
-import { heldSpecs, type Layout, type Share, sharesOf, sourcesKept } from './placement.ts'
+import { heldSpecs, type Layout, type Part, type Share, sharesOf, sourcesKept } from './placement.ts'
 import { RangeExchange, type RangeTransfer } from './range-exchange.ts'
 
 /**
@@ -32,9 +33,9 @@ export const SMALL = 4096
 const chunkFloats = ({ ranks }: Layout): number =>
   Math.max(4096, paddedFloats(Math.floor(RECEIVED / SLOTS / (ranks - 1)) - 15))
 
-/** Number of floats that the owner of a share receives; each piece begins at a cache line. */
-const receivedFloats = (share: Share, pieces: number): number =>
-  (share.holders.length - 1) * paddedFloats(Math.ceil(share.floats / pieces)) * pieces
+/** Number of floats of gradients that the adder of a part receives; each piece begins at a cache line. */
+const receivedFloats = ({ holders }: Share, { floats }: Part, pieces: number): number =>
+  (holders.length - 1) * paddedFloats(Math.ceil(floats / pieces)) * pieces
 
 /** Scratch memory that every bank needs, in floats. @param specs All tensors of the model. */
 export const exchangeScratch = (specs: readonly ParameterSpec[], layout: Layout): number =>
@@ -43,17 +44,21 @@ export const exchangeScratch = (specs: readonly ParameterSpec[], layout: Layout)
 /** Scratch memory for all that this rank receives, or as much as is allowed, in floats. */
 function receiveScratch(shares: readonly Share[], layout: Layout): number {
   if (layout.ranks === 1) return 0
-  const owned = shares.filter(({ owner, spec }) => owner === layout.rank && !spec.frozen)
+  const trained = shares.filter(({ spec }) => !spec.frozen)
   const isApart = sourcesKept(layout) > 1
-  const all = owned.reduce((sum, share) => {
-    return sum + receivedFloats(share, share.spec.stacked && isApart ? share.to - share.from : 1)
-  }, 0)
+  const pieces = ({ spec, from, to }: Share) => (spec.stacked && isApart ? to - from : 1)
+  const added = trained.flatMap((share) =>
+    share.parts.filter(({ adder }) => adder === layout.rank).map((part) => receivedFloats(share, part, pieces(share))),
+  )
+  const all = added.reduce((sum, floats) => sum + floats, 0)
   return Math.min(all, Math.max(RECEIVED, SLOTS * (layout.ranks - 1) * chunkFloats(layout)))
 }
 
-/** Part of a share. The offset and the count are in floats. */
+/** Floats of a part of a share. The offset and the count are in floats. */
 interface Chunk {
   readonly share: Share
+  /** The rank that adds the gradients. */
+  readonly adder: number
   readonly arena: Arena
   readonly gradients: number
   readonly count: number
@@ -74,6 +79,8 @@ export class GradientSum {
   /** Early exchanges that have begun outside a program. */
   private readonly begun = new Map<number, Promise<void>>()
   private late: readonly Chunk[]
+  /** Chunks whose sums travel on to their owners. */
+  private readonly relayed: readonly Chunk[]
   private readonly scratch = new Map<Arena, number>()
   /** Floats of scratch memory for early gradients. */
   private readonly earlyFloats = new Map<Arena, number>()
@@ -84,9 +91,10 @@ export class GradientSum {
     this.ranks = ranks
     this.exchange = ranks && new RangeExchange(ranks)
     this.late = ranks ? chunksOf(store) : []
+    this.relayed = this.late.filter(({ adder, share }) => adder !== share.owner)
     const floats = receiveScratch(store.shares, store.layout)
-    for (const { arena, share } of this.late)
-      if (share.owner === store.layout.rank && !this.scratch.has(arena))
+    for (const { arena, adder, share } of this.late)
+      if (adder === store.layout.rank && !this.scratch.has(arena))
         this.scratch.set(arena, store.allocateScratch(share.spec.name, floats).scratch)
   }
 
@@ -107,18 +115,18 @@ export class GradientSum {
       const chunks = this.late.filter(({ share }) => share.spec.name === name)
       if (chunks.reduce((sum, { count }) => sum + count, 0) < SMALL) return []
       const needed = [...received]
-      for (const { share, count } of chunks)
-        for (const owner of this.ownersLike(share))
-          needed[owner] = (needed[owner] as number) + (share.holders.length - 1) * paddedFloats(count)
+      for (const chunk of chunks)
+        for (const adder of this.addersLike(chunk))
+          needed[adder] = (needed[adder] as number) + (chunk.share.holders.length - 1) * paddedFloats(chunk.count)
       if (Math.max(...needed) > RECEIVED) return []
       received = needed
       return [
         {
           name,
           chunks: chunks.map((chunk) => {
-            const { arena, share, count } = chunk
+            const { arena, adder, share, count } = chunk
             const before = this.earlyFloats.get(arena) ?? 0
-            const own = share.owner === rank ? (share.holders.length - 1) * paddedFloats(count) : 0
+            const own = adder === rank ? (share.holders.length - 1) * paddedFloats(count) : 0
             this.earlyFloats.set(arena, before + own)
             return { chunk, at: (this.scratch.get(arena) ?? 0) + before }
           }),
@@ -137,11 +145,11 @@ export class GradientSum {
       this.begun.set(index, this.exchange.exchange(channels['early gradients'], this.transfersOf(early)))
   }
 
-  /** The owner of a share; for experts, also the owners of as many experts at the other places of the expert group. */
-  private ownersLike({ spec, owner }: Share): number[] {
+  /** The adder of a chunk; for experts, also those of as many experts at the other places of the expert group. */
+  private addersLike({ share: { spec }, adder }: Chunk): number[] {
     const { expert } = this.store.layout
-    const first = owner - (owner % expert)
-    return spec.stacked ? Array.from({ length: expert }, (_, place) => first + place) : [owner]
+    const first = adder - (adder % expert)
+    return spec.stacked ? Array.from({ length: expert }, (_, place) => first + place) : [adder]
   }
 
   /**
@@ -179,13 +187,25 @@ export class GradientSum {
       }),
     )
     if (sums.length > 0) await this.kernels.add(sums)
-    const isOwned = ({ share }: Chunk) => share.owner === store.layout.rank
-    const sent = this.late.filter((chunk) => !isOwned(chunk))
+    const isAdded = ({ adder }: Chunk) => adder === store.layout.rank
+    const sent = this.late.filter((chunk) => !isAdded(chunk))
     await Promise.all([
       early,
       this.sendLate(exchange, sent),
-      this.receiveLate(exchange, this.late.filter(isOwned), early),
+      this.receiveLate(exchange, this.late.filter(isAdded), early),
     ])
+    await this.passOn(exchange)
+  }
+
+  /** Relays send their sums to the owners, which have sent all gradients in whose place they receive the sums. */
+  private async passOn(exchange: RangeExchange): Promise<void> {
+    const { rank } = this.store.layout
+    const transfers = this.relayed.flatMap(({ share, adder, arena, gradients, count }): RangeTransfer[] => {
+      const range = { arena, start: gradients, count }
+      if (adder === rank) return [{ ...range, peer: share.owner, direction: 'send' }]
+      return share.owner === rank ? [{ ...range, peer: adder, direction: 'receive' }] : []
+    })
+    if (transfers.length > 0) await exchange.exchange(channels.gradients, transfers)
   }
 
   /** Sends chunks: all at once if they are sent in place, else as many at a time as there are slots. */
@@ -256,29 +276,29 @@ export class GradientSum {
   }
 
   /**
-   * The transfers of a chunk: the owner receives from all other holders, in memory from `at` on; another rank sends to
-   * the owner.
+   * The transfers of a chunk: the adder receives from all other holders, in memory from `at` on; another rank sends to
+   * the adder.
    */
   private transfers(chunk: Chunk, at: number): RangeTransfer[] {
-    const { share, arena, gradients, count } = chunk
+    const { share, adder, arena, gradients, count } = chunk
     const { rank } = this.store.layout
-    if (share.owner !== rank) return [{ peer: share.owner, direction: 'send', arena, start: gradients, count }]
+    if (adder !== rank) return [{ peer: adder, direction: 'send', arena, start: gradients, count }]
     const leaves = this.leaves(chunk, at)
     return share.holders.flatMap((peer, i): RangeTransfer[] =>
       peer === rank ? [] : [{ peer, direction: 'receive', arena, start: leaves[i] as number, count }],
     )
   }
 
-  /** Places at which the owner has the gradients of all holders, in floats. */
+  /** Places at which the adder has the gradients of all holders, in floats. */
   private leaves({ share: { holders }, gradients, count }: Chunk, at: number): number[] {
     const own = holders.indexOf(this.store.layout.rank)
     return holders.map((_, i) => (i === own ? gradients : at + (i < own ? i : i - 1) * paddedFloats(count)))
   }
 
   private additions(chunk: Chunk, at: number): Addition[] {
-    const { arena, share, count } = chunk
+    const { arena, share, adder, count } = chunk
     const { rank } = this.store.layout
-    if (share.owner !== rank) return []
+    if (adder !== rank) return []
     const leaves = this.leaves(chunk, at)
     return treeAdditions(leaves.length, share.holders.indexOf(rank)).map(({ into, from }): Addition => {
       return { arena, to: leaves[into] as number, from: leaves[from] as number, count }
@@ -292,10 +312,13 @@ function chunksOf(store: ParameterStore): Chunk[] {
   return store.shares
     .filter(({ holders, spec }) => holders.length > 1 && !spec.frozen)
     .flatMap((share) =>
-      store.piecesOf(share).flatMap(({ arena, gradients, count }) =>
-        Array.from({ length: Math.ceil(count / most) }, (_, i): Chunk => {
-          return { share, arena, gradients: gradients + i * most, count: Math.min(most, count - i * most) }
-        }),
+      share.parts.flatMap((part) =>
+        store.piecesOf({ ...share, ...part }).flatMap(({ arena, gradients, count }) =>
+          Array.from({ length: Math.ceil(count / most) }, (_, i): Chunk => {
+            const start = gradients + i * most
+            return { share, adder: part.adder, arena, gradients: start, count: Math.min(most, count - i * most) }
+          }),
+        ),
       ),
     )
 }

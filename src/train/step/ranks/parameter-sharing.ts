@@ -1,5 +1,6 @@
 /**
- * Keeps the parameters of all ranks equal: after an update the owner of a tensor sends it to all ranks that hold it.
+ * Keeps the parameters of all ranks equal: after an update the owner of a tensor sends it to all ranks that hold it, or
+ * in parts to its relays (`placement.ts`), which send them to all others.
  * Parameters leave while others are updated, and travel while the next step already runs, in the order in which its
  * program reads them; the program waits for each group ({@link ParameterSharing.arrivals}). Anything else that reads
  * parameters waits for all of them ({@link ParameterSharing.settle}).
@@ -9,6 +10,7 @@ import { sizeOf } from '../../../core/graph/shape.ts'
 import type { ParameterSpec } from '../../../core/model/parameters.ts'
 import { isRouterBias } from '../../../core/model/routing/router-bias.ts'
 import { type Begun, channels, type Ranks } from '../../../engine/contract/ranks.ts'
+import { NOT_POSTED } from '../../../engine/contract/runtime.ts'
 import type { ParameterStore } from '../store.ts'
 import { SMALL } from './gradient-sum.ts'
 import { RangeExchange, type RangeTransfer } from './range-exchange.ts'
@@ -19,6 +21,8 @@ export class ParameterSharing {
   private readonly store: ParameterStore
   private readonly exchange: RangeExchange | null
   private begun: Begun[] = []
+  /** Groups that are on their way to relays, by their index among {@link begun}. */
+  private readonly outward = new Map<number, { readonly group: ReadonlySet<string>; readonly done: Promise<void> }>()
 
   /** @param ranks The ranks of the training; null for a process alone, which shares nothing. */
   constructor(store: ParameterStore, ranks: Ranks | null) {
@@ -28,9 +32,31 @@ export class ParameterSharing {
     this.exchange = ranks && new RangeExchange(ranks)
   }
 
-  /** Begins to send the owned parameters of a group, and to receive the others. Call it for all groups, in order. */
+  /**
+   * Begins to send the owned parameters of a group, and to receive the others. Call it for all groups, in order, and
+   * then {@link passOn}.
+   */
   begin(group: ReadonlySet<string>): void {
-    if (this.exchange) this.begun.push(this.exchange.begin(channels.parameters, this.transfers(group)))
+    if (!this.exchange) return
+    const toRelays = this.toRelays(group)
+    if (toRelays === null) {
+      this.begun.push(this.exchange.begin(channels.parameters, this.transfers(group)))
+      return
+    }
+    const { done } = this.exchange.begin(channels.parameters, toRelays)
+    // The failure is handled in `passOn`.
+    done.catch(() => {})
+    this.outward.set(this.begun.length, { group, done })
+    this.begun.push({ ticket: NOT_POSTED, done })
+  }
+
+  /** Begins to send the groups that have relays to all ranks, when their relays have them. */
+  async passOn(): Promise<void> {
+    for (const [i, { group, done }] of this.outward) {
+      await done
+      if (this.exchange) this.begun[i] = this.exchange.begin(channels.parameters, this.transfers(group))
+    }
+    this.outward.clear()
   }
 
   /** Waits until all parameters have left and arrived. */
@@ -45,18 +71,36 @@ export class ParameterSharing {
     return this.begun.map(({ ticket }) => ticket)
   }
 
+  /** The transfers from owners to relays; null if no tensor of a group has relays, on any rank. */
+  private toRelays(names: ReadonlySet<string>): RangeTransfer[] | null {
+    const { rank } = this.store.layout
+    const parts = this.partsOf(names).filter(({ adder, owner }) => adder !== owner)
+    if (parts.length === 0) return null
+    return parts.flatMap(({ range, adder, owner }): RangeTransfer[] => {
+      if (owner === rank) return [{ ...range, peer: adder, direction: 'send' }]
+      return adder === rank ? [{ ...range, peer: owner, direction: 'receive' }] : []
+    })
+  }
+
+  /** The transfers from owners or relays to all ranks that have not got the parameters yet. */
   private transfers(names: ReadonlySet<string>): RangeTransfer[] {
-    const { store } = this
-    const { rank } = store.layout
-    return store.shares.flatMap((share): RangeTransfer[] => {
-      // Every rank computes the biases of routers itself, from the loads of all ranks, while other parameters travel.
-      if (!names.has(share.spec.name) || isRouterBias(share.spec.name)) return []
-      const { arena, start } = store.parameter(share.spec.name)
-      const range = { arena, start: start + share.start, count: share.floats }
-      if (share.owner !== rank) return [{ ...range, peer: share.owner, direction: 'receive' }]
-      return share.holders
-        .filter((holder) => holder !== rank)
+    const { rank } = this.store.layout
+    return this.partsOf(names).flatMap(({ range, adder, owner, holders }): RangeTransfer[] => {
+      if (adder !== rank) return owner === rank ? [] : [{ ...range, peer: adder, direction: 'receive' }]
+      return holders
+        .filter((holder) => holder !== rank && holder !== owner)
         .map((peer) => ({ ...range, peer, direction: 'send' as const }))
+    })
+  }
+
+  /** The parts of a group's tensors. Every rank computes the biases of routers itself, from the loads of all ranks. */
+  private partsOf(names: ReadonlySet<string>) {
+    const shares = this.store.shares.filter(({ spec: { name } }) => names.has(name) && !isRouterBias(name))
+    return shares.flatMap(({ spec, parts, owner, holders }) => {
+      const { arena, start: tensor } = this.store.parameter(spec.name)
+      return parts.map(({ start, floats, adder }) => {
+        return { range: { arena, start: tensor + start, count: floats }, adder, owner, holders }
+      })
     })
   }
 }

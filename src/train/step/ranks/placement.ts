@@ -10,6 +10,12 @@
  * table, and its gradient travels in all directions at once. Units do not depend on the number of ranks: norms are
  * summed by unit, and checkpoints name them, so both are the same on any number of ranks.
  *
+ * With some optimizers a whole table is one unit. If its owner received its gradient from all ranks, the others would
+ * wait for this one. Therefore several ranks, its *relays*, each add a part of the gradient and pass the sum to the
+ * owner; new parameters travel the same way back.
+ *
+ *   gradients  every rank ─ part i ─► relay i, which adds ─► owner ─ update ─► relay i ─ part i ─► every rank
+ *
  * @example Four ranks, `parallel.expert: 2`, eight experts:
  * ```
  * rank       0      1      2      3
@@ -74,6 +80,15 @@ export const blockFloatsOf = (optimizer: string): number =>
 export const sourcesKept = ({ ranks, expert, shards, passes, reproducible }: Layout): number =>
   reproducible && (shards > ranks || passes > 1) ? expert : 1
 
+/** A part of a share, and the rank that adds its gradients. */
+export interface Part {
+  /** Number of floats of the tensor before this part, and in it. */
+  readonly start: number
+  readonly floats: number
+  /** The owner of the share, or a relay. */
+  readonly adder: number
+}
+
 /** Consecutive units with the same owner, of a tensor that is on this rank. */
 export interface Share {
   readonly spec: ParameterSpec
@@ -86,6 +101,8 @@ export interface Share {
   readonly owner: number
   /** Ranks with a copy, the owner included, in order. */
   readonly holders: readonly number[]
+  /** The parts in which its gradients are added: one, by the owner, unless it has relays. */
+  readonly parts: readonly Part[]
 }
 
 /** Number of floats of a unit of a tensor; the last block of rows may have fewer. */
@@ -146,7 +163,7 @@ export function sharesOf(specs: readonly ParameterSpec[], layout: Layout): Share
   const { rank, ranks, expert } = layout
   const everyone = range(ranks, (r) => r)
   const copies = range(ranks / expert, (d) => d * expert + (rank % expert))
-  const ownersOf = evenOwners(
+  const tables = evenTables(
     specs.filter(({ stacked }) => !stacked),
     layout,
   )
@@ -156,16 +173,52 @@ export function sharesOf(specs: readonly ParameterSpec[], layout: Layout): Share
     const holders = spec.stacked ? copies : everyone
     // Copies take turns, so that tensors with fewer experts than copies do not all have the same owners.
     const first = spec.stacked ? turn++ : 0
-    const owners = ownersOf.get(spec) ?? copies.map((_, i) => copies[(i + first) % copies.length] as number)
+    const { owners, relays } = tables.get(spec) ?? {
+      owners: copies.map((_, i) => copies[(i + first) % copies.length] as number),
+      relays: null,
+    }
     const aligned = alignedUnits(spec, layout)
-    const most = Math.ceil(units / aligned)
-    const bound = (part: number) => Math.min(units, aligned * Math.floor((most * part) / owners.length))
-    return owners.flatMap((owner, i) => {
-      const [from, to] = [bound(i), bound(i + 1)]
-      return to > from ? [{ spec, from, to, ...placeOf(spec, from, to, layout), owner, holders }] : []
+    return ranges(units, aligned, owners).map(({ from, to, rank: owner }) => {
+      const place = placeOf(spec, from, to, layout)
+      const parts = relays ? partsOf(spec, relays) : [{ ...place, adder: owner }]
+      return { spec, from, to, ...place, owner, holders, parts }
     })
   })
 }
+
+/** Consecutive ranges of about equal size of `count` items, one for each rank; all begin at a multiple of `aligned`. */
+function ranges(count: number, aligned: number, ranks: readonly number[]) {
+  const most = Math.ceil(count / aligned)
+  const bound = (part: number) => Math.min(count, aligned * Math.floor((most * part) / ranks.length))
+  return ranks.map((rank, i) => ({ rank, from: bound(i), to: bound(i + 1) })).filter(({ from, to }) => to > from)
+}
+
+const partsOf = ({ shape }: ParameterSpec, relays: readonly number[]): Part[] =>
+  ranges(sizeOf(shape), RANGE_START, relays).map(({ from, to, rank }) => {
+    return { start: from, floats: to - from, adder: rank }
+  })
+
+/** Floats that one rank sends to another. */
+interface Flow {
+  readonly from: number
+  readonly to: number
+  readonly floats: number
+}
+
+/** The ways of the gradients of a share, until its owner has their sum. */
+export const gradientFlows = ({ holders, parts, owner }: Share): Flow[] =>
+  parts.flatMap(({ floats, adder }) => {
+    const added = holders.filter((holder) => holder !== adder).map((from): Flow => ({ from, to: adder, floats }))
+    return adder === owner ? added : [...added, { from: adder, to: owner, floats }]
+  })
+
+/** The ways of the new parameters of a share, from its owner until all holders have them. */
+export const parameterFlows = ({ holders, parts, owner }: Share): Flow[] =>
+  parts.flatMap(({ floats, adder }) => {
+    const others = holders.filter((holder) => holder !== adder && holder !== owner)
+    const sent = others.map((to): Flow => ({ from: adder, to, floats }))
+    return adder === owner ? sent : [{ from: owner, to: adder, floats }, ...sent]
+  })
 
 /** The tensors that a rank owns; only the owned experts or rows of them. @param specs All tensors of the model. */
 export function ownedSpecs(specs: readonly ParameterSpec[], layout: Layout): ParameterSpec[] {
@@ -176,19 +229,36 @@ export function ownedSpecs(specs: readonly ParameterSpec[], layout: Layout): Par
   })
 }
 
+/** The ranks of a tensor that every rank holds: its owners, and its relays if it is one unit and worth them. */
+interface Table {
+  readonly owners: readonly number[]
+  readonly relays: readonly number[] | null
+}
+
 /**
- * The owners of each tensor. The largest tensors are placed first, on the ranks that own the least so far, with at most
- * one owner for each range of units that is aligned.
+ * Places the largest tensors first, on the ranks that receive the least so far, with at most one owner for each range
+ * of units that is aligned. A tensor that is a unit and larger than a rank's even share has as many relays as it has
+ * such shares. With two ranks, they would save nothing.
  */
-function evenOwners(specs: readonly ParameterSpec[], layout: Layout): Map<ParameterSpec, readonly number[]> {
-  const loads = range(layout.ranks, () => 0)
-  const owners = new Map<ParameterSpec, readonly number[]>()
-  for (const spec of specs.toSorted((a, b) => sizeOf(b.shape) - sizeOf(a.shape))) {
-    const idle = loads.map((load, rank) => ({ load, rank })).sort((a, b) => a.load - b.load)
-    const most = Math.ceil(unitsOf(spec, layout) / alignedUnits(spec, layout))
-    const chosen = idle.slice(0, most).map(({ rank }) => rank)
-    for (const rank of chosen) loads[rank] = (loads[rank] as number) + sizeOf(spec.shape) / chosen.length
-    owners.set(spec, chosen)
+function evenTables(specs: readonly ParameterSpec[], layout: Layout): Map<ParameterSpec, Table> {
+  const { ranks } = layout
+  const loads = range(ranks, () => 0)
+  const add = (rank: number, load: number) => {
+    loads[rank] = (loads[rank] as number) + load
   }
-  return owners
+  const even = specs.reduce((sum, { shape }) => sum + sizeOf(shape), 0) / ranks
+  const tables = new Map<ParameterSpec, Table>()
+  for (const spec of specs.toSorted((a, b) => sizeOf(b.shape) - sizeOf(a.shape))) {
+    const size = sizeOf(spec.shape)
+    const isRelayed = ranks > 2 && size > even && unitsOf(spec, layout) === 1
+    const most = isRelayed ? Math.ceil(size / even) : Math.ceil(unitsOf(spec, layout) / alignedUnits(spec, layout))
+    const idle = loads.map((load, rank) => ({ load, rank })).sort((a, b) => a.load - b.load)
+    const chosen = idle.slice(0, most).map(({ rank }) => rank)
+    for (const rank of chosen) add(rank, size / chosen.length)
+    const owners = isRelayed ? chosen.slice(0, 1) : chosen
+    // An owner receives the sum once, where a relay receives a part from all other ranks.
+    if (isRelayed) add(owners[0] as number, size / (ranks - 1))
+    tables.set(spec, { owners, relays: isRelayed ? chosen : null })
+  }
+  return tables
 }

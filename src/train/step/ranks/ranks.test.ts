@@ -25,7 +25,7 @@ import { parameterTensors } from '../named-tensors.ts'
 import { ownOptimizers } from '../optimizer/own.ts'
 import { createStore, layoutOf, Trainer } from '../trainer.ts'
 import { isReproducible } from './gradient-tree.ts'
-import { alone, heldSpecs, type Layout, placeOf, sharesOf } from './placement.ts'
+import { alone, gradientFlows, heldSpecs, type Layout, parameterFlows, placeOf, sharesOf } from './placement.ts'
 
 const SHARDS = 8
 const STEPS = 4
@@ -71,6 +71,9 @@ function smallBlocks(layout: Layout): Layout {
 
 async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null): Promise<Trained> {
   const store = createStore(runtime, config, smallBlocks(layoutOf(config, ranks)))
+  // On eight ranks the table is larger than an even share, so that it has relays.
+  if (ranks?.size === 8)
+    expect(store.shares.some(({ parts }) => parts.length > 1)).toBe(config.train.optimizer.kind !== 'adamw')
   const trainer = await Trainer.compile(runtime, config, store, undefined, ranks)
   await initialize(store, 1, initialScales(config))
   const steps: number[][] = []
@@ -126,7 +129,7 @@ const cases: [string, sizes: readonly number[], RunConfig][] = [
   ['top-2 without capacity, two passes a shard', [2, 8], configOf({ k: 2, capacity: 'none' }, { microBatches: 2 })],
   [
     'prototypes, Adafactor',
-    [4],
+    [4, 8],
     configOf({ router: 'prototype', prototypes: 2 }, { optimizer: { kind: 'adafactor' } }),
   ],
   [
@@ -357,6 +360,50 @@ test('units are the same on any number of ranks, and cover each tensor', () => {
     expect(store.specs.flatMap(({ name }) => store.unitIndices(name))).toEqual(alone.map(({ index }) => index))
   expect(alone.filter(({ name }) => name === 'embedding').map(({ count }) => count)).toEqual([288, 288, 288, 160])
   for (const ranks of [2, 4, 8]) expect(unitsOfWorld(ranks)).toEqual(alone)
+})
+
+test('relays share the gradients of tensors that have one owner', () => {
+  const specs = createSpecs()
+  const tables = specs.filter(({ stacked }) => !stacked)
+  const total = tables.reduce((sum, { shape }) => sum + sizeOf(shape), 0)
+  const largest = Math.max(...tables.map(({ shape }) => sizeOf(shape)))
+  for (const [ranks, expert] of [
+    [2, 1],
+    [3, 1],
+    [4, 2],
+    [8, 8],
+    [15, 5],
+    [64, 8],
+  ] as const) {
+    const received = new Float64Array(ranks)
+    for (let rank = 0; rank < ranks; rank++) {
+      const layout = { ...alone, rank, ranks, expert, shards: ranks, blockFloats: Number.POSITIVE_INFINITY }
+      for (const share of sharesOf(heldSpecs(specs, layout), layout)) {
+        const { spec, parts, start, floats, owner, holders } = share
+        let end = start
+        for (const part of parts) {
+          expect(part.start).toBe(end)
+          expect(part.start % RANGE_START).toBe(0)
+          expect(holders).toContain(part.adder)
+          end += part.floats
+        }
+        expect(end).toBe(start + floats)
+        expect(new Set(parts.map(({ adder }) => adder)).size).toBe(parts.length)
+        if (ranks === 2 || spec.stacked) expect(parts.map(({ adder }) => adder)).toEqual([owner])
+        // Every holder gets every parameter once, except the owner, which has them.
+        const got = new Float64Array(ranks)
+        for (const { to, floats } of parameterFlows(share)) got[to] = (got[to] as number) + floats
+        expect([...got]).toEqual([...got].map((_, r) => (holders.includes(r) && r !== owner ? floats : 0)))
+        if (spec.stacked) continue
+        for (const { to, floats } of gradientFlows(share))
+          if (to === rank) received[rank] = (received[rank] as number) + floats
+      }
+    }
+    if (ranks === 2) continue
+    // At most twice an even share from every other rank, and the sum of an owned tensor; parts end at whole ranges.
+    const even = total / ranks + RANGE_START
+    expect(Math.max(...received)).toBeLessThanOrEqual(2 * (ranks - 1) * even + largest)
+  }
 })
 
 const createSpecs = () => {

@@ -182,7 +182,7 @@ const receivedText = ({ bytes: received, rank }: ReceivedGradients): string =>
 
 const ownersText = ({ gradients, stepSeconds }: ThroughOwners, columns: number): string[] =>
   wrap(
-    `With choir train, where each matrix has one owner with this optimizer, ${receivedText(gradients)}, and a step takes ${shortTime(stepSeconds)}: plan.exchange=owners plans that.`,
+    `With choir train, where each expert has one owner among the ranks that hold it, ${receivedText(gradients)}, and a step takes ${shortTime(stepSeconds)}: plan.exchange=owners plans that.`,
     Math.min(columns - 2, 110),
   )
 
