@@ -6,7 +6,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RunConfig } from '../src/core/config/run-config.ts'
 import { readRange } from '../src/engine/contract/arena.ts'
-import { channels, type Ranks } from '../src/engine/contract/ranks.ts'
+import { channels, type Ranks, type Transfer } from '../src/engine/contract/ranks.ts'
 import type { Runtime } from '../src/engine/contract/runtime.ts'
 import { openNodeDevice } from '../src/engine/dawn/node-device.ts'
 import { createDeviceRuntime } from '../src/engine/webgpu/runtime.ts'
@@ -69,8 +69,9 @@ async function trainOne(runtime: Runtime, config: RunConfig, ranks: Ranks | null
   for (const { name, range } of [...parameterTensors(store), ...trainer.optimizer.stateTensors()])
     tensors.set(name, await readRange(range))
   const { updates } = trainer
+  const hasGrown = trainer.passes.some(({ growth }) => growth !== null)
   await trainer.release()
-  return { steps, tensors, updates }
+  return { steps, tensors, updates, hasGrown }
 }
 
 /** Ranks whose channels are noted when they are used. */
@@ -148,6 +149,82 @@ describe.skipIf(testDevice === null)('ranks with a GPU each', () => {
       }
     },
   )
+
+  /** A training whose ranks share experts, each on a GPU of its own. */
+  async function trainSharing(config: RunConfig, size: number, expert: number, math: Math) {
+    const sharing = { ...config, parallel: { ...config.parallel, expert, headroom: 1 } }
+    const world = ranksInProcess(size)
+    const on = await Promise.all(
+      world.map(async (ranks) => {
+        const first = ranks.rank - (ranks.rank % expert)
+        const exchange = (transfers: readonly Transfer[]) => ranks.exchange(channels.experts, transfers)
+        const group = { first, rank: ranks.rank - first, size: expert, exchange }
+        return createDeviceRuntime(await openNodeDevice(), { math, group })
+      }),
+    )
+    try {
+      const all = await Promise.all(world.map((ranks, i) => trainOne(on[i] as Runtime, sharing, ranks)))
+      const tensors = new Map(all.flatMap((trained) => [...trained.tensors]))
+      for (const { steps } of all) expect(steps).toEqual(all[0]?.steps)
+      return { steps: all[0]?.steps ?? [], tensors, hasGrown: all.some(({ hasGrown }) => hasGrown) }
+    } finally {
+      for (const runtime of on) await runtime.close()
+    }
+  }
+
+  const sharing: [string, layouts: [ranks: number, expert: number][], RunConfig, Math][] = [
+    [
+      'top-1',
+      [
+        [2, 2],
+        [4, 2],
+        [4, 4],
+      ],
+      shared({ experts: 8 }),
+      'float32',
+    ],
+    ['two passes a shard', [[2, 2]], shared({ experts: 8, k: 2 }, { microBatches: 2 }), 'float32'],
+    [
+      'prototypes in attention too',
+      [[4, 4]],
+      shared({ experts: 8, router: 'prototype', prototypes: 2, attention: 'all' }),
+      'float32',
+    ],
+    [
+      'without a capacity, Adafactor',
+      [
+        [2, 2],
+        [4, 2],
+      ],
+      shared({ experts: 8, capacity: 'none' }, { optimizer: { kind: 'adafactor' } }),
+      'float32',
+    ],
+    ['f16', [[4, 2]], shared({ experts: 8, k: 2 }), 'f16'],
+  ]
+  test.each(sharing.filter(([, , , math]) => math === 'float32' || testDevice?.features.f16))(
+    'ranks that share experts have the bits of one GPU: %s',
+    async (_, layouts, config, math) => {
+      const one = await trainWorld(config, 1, math)
+      for (const [ranks, expert] of layouts) {
+        const many = await trainSharing(config, ranks, expert, math)
+        expect(many.steps, `${ranks} ranks, ${expert} share experts`).toEqual(one.steps)
+        expect([...many.tensors.keys()].sort()).toEqual([...one.tensors.keys()].sort())
+        for (const [name, values] of one.tensors) expect(many.tensors.get(name), name).toEqual(values)
+        expect(many.hasGrown).toBe(config.model.moe?.capacity === 'none')
+      }
+    },
+  )
+
+  test('the rows of all ranks at once give the same losses but for rounding', async () => {
+    const config = shared({ experts: 8, k: 2 })
+    const one = await trainWorld(config, 1, 'float32')
+    const joint = { ...config, parallel: { ...config.parallel, reproducible: false } }
+    const many = await trainSharing(joint, 2, 2, 'float32')
+    for (const [i, { loss, gradNorm }] of many.steps.entries()) {
+      expect(loss).toBeCloseTo(one.steps[i]?.loss as number, 5)
+      expect(gradNorm).toBeCloseTo(one.steps[i]?.gradNorm as number, 5)
+    }
+  })
 
   test('if the loss of one rank is not finite, no rank updates its parameters', async () => {
     const config = shared({})

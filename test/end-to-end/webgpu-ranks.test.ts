@@ -21,6 +21,8 @@ const { train, workspace, newRun } = rankRuns()
 const drivers = '/usr/share/vulkan/icd.d'
 const driver = existsSync(drivers) ? readdirSync(drivers).find((name) => name.startsWith('lvp_icd')) : undefined
 
+const readWidth = (run: string): number => JSON.parse(readFileSync(join(run, 'config.json'), 'utf8')).model.width
+
 const onGpu = (over: RunInput = {}): RunInput =>
   input({ ...over, train: { checkpointEvery: 2, ...over.train }, runtime: { device: 'webgpu' } }, 4)
 
@@ -56,6 +58,20 @@ describe.skipIf(gpus.length === 0 || !launchers.has('Open MPI'))('ranks with a G
 
   test.skipIf(!launchers.has('MPICH'))('also on four ranks, started by MPICH', async () => {
     expect(outcome(await train('MPICH', 4, 1, onGpu()))).toEqual(outcome(one))
+  })
+
+  test('ranks that share experts have the same bits, and their exchanges are counted', async () => {
+    const shared = await train('Open MPI', 4, 2, onGpu({ parallel: { ledger: true } }))
+    expect(outcome(shared)).toEqual(outcome(one))
+    const ledger = readFileSync(join(shared, 'ledger.jsonl'), 'utf8').trim().split('\n')
+    for (const line of ledger) {
+      const { rows, bytes } = JSON.parse(line) as { rows: number[][]; bytes: number[][] }
+      expect(rows.map((row, source) => row[source])).toEqual([0, 0])
+      expect(rows.flat().filter((count) => count > 0)).toHaveLength(2)
+      // Rows travel to their experts and back, and so do their gradients, beside the sizes.
+      const width = 4 * readWidth(shared)
+      for (const [i, count] of rows.flat().entries()) expect(bytes.flat()[i]).toBeGreaterThanOrEqual(2 * count * width)
+    }
   })
 
   test('a run goes on with any number of GPUs, with the same bits', async () => {
@@ -104,7 +120,6 @@ describe.skipIf(gpus.length === 0 || !launchers.has('Open MPI'))('ranks with a G
   )
 
   test.each([
-    [{ parallel: { expert: 2 } }, [], /invalid parallel\.expert: 2 \(expected 1 on GPUs: /],
     [{}, ['--gpu', '7'], /invalid --gpu: 7 \(expected .*: 0 is \S/],
     [{}, ['--device', 'cpu', '--gpu', '0'], /invalid --gpu: 0 \(expected only with --device webgpu\)/],
     [{ train: { optimizer: { state: 'bf16' } } }, [], /train\.optimizer\.state/],

@@ -21,7 +21,7 @@
  * binding.release(); executable.release(); await runtime.close()
  * ```
  */
-import type { DType, Port } from '../../core/graph/model.ts'
+import type { DType, Origin, Port } from '../../core/graph/model.ts'
 import type { Program } from '../../core/graph/program.ts'
 import type { StagedModel } from '../../core/graph/stages/contract.ts'
 import type { KernelSet } from '../../core/graph/tensor.ts'
@@ -103,7 +103,7 @@ export interface Runtime {
   readonly provider: string
   /** A message to users about how this runtime differs from the requested options. */
   readonly notice?: string
-  /** The log of orders that kernels post to the ranks of the group; null without a group. */
+  /** The log of orders that kernels, or work of the host, post to the ranks of the group; null without a group. */
   readonly orderLog?: OrderLog | null
   /** Largest size of an arena, in bytes. */
   readonly maxArenaBytes: number
@@ -192,6 +192,13 @@ export interface Executable {
     readonly outputs: readonly Port[]
     /** The stages of a staged program, in order. */
     readonly stages?: StagedModel['stages']
+    /** Work of the host between the dispatches of a device, in order. */
+    readonly hostSteps?: readonly {
+      readonly type: string
+      readonly origin: Origin
+      /** Bytes of a row of the first operand. */
+      readonly rowBytes: number
+    }[]
   }
   /**
    * Bytes for intermediate values and scratch, besides the ports; undefined if the number is not known before a run.

@@ -39,6 +39,7 @@ import type {
 import type { DType, Shape } from '../../core/graph/model.ts'
 import { sizeOf } from '../../core/graph/shape.ts'
 import type { Halves } from '../../core/graph/stages/contract.ts'
+import type { Transfer } from '../contract/ranks.ts'
 
 /** Numbers in memory: a float32 value of a program may be kept as `float16` (`program/storage.ts`). */
 export type MemoryType = DType | 'float16'
@@ -132,6 +133,44 @@ export interface Dispatch {
   readonly shared?: true
 }
 
+/** Work of the host between dispatches: it exchanges numbers of the device with other ranks. */
+export interface HostWork {
+  /** The operands that {@link run} names. */
+  readonly operands: readonly Operand[]
+  /** Set if the work may end the run with `TooManyRows`. */
+  readonly mayStop?: true
+  run(memory: HostMemory): Promise<void>
+}
+
+/** Memory of the device as {@link HostWork} sees it, and the ranks that share the experts. */
+export interface HostMemory {
+  readonly group: DeviceGroup
+  /** The numbers of an operand of integers, after all dispatches before. They are read once in a run. */
+  integers(of: Operand): Promise<readonly number[]>
+  setIntegers(of: Operand, values: readonly number[]): void
+  /** The first `count` words of 4 bytes of an operand, after all dispatches before. */
+  words(of: Operand, count: number): Promise<Float32Array>
+  /** Writes the first words of an operand. */
+  setWords(of: Operand, words: Float32Array): void
+  /** Exchanges with other ranks of the group. @param received The array that others write */
+  exchange(transfers: readonly Transfer[], received: Float32Array): Promise<void>
+  /** Begins to exchange. @param ticket The operand by which {@link arrived} finds the received array */
+  expect(ticket: Operand, transfers: readonly Transfer[], received: Float32Array): void
+  /** Waits for the array of a ticket. */
+  arrived(ticket: Operand): Promise<Float32Array>
+}
+
+/** The ranks that share the experts of a layer with this one. */
+export interface DeviceGroup {
+  /** Rank in the world of the group's first rank. */
+  readonly first: number
+  /** Rank of this process in the group. */
+  readonly rank: number
+  readonly size: number
+  /** Sends and receives, on the channel of rows for experts. */
+  exchange(transfers: readonly Transfer[]): Promise<void>
+}
+
 /**
  * Features of a device beyond the base, which is 8 storage buffers, 256 invocations and 16 KiB of memory for a
  * workgroup.
@@ -147,6 +186,8 @@ interface Implementation<S extends Signature> {
   readonly halves?: Halves<OperandName<InputOf<S>>, OperandName<OutputOf<S>>>
   /** Outputs that the kernel can multiply (`KernelCall.scales`). Default: no output. */
   readonly scales?: readonly OperandName<OutputOf<S>>[]
+  /** Work of the host, if the kernel has any; it comes after the dispatches. */
+  host?(call: KernelCall<S>): HostWork
   /** Number of floating-point operations, and a lower bound of bytes of memory traffic, for profiles. */
   work?(call: KernelCall<S>): { readonly flops: number; readonly bytes: number }
 }

@@ -3,6 +3,7 @@ import type { DType } from '../../core/graph/model.ts'
 import type { ArenaRange } from '../contract/arena.ts'
 import { checkBuffers } from '../contract/buffers.ts'
 import { Lifetime } from '../contract/lifetime.ts'
+import type { OrderLog } from '../contract/order-log.ts'
 import type {
   Binding,
   Buffer,
@@ -13,13 +14,15 @@ import type {
   RunOptions,
   RunReport,
 } from '../contract/runtime.ts'
-import { RuntimeError } from '../contract/runtime-error.ts'
+import { RuntimeError, TooManyRows } from '../contract/runtime-error.ts'
 import type { NodeTime, StepEvent } from '../contract/times.ts'
 import { BUFFER_USAGE, DeviceArena } from './arena.ts'
-import { type BoundDispatch, bindDispatch, recordAll } from './bound.ts'
+import { type BoundDispatch, bindDispatch } from './bound.ts'
+import type { DeviceGroup, HostWork, Operand } from './contract.ts'
 import type { Device } from './device.ts'
+import { type HostPlaces, hostMemory, type Place } from './host-memory.ts'
 import { moduleOf } from './module.ts'
-import type { Profiler } from './profile.ts'
+import { type Profiler, plainRecorder } from './profile.ts'
 import { bytesOfValue, type LoweredProgram, type Step, type Value } from './program/lower-program.ts'
 import { padded, type WorkQueue } from './queue.ts'
 import { ALIGNMENT, type Slice } from './slice.ts'
@@ -31,6 +34,9 @@ export interface ProgramParts {
   readonly profiler: Profiler | null
   /** Memory of at least `bytes`, which all programs of the runtime use in turn. */
   memory(bytes: number): GPUBuffer
+  /** The ranks with which programs exchange rows; null without other ranks. */
+  readonly group: DeviceGroup | null
+  readonly orderLog: OrderLog | null
   /** The device memory of each array that a bound program writes. */
   readonly outputs: WeakMap<object, Slice>
   onFreed(executable: DeviceExecutable): void
@@ -100,8 +106,8 @@ export class DeviceExecutable implements Executable {
         where: step.origin.layer,
       }),
     )
-    const cuts = cutsOf(model, early)
-    const binding: DeviceBinding = new DeviceBinding(this, parts, steps, ports, cuts, () => {
+    const stops = [...cutsOf(model, early), ...hostStops(model, sliceOf)].sort((a, b) => a.steps - b.steps)
+    const binding: DeviceBinding = new DeviceBinding(this, parts, steps, ports, stops, () => {
       for (const { array } of ports.downloads) parts.outputs.delete(array)
       this.bindings.delete(binding)
       this.lifetime.end()
@@ -143,6 +149,28 @@ interface Cut {
   readonly steps: number
   readonly exchange: number
 }
+
+/** Work of the host between steps. */
+interface HostStop {
+  /** Number of steps before it. */
+  readonly steps: number
+  /** Its place among the work of the host. */
+  readonly index: number
+  readonly work: HostWork
+  readonly places: ReadonlyMap<Operand, Place>
+  readonly layer: string
+}
+
+type Stop = Cut | HostStop
+
+const hostStops = ({ hostSteps }: LoweredProgram, sliceOf: (value: number) => Slice): HostStop[] =>
+  hostSteps.map(({ work, steps, values, origin }, index) => {
+    const places = work.operands.map((operand, i): [Operand, Place] => {
+      const value = values[i] as number
+      return [operand, { value, slice: sliceOf(value) }]
+    })
+    return { steps, index, work, places: new Map(places), layer: origin.layer }
+  })
 
 /** The cuts of a program, in order. Every step that touches an output may write it. */
 function cutsOf({ outputs, steps, valueOfOutput }: LoweredProgram, early: NonNullable<Exchanges['early']>): Cut[] {
@@ -256,7 +284,11 @@ class DeviceBinding implements Binding {
   private readonly program: DeviceExecutable
   private readonly steps: readonly BoundDispatch[]
   private readonly ports: BoundPorts
-  private readonly cuts: readonly Cut[]
+  private readonly stops: readonly Stop[]
+  /** Memory as the host sees it in the last run; null if the host has no work. */
+  private memory: HostPlaces | null = null
+  /** The last work of the host that may stop a run. */
+  private readonly lastThatStops: Stop | undefined
   private readonly lifetime: Lifetime
 
   constructor(
@@ -264,47 +296,72 @@ class DeviceBinding implements Binding {
     parts: ProgramParts,
     steps: readonly BoundDispatch[],
     ports: BoundPorts,
-    cuts: readonly Cut[],
+    stops: readonly Stop[],
     onFreed: () => void,
   ) {
     this.program = program
     this.parts = parts
     this.steps = steps
     this.ports = ports
-    this.cuts = cuts
+    this.stops = stops
+    this.lastThatStops = stops.findLast((stop) => 'work' in stop && stop.work.mayStop)
     this.lifetime = new Lifetime('binding', () => {
       ports.memory?.destroy()
       onFreed()
     })
   }
 
-  async enqueue(options?: RunOptions): Promise<RunReport> {
-    this.lifetime.expectIdle()
-    this.encode(options)
-    return { tickets: [], waitedMs: 0 }
+  enqueue(options?: RunOptions): Promise<RunReport> {
+    return this.busy(() => this.encode(options))
   }
 
-  async run(options?: RunOptions): Promise<RunReport> {
+  run(options?: RunOptions): Promise<RunReport> {
+    return this.busy(async () => {
+      await this.encode(options)
+      await this.parts.queue.synchronize()
+    })
+  }
+
+  continueRun(stopped: Binding, options?: RunOptions): Promise<RunReport> {
+    const { memory } = stopped as DeviceBinding
+    return this.busy(async () => {
+      await this.encode(options, memory?.received)
+      await this.parts.queue.synchronize()
+    })
+  }
+
+  private async busy(work: () => Promise<void>): Promise<RunReport> {
     this.lifetime.expectIdle()
     this.lifetime.begin()
     try {
-      this.encode(options)
-      await this.parts.queue.synchronize()
+      await work()
       return { tickets: [], waitedMs: 0 }
     } finally {
       this.lifetime.end()
     }
   }
 
-  private encode({ complete }: RunOptions = {}): void {
-    const { queue } = this.parts
+  /** @param received What other ranks have sent to a run that has stopped. */
+  private async encode({ complete }: RunOptions = {}, received?: HostPlaces['received']): Promise<void> {
+    const { queue, group, orderLog, profiler } = this.parts
+    const places = new Map(this.stops.flatMap((stop) => ('places' in stop ? [...stop.places] : [])))
+    this.memory = places.size > 0 ? hostMemory(queue, group, orderLog, places, received) : null
     for (const { array, dtype, slice } of this.ports.uploads)
       if (array.length > 0) queue.write(slice.buffer, slice.offset, toDevice(array, dtype))
-    const { profiler } = this.parts
-    if (profiler) profiler.run(this.program, this.program.model.steps, this.steps)
-    else this.recordSteps(complete)
-    // Steps that are timed are recorded together.
-    if (profiler && complete) for (const { exchange } of this.cuts) complete(exchange)
+    const recorder = profiler
+      ? profiler.start(this.program, this.program.model.steps, this.steps)
+      : plainRecorder(queue, this.steps)
+    let recorded = 0
+    for (const stop of this.stops) {
+      if ('exchange' in stop && !complete) continue
+      if (stop.steps > recorded) recorder.record(recorded, stop.steps)
+      recorded = stop.steps
+      if ('exchange' in stop) complete?.(stop.exchange)
+      else if (this.memory) await runHost(stop, this.memory)
+      if (stop === this.lastThatStops) this.memory?.forget()
+    }
+    recorder.record(recorded, this.steps.length)
+    recorder.end()
     const { downloads } = this.ports
     queue.readBack(
       downloads.map(({ slice, array }) => ({ ...slice, bytes: array.length * 4 })),
@@ -318,24 +375,23 @@ class DeviceBinding implements Binding {
     )
   }
 
-  private recordSteps(complete: RunOptions['complete']): void {
-    const { queue } = this.parts
-    let recorded = 0
-    if (complete)
-      for (const { steps, exchange } of this.cuts) {
-        if (steps > recorded) recordAll(queue, this.steps.slice(recorded, steps))
-        recorded = steps
-        complete(exchange)
-      }
-    recordAll(queue, this.steps.slice(recorded))
-  }
-
   runSync(): void {
     throw new RuntimeError('internal: a program on a GPU has no synchronous run')
   }
 
   release(): void {
     this.lifetime.release()
+  }
+}
+
+/** Names the layer at fault if its rows do not fit. */
+async function runHost({ index, work, layer }: HostStop, memory: HostPlaces): Promise<void> {
+  memory.enter(index)
+  try {
+    await work.run(memory)
+  } catch (error) {
+    if (error instanceof TooManyRows) throw new TooManyRows(error.rows, error.room, layer)
+    throw error
   }
 }
 

@@ -29,6 +29,20 @@ interface Recorded {
   ended: number
 }
 
+/** Records the steps of a run in order, part by part. */
+export interface StepRecorder {
+  /** Records the steps from `from` to before `to`. */
+  record(from: number, to: number): void
+  /** Ends the run. */
+  end(): void
+}
+
+/** Records steps without their times. */
+export const plainRecorder = (queue: WorkQueue, bound: readonly BoundDispatch[]): StepRecorder => ({
+  record: (from, to) => recordAll(queue, bound.slice(from, to)),
+  end() {},
+})
+
 export class Profiler {
   private readonly gpu: GPUDevice
   private readonly queue: WorkQueue
@@ -40,33 +54,48 @@ export class Profiler {
     this.queue = queue
   }
 
-  /** Records a run of steps, each bound. */
-  run(program: object, steps: readonly ProfiledStep[], bound: readonly BoundDispatch[]): void {
+  /** Begins to record a run of steps, each bound. */
+  start(program: object, steps: readonly ProfiledStep[], bound: readonly BoundDispatch[]): StepRecorder {
     const { queue } = this
     const recorded = this.recorded.get(program) ?? this.open(steps)
     this.recorded.set(program, recorded)
-    const { queries, resolved } = recorded
-    if (recorded.isOver) {
-      recordAll(queue, bound)
-      return
+    return recorded.isOver ? plainRecorder(queue, bound) : this.timed(recorded, bound)
+  }
+
+  /** Records a run of steps, each bound. */
+  run(program: object, steps: readonly ProfiledStep[], bound: readonly BoundDispatch[]): void {
+    const recorder = this.start(program, steps, bound)
+    recorder.record(0, steps.length)
+    recorder.end()
+  }
+
+  private timed(recorded: Recorded, bound: readonly BoundDispatch[]): StepRecorder {
+    const { queue } = this
+    const { queries, resolved, steps } = recorded
+    return {
+      record(from, to) {
+        for (let step = from; step < to; step++) {
+          const [set, at] = [queries[Math.floor((2 * step) / MAX_QUERIES)] as GPUQuerySet, (2 * step) % MAX_QUERIES]
+          const timestamps = { querySet: set, beginningOfPassWriteIndex: at, endOfPassWriteIndex: at + 1 }
+          record(bound[step] as BoundDispatch, queue.pass(timestamps))
+          queue.endPass()
+        }
+      },
+      end: () => {
+        queue.record((encoder) => {
+          queries.forEach((set, i) => {
+            encoder.resolveQuerySet(set, 0, set.count, resolved, i * MAX_QUERIES * 8)
+          })
+        })
+        queue.readBack([{ buffer: resolved, offset: 0, bytes: steps.length * 16 }], (bytes) => {
+          recorded.last = new BigUint64Array(bytes.slice(0, steps.length * 16))
+          recorded.ended = now()
+          recorded.runs++
+          for (const step of steps.keys())
+            recorded.sums[step] = (recorded.sums[step] as number) + this.nanoseconds(recorded, step)
+        })
+      },
     }
-    for (const [step, each] of bound.entries()) {
-      const [set, at] = [queries[Math.floor((2 * step) / MAX_QUERIES)] as GPUQuerySet, (2 * step) % MAX_QUERIES]
-      record(each, queue.pass({ querySet: set, beginningOfPassWriteIndex: at, endOfPassWriteIndex: at + 1 }))
-      queue.endPass()
-    }
-    queue.record((encoder) => {
-      queries.forEach((set, i) => {
-        encoder.resolveQuerySet(set, 0, set.count, resolved, i * MAX_QUERIES * 8)
-      })
-    })
-    queue.readBack([{ buffer: resolved, offset: 0, bytes: steps.length * 16 }], (bytes) => {
-      recorded.last = new BigUint64Array(bytes.slice(0, steps.length * 16))
-      recorded.ended = now()
-      recorded.runs++
-      for (const step of steps.keys())
-        recorded.sums[step] = (recorded.sums[step] as number) + this.nanoseconds(recorded, step)
-    })
   }
 
   private open(steps: readonly ProfiledStep[]): Recorded {

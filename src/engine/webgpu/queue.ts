@@ -20,6 +20,8 @@ export class WorkQueue {
   private encoder: GPUCommandEncoder | undefined
   private open: GPUComputePassEncoder | undefined
   private stagings: Staging[] = []
+  /** Settles when the results of all earlier calls of {@link synchronize} have been taken. */
+  private taking: Promise<unknown> = Promise.resolve()
   private readonly checks: Promise<GPUError | null>[] = []
   private readonly free: GPUBuffer[] = []
   /** Number of submits; commands that were recorded before have been submitted if the number has grown. */
@@ -87,11 +89,22 @@ export class WorkQueue {
     this.submits++
   }
 
-  /** Waits for all recorded commands. @throws RuntimeError that any of them caused */
+  /**
+   * Waits for all recorded commands, and until all results that were read back have been taken.
+   * @throws RuntimeError that any of them caused
+   */
   async synchronize(): Promise<void> {
     this.submit()
     const stagings = this.stagings
     this.stagings = []
+    const before = this.taking
+    const taken = this.take(stagings)
+    this.taking = Promise.allSettled([before, taken])
+    await taken
+    await before
+  }
+
+  private async take(stagings: readonly Staging[]): Promise<void> {
     try {
       if (stagings.length === 0) await this.device.idle()
       for (const { buffer, used, parts } of stagings) {

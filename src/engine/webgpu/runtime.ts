@@ -4,10 +4,12 @@ import type { Program } from '../../core/graph/program.ts'
 import type { KernelSet } from '../../core/graph/tensor.ts'
 import type { Arena } from '../contract/arena.ts'
 import type { ArenaKernels } from '../contract/arena-kernels.ts'
+import { createOrderLog, OrderLog } from '../contract/order-log.ts'
 import type { CompileOptions, Executable, Precision, Runtime } from '../contract/runtime.ts'
 import { RuntimeError } from '../contract/runtime-error.ts'
 import { BUFFER_USAGE, DeviceArena } from './arena.ts'
 import { DeviceArenaKernels } from './arena-kernels.ts'
+import type { DeviceGroup } from './contract.ts'
 import type { Device } from './device.ts'
 import { DeviceExecutable } from './executable.ts'
 import { graphKernels, nodeKernels } from './kernels/table.ts'
@@ -21,6 +23,8 @@ export interface DeviceOptions {
   readonly profile?: boolean
   /** Requested precision of matrix products; there is no bf16, and a notice says so. */
   readonly math?: Precision
+  /** The ranks that share the experts; default: this process has all experts. */
+  readonly group?: DeviceGroup | undefined
 }
 
 /** Number of workgroups that share a sum over tokens: enough for large GPUs. */
@@ -46,21 +50,31 @@ class WebGpuRuntime implements Runtime {
   readonly threads = 1
   readonly math: 'float32' | 'f16'
   readonly defers = true
-  readonly kernels: KernelSet = { names: new Set(Object.keys(graphKernels)), tile: 1, threads: 1, parts: PARTS }
+  // No kernel adds the gradients of several ranks, however many threads there are.
+  readonly kernels: KernelSet = {
+    names: new Set(Object.keys(graphKernels)),
+    tile: 1,
+    threads: Number.POSITIVE_INFINITY,
+    parts: PARTS,
+  }
   readonly provider: string
   readonly maxArenaBytes: number
   readonly notice?: string
+  readonly orderLog: OrderLog | null
   private readonly gpu: Device
   private readonly queue: WorkQueue
   private readonly profiler: Profiler | null
+  private readonly group: DeviceGroup | null
   private readonly outputs = new WeakMap<object, Slice>()
   private readonly executables = new Set<Executable>()
   private memory: GPUBuffer | undefined
   private readonly compiling = new Set<Promise<unknown>>()
   private closing: Promise<void> | undefined
 
-  constructor(device: Device, { profile = false, math = 'float32' }: DeviceOptions) {
+  constructor(device: Device, { profile = false, math = 'float32', group }: DeviceOptions) {
     this.gpu = device
+    this.group = group ?? null
+    this.orderLog = group ? new OrderLog(createOrderLog(group.size), group.size) : null
     this.math = math === 'f16' ? 'f16' : 'float32'
     this.queue = new WorkQueue(device)
     const { adapter, gpu } = device
@@ -89,6 +103,8 @@ class WebGpuRuntime implements Runtime {
         queue: this.queue,
         profiler: this.profiler,
         memory: (bytes) => this.memoryFor(bytes),
+        group: this.group,
+        orderLog: this.orderLog,
         outputs: this.outputs,
         onFreed: (freed) => this.executables.delete(freed),
       },

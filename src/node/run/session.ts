@@ -1,10 +1,20 @@
 /** Opens the runtime and the data of a run. */
 import type { RunConfig } from '../../core/config/run-config.ts'
 import type { GpuChoice } from '../../engine/contract/gpu-choice.ts'
-import type { GroupPlace, Runtime } from '../../engine/contract/runtime.ts'
+import { channels, type Ranks, type Transfer } from '../../engine/contract/ranks.ts'
+import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { Dataset } from '../../train/data/dataset.ts'
 import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 import { openDataset } from '../data/open-dataset.ts'
+
+/** The ranks that share the experts of a layer with this one, itself included: consecutive ranks from `first` on. */
+export interface RankGroup {
+  readonly first: number
+  /** Rank of this process in the group. */
+  readonly rank: number
+  readonly size: number
+  readonly ranks: Ranks
+}
 
 /**
  * Opens the runtime of a run.
@@ -14,19 +24,26 @@ import { openDataset } from '../data/open-dataset.ts'
 export async function openRuntime(
   { runtime }: Pick<RunConfig, 'runtime'>,
   profile = false,
-  group?: GroupPlace,
+  group?: RankGroup,
   gpu: GpuChoice = {},
 ): Promise<Runtime> {
   const { device, threads, math } = runtime
   // Engines are loaded when asked for: they are large, and optional for users who only read reports or plan.
   if (device === 'cpu') {
     const { createRuntime } = await import('../../engine/cpu/cpu-runtime.ts')
-    return createRuntime({ math, profile, group, ...(threads !== undefined && { threads }) })
+    const place = group && { ...placeOf(group), orders: group.ranks.orders }
+    return createRuntime({ math, profile, group: place, ...(threads !== undefined && { threads }) })
   }
   const { openNodeDevice } = await import('../../engine/dawn/node-device.ts')
   const { createDeviceRuntime } = await import('../../engine/webgpu/runtime.ts')
-  return createDeviceRuntime(await openNodeDevice(gpu), { profile, math })
+  const place = group && {
+    ...placeOf(group),
+    exchange: (transfers: readonly Transfer[]) => group.ranks.exchange(channels.experts, transfers),
+  }
+  return createDeviceRuntime(await openNodeDevice(gpu), { profile, math, group: place })
 }
+
+const placeOf = ({ first, rank, size }: RankGroup) => ({ first, rank, size })
 
 export interface RunDataOptions {
   /** The run directory, which may hold text of the run. */

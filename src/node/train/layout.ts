@@ -6,15 +6,19 @@ import { join, resolve } from 'node:path'
 import { listWithOr, parseInput } from '../../core/config/problems.ts'
 import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
 import { option, UsageError, wording } from '../../core/errors.ts'
+import { parameterSpecs } from '../../core/model/parameters.ts'
 import { version } from '../../core/version.ts'
+import { RANGE_START } from '../../engine/contract/arena.ts'
 import type { Engine } from '../../engine/contract/engine.ts'
 import type { LocalPlace } from '../../engine/contract/gpu-choice.ts'
 import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
-import type { GroupPlace, Runtime } from '../../engine/contract/runtime.ts'
+import type { Runtime } from '../../engine/contract/runtime.ts'
 import { refuseDifferences, together } from '../../train/run/agreement.ts'
 import { isReproducible } from '../../train/step/ranks/gradient-tree.ts'
+import { type Layout, rowFloats, sourcesKept } from '../../train/step/ranks/placement.ts'
 import { layoutOf } from '../../train/step/trainer.ts'
 import type { RunDirectory } from '../run/run-directory.ts'
+import type { RankGroup } from '../run/session.ts'
 import type { TrainOptions } from './options.ts'
 
 /** The number of ranks, and which of them this process is. */
@@ -45,10 +49,10 @@ export async function agreedConfig(
 }
 
 /** The ranks that share the experts with this one, itself included; undefined for a process alone. */
-export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null): GroupPlace | undefined {
+export function groupOf({ parallel: { expert } }: RunConfig, ranks: Ranks | null): RankGroup | undefined {
   if (!ranks) return undefined
-  const { rank, orders } = ranks
-  return { first: rank - (rank % expert), rank: rank % expert, size: expert, orders }
+  const { rank } = ranks
+  return { first: rank - (rank % expert), rank: rank % expert, size: expert, ranks }
 }
 
 /** This process among the ranks of its machine; undefined for a process alone. */
@@ -71,8 +75,6 @@ export function forRanks(config: RunConfig, ranks: Place | null, resume: boolean
   const refuse = (field: string, value: unknown, expected: string): never => {
     throw new UsageError(`invalid parallel.${field}: ${value} (expected ${expected})`)
   }
-  if (config.runtime.device === 'webgpu' && expert > 1)
-    refuse('expert', expert, '1 on GPUs: only ranks that compute on the processor can share the experts of a layer')
   if (size % expert !== 0) refuse('expert', expert, `a divisor of the ${size} ranks`)
   if (data !== undefined && data !== size / expert)
     refuse('data', data, `${size / expert}: ${size} ranks in groups of ${expert} that share experts`)
@@ -95,7 +97,30 @@ export function forRanks(config: RunConfig, ranks: Place | null, resume: boolean
         `groups of ${expert} (expected powers of two in a group, so that sums have the same order on any number of ` +
         'ranks; or set parallel.reproducible to false)',
     )
+  if (used.runtime.device === 'webgpu' && expert > 1) checkGpus(used, layoutOf(used, ranks))
   return parseInput(runSchema, used, `configuration for ${size} ranks`)
+}
+
+/**
+ * Ranks with GPUs move rows of whole words, and add gradients that begin where a kernel can read.
+ * @throws UsageError if the sizes of the model do not allow that
+ */
+function checkGpus({ model, runtime, parallel: { expert } }: RunConfig, layout: Layout): void {
+  if (runtime.math === 'f16' && model.width % 2 === 1)
+    throw new UsageError(
+      `invalid model.width: ${model.width} (expected an even number if GPUs share experts in f16, whose rows they exchange)`,
+    )
+  if (sourcesKept(layout) === 1) return
+  for (const spec of parameterSpecs(model)) {
+    const { name, stacked } = spec
+    const floats = rowFloats(spec)
+    if (stacked && floats % RANGE_START !== 0)
+      throw new UsageError(
+        `invalid parallel.expert: ${expert} (expected 1: an expert of ${name} has ${floats} numbers, which is no ` +
+          `multiple of ${RANGE_START}, and GPUs keep its gradients by rank if a rank has several shards or passes; or ` +
+          'set parallel.reproducible to false)',
+      )
+  }
 }
 
 /** Facts of the engine that results depend on. */

@@ -1,5 +1,6 @@
 /** All kernels, by the type of their node. */
 import type { Kernel } from '../contract.ts'
+import { allToAllRows, allToAllSizes, awaitRows, fitRows } from './all-to-all.ts'
 import { attention, attentionGradient } from './attention/attention.ts'
 import { attendCached } from './attention/cached.ts'
 import { crossEntropy } from './cross-entropy.ts'
@@ -46,6 +47,10 @@ export const graphKernels = byName([
   chooseExperts,
   expertRowProduct,
   activateParts,
+  allToAllSizes,
+  fitRows,
+  allToAllRows,
+  awaitRows,
 ])
 
 /** Operators that are neither maps nor reductions: operators of ONNX, of ONNX Runtime, and of rewritten programs. */

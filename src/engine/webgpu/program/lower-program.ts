@@ -10,7 +10,15 @@ import type { ConstantData, Node, Tensor } from '../../../core/graph/tensor.ts'
 import { placeBlocks } from '../../contract/place-blocks.ts'
 import { RuntimeError } from '../../contract/runtime-error.ts'
 import { dataInputs } from '../codegen/maps.ts'
-import { type Dispatch, type Kernel, type KernelCall, type MemoryType, type Operand, operandOf } from '../contract.ts'
+import {
+  type Dispatch,
+  type HostWork,
+  type Kernel,
+  type KernelCall,
+  type MemoryType,
+  type Operand,
+  operandOf,
+} from '../contract.ts'
 import { bytesOfNumber } from '../kernels/memory.ts'
 import { ALIGNMENT } from '../slice.ts'
 import { fuseAddends } from './addends.ts'
@@ -42,6 +50,20 @@ export interface Step {
   readonly work?: { readonly flops: number; readonly bytes: number } | undefined
 }
 
+/** Work of the host between steps. */
+export interface HostStep {
+  /** The kernel. */
+  readonly type: string
+  readonly work: HostWork
+  /** Bytes of a row of the first operand. */
+  readonly rowBytes: number
+  /** Number of steps before it. */
+  readonly steps: number
+  /** The value of each operand. */
+  readonly values: readonly number[]
+  readonly origin: Origin
+}
+
 export interface LoweredProgram {
   readonly inputs: readonly Port[]
   readonly outputs: readonly Port[]
@@ -49,6 +71,7 @@ export interface LoweredProgram {
   readonly valueOfOutput: readonly number[]
   readonly values: readonly Value[]
   readonly steps: readonly Step[]
+  readonly hostSteps: readonly HostStep[]
   /** Byte offset of each value in the memory of the program; null for ports and constants. */
   readonly offsets: readonly (number | null)[]
   readonly bytes: number
@@ -95,6 +118,7 @@ export function lowerProgram(
     valueOfOutput,
     values: lowering.values,
     steps: lowering.steps,
+    hostSteps: lowering.hostSteps,
     ...lowering.memory(new Set([...valueOfInput, ...valueOfOutput])),
   }
 }
@@ -118,6 +142,7 @@ const named = <T>(names: readonly string[], all: readonly T[]): Readonly<Record<
 class Lowering {
   readonly values: Value[] = []
   readonly steps: Step[] = []
+  readonly hostSteps: HostStep[] = []
   private readonly ofTensor = new Map<Tensor, number>()
   private readonly ofOperand = new Map<Operand, number>()
   /** Values in scratch memory that shared dispatches write, by a key of their computation. */
@@ -200,6 +225,19 @@ class Lowering {
       this.add(dispatch, node.origin, work)
       work = undefined
     }
+    const host = kernel.host?.(call)
+    if (!host) return
+    const values = host.operands.map((operand) => this.valueAt(operand))
+    const [first] = host.operands
+    const rowBytes = first ? (first.shape.at(-1) ?? 1) * bytesOfNumber(first.dtype) : 0
+    this.hostSteps.push({
+      type: node.type,
+      work: host,
+      rowBytes,
+      steps: this.steps.length,
+      values,
+      origin: node.origin,
+    })
   }
 
   private add(dispatch: Dispatch, origin: Origin, work?: Step['work']): void {
@@ -230,16 +268,21 @@ class Lowering {
     const indirect = new Set(this.steps.flatMap((step) => step.indirect ?? []))
     const grids = new Map([...indirect].map((value, i) => [value, i * ALIGNMENT]))
     const lives = new Map<number, { bytes: number; first: number; last: number }>()
-    this.steps.forEach(({ values }, step) => {
+    const uses = [
+      ...this.steps.map(({ values }, step) => ({ values, step })),
+      // What the host uses before a step keeps its memory until that step.
+      ...this.hostSteps.map(({ values, steps }) => ({ values, step: steps })),
+    ]
+    for (const { values, step } of uses)
       for (const value of values) {
         const of = this.values[value] as Value
         if (of.constant || ports.has(value) || grids.has(value)) continue
         const bytes = Math.ceil(bytesOfValue(of) / ALIGNMENT) * ALIGNMENT
         const life = lives.get(value) ?? { bytes, first: step, last: step }
-        life.last = step
+        life.first = Math.min(life.first, step)
+        life.last = Math.max(life.last, step)
         lives.set(value, life)
       }
-    })
     const { offsets, bytes } = placeBlocks([...lives.values()])
     const offsetOf = (value: number) => {
       const life = lives.get(value)

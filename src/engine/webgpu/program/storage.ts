@@ -7,7 +7,7 @@
  * operand, a reduction, or a map whose own result is float32. So values that flow into a softmax, the statistics of a
  * norm, the choice of experts, the loss, or a port, which is float32 in memory outside the program, stay float32, and
  * with them the residual stream. A map is dropped if it reads nothing that is f16, because it is then no activation
- * between products.
+ * between products. Operands of a kernel that moves numbers as they are (`Halves.same`) are dropped together.
  */
 
 import type { Halves } from '../../../core/graph/stages/contract.ts'
@@ -60,9 +60,25 @@ export function halvesOf(
       if (!halves.has(result)) for (const leaf of leaves) halves.delete(leaf)
     }
   }
+  /** Drops all operands of a kernel that moves numbers as they are, if one of them is dropped. */
+  const dropUnequal = (item: KernelItem): void => {
+    const { inputs, same } = ofKernel(item.node, kernels)
+    if (!same) return
+    const read = dataInputs(item.node).filter((_, i) =>
+      includes(inputs as readonly string[], item.node.kernel?.inputs[i]),
+    )
+    const all = [...read.map((tensor) => fusion.tensors.unique(tensor)), ...resultsOf(item)]
+    if (!all.every((tensor) => halves.has(tensor))) for (const tensor of all) halves.delete(tensor)
+  }
   for (let before = -1; before !== halves.size; ) {
     before = halves.size
-    for (const item of fusion.items) item.kind === 'kernel' ? dropOperandsOf(item) : dropIn(item)
+    for (const item of fusion.items) {
+      if (item.kind === 'bundle') dropIn(item)
+      else {
+        dropOperandsOf(item)
+        dropUnequal(item)
+      }
+    }
   }
   return halves
 }

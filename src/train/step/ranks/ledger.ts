@@ -2,6 +2,7 @@
  * The ledger of a step: how many rows and bytes each rank has sent to each other rank for the experts of every layer.
  * It is read from the orders that kernels posted (`src/engine/contract/order-log.ts`), not computed from the routing.
  */
+import type { Stage } from '../../../core/graph/stages/contract.ts'
 import { moduleName, type RoutedModule } from '../../../core/model/parameters.ts'
 import type { Executable } from '../../../engine/contract/runtime.ts'
 import type { LedgerRecord } from '../records.ts'
@@ -16,23 +17,28 @@ interface AllToAllStage {
 }
 export type AllToAllStages = ReadonlyMap<number, AllToAllStage>
 
+const exchangeOf = (stage: Stage) =>
+  stage.kind === 'kernel'
+    ? { type: stage.type, origin: stage.origin, rowBytes: 4 * (stage.inputs[0]?.shape[1] ?? 0) }
+    : null
+
 /** The all-to-alls of a program. @param modules The routed modules of the program. */
 export function allToAllStages(
-  { stages = [] }: Executable['model'],
+  { stages = [], hostSteps }: Executable['model'],
   modules: readonly { readonly layer: number; readonly module: RoutedModule }[],
 ): AllToAllStages {
   const found = new Map<number, AllToAllStage>()
   const dispatched = new Set<string>()
-  stages.forEach((stage, index) => {
-    if (stage.kind !== 'kernel' || !['all-to-all-sizes', 'all-to-all-rows'].includes(stage.type)) return
-    const { layer: name } = stage.origin
+  const exchanges = hostSteps ?? stages.map(exchangeOf)
+  exchanges.forEach((exchange, index) => {
+    if (!exchange || !['all-to-all-sizes', 'all-to-all-rows'].includes(exchange.type)) return
+    const { layer: name } = exchange.origin
     const place = modules.find(({ layer, module }) => name.startsWith(`${moduleName(layer, module)}.`))
     if (!place) throw new Error(`internal: an all-to-all in ${name}, which has no experts`)
     // The first all-to-all of a module sends rows to the experts; results and gradients follow.
-    const isDispatch = stage.type === 'all-to-all-rows' && !dispatched.has(name)
+    const isDispatch = exchange.type === 'all-to-all-rows' && !dispatched.has(name)
     if (isDispatch) dispatched.add(name)
-    const width = stage.inputs[0]?.shape[1] ?? 0
-    found.set(index, { layer: place.layer, module: place.module, rowBytes: isDispatch ? 4 * width : null })
+    found.set(index, { layer: place.layer, module: place.module, rowBytes: isDispatch ? exchange.rowBytes : null })
   })
   return found
 }

@@ -105,10 +105,13 @@ export interface Share {
   readonly parts: readonly Part[]
 }
 
+/** Number of floats of a row of a tensor, or of an expert if it is stacked. */
+export const rowFloats = ({ shape }: ParameterSpec): number => sizeOf(shape) / (shape[0] as number)
+
 /** Number of floats of a unit of a tensor; the last block of rows may have fewer. */
-function unitFloats({ shape, stacked }: ParameterSpec, { blockFloats }: Layout): number {
-  const size = sizeOf(shape)
-  const row = size / (shape[0] as number)
+function unitFloats(spec: ParameterSpec, { blockFloats }: Layout): number {
+  const { shape, stacked } = spec
+  const [size, row] = [sizeOf(shape), rowFloats(spec)]
   if (stacked || size <= blockFloats) return stacked ? row : size
   return Math.max(1, Math.floor(blockFloats / row)) * row
 }

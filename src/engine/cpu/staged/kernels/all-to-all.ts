@@ -4,7 +4,8 @@
  */
 
 import * as declared from '../../../../core/graph/kernels/rows.ts'
-import { RuntimeError, TooManyRows } from '../../../contract/runtime-error.ts'
+import { fittedSizes, type Segment, segmentsOf } from '../../../contract/row-segments.ts'
+import { RuntimeError } from '../../../contract/runtime-error.ts'
 import type { Transfer } from '../../../world/mpi/orders.ts'
 import { type ExpertGroup, implement, type KernelTensor, type KernelThread } from '../contract.ts'
 import { sizesOf } from './experts/expert-shared.ts'
@@ -18,12 +19,6 @@ const groupOf = ({ group }: KernelThread): ExpertGroup => {
 const numbersOf = (tensor: KernelTensor, thread: KernelThread): (() => readonly number[]) => {
   const sizes = sizesOf(tensor, thread)
   return () => Array.from(sizes, Number).slice(0, -1)
-}
-
-/** Elements of a tensor that go to a rank or come from it. */
-interface Segment {
-  readonly start: number
-  readonly count: number
 }
 
 /** A tensor, and its segments by rank. The segments of a rank are sent and received in order. */
@@ -92,68 +87,26 @@ export const fitRows = implement(declared.fitRows, {
     return {
       tasks: 1,
       run() {
-        const numbers = Array.from(arrived, Number)
-        const rows = numbers.reduce((sum, count) => sum + count, 0)
-        if (rows > room) throw new TooManyRows(rows, room)
-        sizesOf(arriving, thread).set([...numbers, room - rows].map(BigInt))
-        if (totals) sizesOf(totals, thread).set([...sumsByExpert(numbers, ranks), room - rows].map(BigInt))
+        const sizes = fittedSizes(Array.from(arrived, Number), ranks, room)
+        sizesOf(arriving, thread).set(sizes.arriving.map(BigInt))
+        if (totals) sizesOf(totals, thread).set(sizes.totals.map(BigInt))
       },
     }
   },
 })
 
-/** Number of rows of each expert over all ranks, from the numbers by rank and expert. */
-const sumsByExpert = (counts: readonly number[], ranks: number): number[] => {
-  const each = counts.length / ranks
-  return Array.from({ length: each }, (_, e) =>
-    counts.reduce((sum, count, i) => (i % each === e ? sum + count : sum), 0),
-  )
-}
-
-/** One segment for each rank, one after the other, from the numbers of rows by rank and expert. */
-function segmentsByRank(counts: readonly number[], ranks: number): Segment[][] {
-  const each = counts.length / ranks
-  let start = 0
-  return Array.from({ length: ranks }, (_, q) => {
-    const count = counts.slice(q * each, (q + 1) * each).reduce((sum, rows) => sum + rows, 0)
-    start += count
-    return [{ start: start - count, count }]
-  })
-}
-
-/**
- * A segment for each rank and expert. Segments lie by rank and within a rank by expert, or by expert and within an
- * expert by rank.
- */
-function segmentsByExpert(counts: readonly number[], ranks: number, expertsFirst: boolean): Segment[][] {
-  const each = counts.length / ranks
-  const segments = Array.from({ length: ranks }, () => new Array<Segment>(each))
-  const order = Array.from({ length: counts.length }, (_, i) =>
-    expertsFirst ? { q: i % ranks, e: Math.floor(i / ranks) } : { q: Math.floor(i / each), e: i % each },
-  )
-  let start = 0
-  for (const { q, e } of order) {
-    const count = counts[q * each + e] as number
-    ;(segments[q] as Segment[])[e] = { start, count }
-    start += count
-  }
-  return segments
-}
-
 export const allToAllRows = implement(declared.allToAllRows, {
   provider: 'MPI',
   halves: { inputs: ['rows'], outputs: ['raw'], same: true },
   prepare({ inputs: { rows, from, to }, outputs: { raw, ticket }, attributes: { ranks, joined } }, thread) {
-    const segments = (counts: readonly number[], side: typeof joined) =>
-      joined === 'none' ? segmentsByRank(counts, ranks) : segmentsByExpert(counts, ranks, joined === side)
     const bytes = elementBytes(rows) * (rows.shape[1] as number)
     const [sent, received] = [numbersOf(from, thread), numbersOf(to, thread)]
     return {
       tasks: 1,
       run() {
         const group = groupOf(thread)
-        const send = { tensor: rows, segments: segments(sent(), 'sent') }
-        const receive = { tensor: raw, segments: segments(received(), 'received') }
+        const send = { tensor: rows, segments: segmentsOf(sent(), ranks, joined, 'sent') }
+        const receive = { tensor: raw, segments: segmentsOf(received(), ranks, joined, 'received') }
         thread.integers[ticket.offset / 4] = group.ring.post(group.channel, transfersOf(group, send, receive, bytes))
         copyOwn(thread, group, send, receive, bytes)
       },

@@ -1,4 +1,5 @@
 /** Parts that the kernels of experts have in common: tiles, results, and calls without rows. */
+import type { SourceSums } from '../../../../core/graph/kernels/experts.ts'
 import type { Shape } from '../../../../core/graph/model.ts'
 import type { AnyCall, Dispatch, Operand } from '../../contract.ts'
 import { linesOf } from '../products/floats.ts'
@@ -28,10 +29,15 @@ export const expertTiles: ChooseTiles = (rows, [experts = 0, width = 0, columns 
 export const resultOf = (to: Operand, addend?: Operand, scale?: number): Output =>
   sumOutput({ to: linesOf(to), alpha: scale, addend: addend && linesOf(addend) })
 
-/** @throws Error if rows come from several sources: a GPU has all rows itself */
-export function checkSizes(sizes: Operand, experts: number): void {
-  if (sizes.size !== experts + 1)
-    throw new Error(`internal: ${sizes.size} sizes for ${experts} experts, not one each and one for unused rows`)
+/**
+ * Number of ranks E that rows come from: sizes are [E·N + 1], by rank and expert.
+ * @throws Error if gradients of several ranks are to be one sum: here each has its own
+ */
+export function sourcesOf(sizes: Operand, experts: number, sums?: SourceSums): number {
+  const sources = (sizes.size - 1) / experts
+  if (!Number.isInteger(sources)) throw new Error(`internal: ${sizes.size} sizes for ${experts} experts`)
+  if (sums && sums.parts !== sources) throw new Error(`internal: ${sums.parts} gradients of ${sources} sources`)
+  return sources
 }
 
 /** The dispatches of a call with an empty operand, in which all results are sums of nothing. */

@@ -3,6 +3,7 @@
  * of the products before it, and its slope at the end of the product that gives the gradient of the active values:
  * neither is a pass of its own.
  */
+import type { SourceSums } from '../../../../core/graph/kernels/experts.ts'
 import * as declared from '../../../../core/graph/kernels/experts.ts'
 import { dim } from '../../../../core/graph/shape.ts'
 import { type Dispatch, implement, type Operand, scratch } from '../../contract.ts'
@@ -10,7 +11,7 @@ import { type Lines, linesOf } from '../products/floats.ts'
 import { sumOutput } from '../products/output.ts'
 import { bytesOfCall } from '../vectors.ts'
 import { activeOutput, activeSwishOutput, geluGradientOutput, swishGradientOutput } from './activation.ts'
-import { type ChooseTiles, checkSizes, expertTiles, lowerEmpty, resultOf } from './call.ts'
+import { type ChooseTiles, expertTiles, lowerEmpty, resultOf, sourcesOf } from './call.ts'
 import { type RowGradient, type RowProduct, rowGradient, rowProduct } from './products.ts'
 import { tileRows } from './row-tiles.ts'
 
@@ -22,10 +23,10 @@ interface Inputs {
 }
 
 /** Sizes of a call. */
-function extentOf({ rows, sizes, up: { shape } }: Inputs) {
+function extentOf({ rows, sizes, up: { shape } }: Inputs, sums?: SourceSums) {
   const [experts, width, hidden] = [dim(shape, 0), dim(shape, 1), dim(shape, 2)]
-  checkSizes(sizes, experts)
-  return { sizes, rows: dim(rows.shape, 0), experts, width, hidden }
+  const sources = sourcesOf(sizes, experts, sums)
+  return { sizes, rows: dim(rows.shape, 0), experts, sources, width, hidden }
 }
 
 function flopsOf(inputs: Inputs, passes: number): number {
@@ -78,7 +79,7 @@ export const expertFfnGradientIn = (tiles: ChooseTiles) =>
       const { dy, rows, up, gate, down, inner, innerGate } = call.inputs
       const { dRows, dUp, dGate, dDown } = call.outputs
       const { addends, scales, rounds } = call
-      const extent = extentOf(call.inputs)
+      const extent = extentOf(call.inputs, call.attributes)
       if (extent.rows * up.size === 0) return lowerEmpty(call)
       const { experts, width, hidden } = extent
       const { rows: tile, gradient } = tiles(extent.rows, up.shape)

@@ -75,11 +75,53 @@ describe.skipIf(testDevice === null)('expert-linear', { timeout: 60_000 }, () =>
     expect(dWeights).toEqual(Float64Array.from(addend.data))
   })
 
-  test('rows of several sources are refused', () => {
+  test('rows of several ranks use the same matrices, and each rank has gradients of its own', async () => {
+    const [experts, sources, D, X] = [3, 2, 8, 5]
+    // By rank, and within it by expert.
+    const rows = new PackedRows([4, 0, 9, 2, 7, 1, 3])
+    const [x, dy] = [rows.random(D, 1), rows.random(X, 2)]
+    const weights = randomTensor([experts, D, X], 3)
+    const [ofX, ofDy, ofWeights] = [rows.split(x, D), rows.split(dy, X), matricesOf(weights)]
+    const matrixOf = (block: number) => ofWeights[block % experts] as Matrix
+    const inputs = { rows: x, sizes: rows.sizes, weights }
+    const { y } = await runTwice(expertLinear, { inputs, outputs: { y: float([rows.count, X]) } })
+    rows.expect(
+      y,
+      X,
+      ofX.map((of, block) => multiply(of, matrixOf(block), X)),
+    )
+    const addend = randomTensor([experts, sources, D, X], 4)
+    const { dRows, dWeights } = await runTwice(expertLinearGradient, {
+      attributes: { leaves: 1, parts: sources, sources },
+      inputs: { dy, ...inputs },
+      outputs: { dRows: float([rows.count, D]), dWeights: float(addend.shape) },
+      addends: { dWeights: addend },
+    })
+    rows.expect(
+      dRows,
+      D,
+      ofDy.map((of, block) => multiply(of, transpose(matrixOf(block), X), D)),
+    )
+    const gradients = Array.from({ length: experts * sources }, (_, i) => {
+      const block = (i % sources) * experts + Math.floor(i / sources)
+      return multiply(transpose(ofX[block] as Matrix, D), ofDy[block] as Matrix, X)
+    })
+    const added = matricesOf({ ...addend, shape: [experts * sources, D, X] })
+    expectExact(dWeights, gradients.map((matrix, i) => zip(matrix, added[i] as Matrix, plus)).flat(2))
+  })
+
+  test('one sum over several ranks is refused', () => {
     const [rows, sizes] = [operandOf('float32', [8, 2]), operandOf('int64', [5])]
-    const inputs = { rows, sizes, weights: operandOf('float32', [2, 2, 3]) }
-    const outputs = { y: operandOf('float32', [8, 3]) }
-    const call = { attributes: {}, inputs, outputs, addends: {}, scales: {}, rounds: false }
-    expect(() => expertLinear.lower(call)).toThrow('internal: 5 sizes for 2 experts')
+    const inputs = { dy: operandOf('float32', [8, 3]), rows, sizes, weights: operandOf('float32', [2, 2, 3]) }
+    const outputs = { dRows: rows, dWeights: operandOf('float32', [2, 2, 3]) }
+    const call = {
+      attributes: { leaves: 2, parts: 1, sources: 2 },
+      inputs,
+      outputs,
+      addends: {},
+      scales: {},
+      rounds: false,
+    }
+    expect(() => expertLinearGradient.lower(call)).toThrow('internal: 1 gradients of 2 sources')
   })
 })

@@ -1,10 +1,11 @@
 /** The rows of each expert times its matrix. */
+import type { SourceSums } from '../../../../core/graph/kernels/experts.ts'
 import * as declared from '../../../../core/graph/kernels/experts.ts'
 import { dim } from '../../../../core/graph/shape.ts'
 import { implement, type Operand } from '../../contract.ts'
 import { linesOf } from '../products/floats.ts'
 import { bytesOf, bytesOfCall } from '../vectors.ts'
-import { checkSizes, expertTiles, lowerEmpty, resultOf } from './call.ts'
+import { expertTiles, lowerEmpty, resultOf, sourcesOf } from './call.ts'
 import { rowGradient, rowProduct } from './products.ts'
 import { tileRows } from './row-tiles.ts'
 
@@ -15,10 +16,10 @@ interface Inputs {
 }
 
 /** Sizes of a call: rows [R, D], weights [N, D, X]. */
-function extentOf({ rows, sizes, weights: { shape } }: Inputs) {
+function extentOf({ rows, sizes, weights: { shape } }: Inputs, sums?: SourceSums) {
   const [experts, width, columns] = [dim(shape, 0), dim(shape, 1), dim(shape, 2)]
-  checkSizes(sizes, experts)
-  return { sizes, rows: dim(rows.shape, 0), experts, width, columns }
+  const sources = sourcesOf(sizes, experts, sums)
+  return { sizes, rows: dim(rows.shape, 0), experts, sources, width, columns }
 }
 
 export const expertLinear = implement(declared.expertLinear, {
@@ -54,7 +55,7 @@ export const expertLinearGradient = implement(declared.expertLinearGradient, {
   lower(call) {
     const { dy, rows, weights } = call.inputs
     const { dRows, dWeights } = call.outputs
-    const extent = extentOf(call.inputs)
+    const extent = extentOf(call.inputs, call.attributes)
     if (extent.rows * weights.size === 0) return lowerEmpty(call)
     const { width, columns } = extent
     const tiles = expertTiles(extent.rows, weights.shape)

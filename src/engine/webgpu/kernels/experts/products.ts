@@ -31,7 +31,7 @@ export function rowProduct({
   rounds,
   output,
 }: RowProduct): Dispatch {
-  const { tile, tiles, grids } = rowTiles
+  const { tile, tiles, grids, experts, sources } = rowTiles
   const across = Math.ceil(columns / tile.columns)
   const grid = grids.get(columns)
   if (!grid) throw new Error(`internal: the row tiles of ${name} have no grid for ${columns} columns`)
@@ -52,7 +52,7 @@ export function rowProduct({
 fn job_of(index: u32) -> Job {
   let tile = vec4<u32>(${list}[index / ${across}u]);
   var job: Job;
-  job.right = tile.x * ${inner * columns}u;
+  job.right = tile.x${sources > 1 ? ` % ${experts}u` : ''} * ${inner * columns}u;
   job.row = tile.y;
   job.rows = tile.z;
   job.column = index % ${across}u * ${tile.columns}u;
@@ -69,7 +69,10 @@ fn finish(job: Job, row: u32, column: u32, value: vec4<f32>) {
   })
 }
 
-/** leftᵀ·right over the rows of each expert: [R, m], [R, n] → [N, m, n], zero for an expert without rows. */
+/**
+ * leftᵀ·right over the rows of each expert: [R, m], [R, n] → [N, m, n], or [N, E, m, n] if rows come from E ranks; zero
+ * for an expert without rows.
+ */
 export interface RowGradient {
   readonly name: string
   readonly rowTiles: RowTiles
@@ -82,10 +85,11 @@ export interface RowGradient {
 }
 
 export function rowGradient({ name, rowTiles, tile, left, right, rounds, output }: RowGradient): Dispatch {
-  const { experts, starts } = rowTiles
+  const { experts, sources, starts } = rowTiles
   const [m, n] = [left.line, right.line]
   const [down, across] = [Math.ceil(m / tile.rows), Math.ceil(n / tile.columns)]
-  const jobs = down * across * experts
+  const jobs = down * across * sources * experts
+  const result = sources > 1 ? `(block % ${experts}u * ${sources}u + block / ${experts}u)` : 'block'
   return productDispatch({
     name,
     workgroups: rowsOf(jobs),
@@ -103,7 +107,8 @@ export function rowGradient({ name, rowTiles, tile, left, right, rounds, output 
         job: `
 fn job_of(index: u32) -> Job {
   var job: Job;
-  job.result = index / ${down * across}u * ${m * n}u;
+  let block = index / ${down * across}u;
+  job.result = ${result} * ${m * n}u;
   job.row = index / ${across}u % ${down}u * ${tile.rows}u;
   job.rows = ${m}u;
   job.column = index % ${across}u * ${tile.columns}u;
@@ -111,11 +116,11 @@ fn job_of(index: u32) -> Job {
 }`,
         // WGSL does not know that all invocations read the same number from memory.
         inner: `
-var<workgroup> expert_rows: vec2<u32>;
+var<workgroup> block_rows: vec2<u32>;
 fn inner_of(index: u32, local: u32) -> vec2<u32> {
-  let expert = index / ${down * across}u;
-  if (local == 0u) { expert_rows = vec2<u32>(u32(${begins}[expert]), u32(${begins}[expert + 1u])); }
-  return workgroupUniformLoad(&expert_rows);
+  let block = index / ${down * across}u;
+  if (local == 0u) { block_rows = vec2<u32>(u32(${begins}[block]), u32(${begins}[block + 1u])); }
+  return workgroupUniformLoad(&block_rows);
 }`,
         wholeSteps: false,
         finish: `${put}

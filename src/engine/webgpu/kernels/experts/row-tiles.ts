@@ -1,5 +1,6 @@
 /**
- * The places of the rows of experts: R rows packed expert by expert. Only the device knows how many rows an expert has.
+ * The places of the rows of experts: R rows packed expert by expert, or, if they come from E ranks, rank by rank and
+ * expert by expert within. Only the device knows how many rows such a *block* has.
  *
  * A first dispatch makes from the sizes a list of *row tiles*, each of one expert, and counts the workgroups of the
  * products that follow. So the products compute nothing for rows that do not exist, and the host reads nothing back. A
@@ -10,10 +11,13 @@ import type { Tile } from '../products/product-tiles.ts'
 
 export interface RowTiles {
   readonly tile: Tile
+  /** N */
   readonly experts: number
-  /** The row tiles, i32 [maxTiles, 4]: the expert, the first row, and the end of the expert's rows. */
+  /** E */
+  readonly sources: number
+  /** The row tiles, i32 [maxTiles, 4]: the block, the first row, and the end of the block's rows. */
   readonly tiles: Operand
-  /** The first row of each expert, and the end of all rows, i32 [N + 1]. */
+  /** The first row of each block, and the end of all rows, i32 [E·N + 1]. */
   readonly starts: Operand
   /** Numbers of workgroups of a product, by its number of columns. */
   readonly grids: ReadonlyMap<number, Operand>
@@ -21,21 +25,29 @@ export interface RowTiles {
 }
 
 /**
- * @param sizes Number of rows of each expert, then of unused rows, i32 [N + 1].
+ * @param sizes Number of rows of each block, then of unused rows, i32 [E·N + 1].
  * @param columns Numbers of columns of the products that follow.
  */
 export function tileRows(
-  { sizes, rows, experts, tile }: { sizes: Operand; rows: number; experts: number; tile: Tile },
+  {
+    sizes,
+    rows,
+    experts,
+    sources,
+    tile,
+  }: Pick<RowTiles, 'experts' | 'sources' | 'tile'> & { sizes: Operand; rows: number },
   columns: readonly number[],
 ): RowTiles {
-  const maxTiles = Math.floor(rows / tile.rows) + experts
+  const blocks = sources * experts
+  const maxTiles = Math.floor(rows / tile.rows) + blocks
   if (maxTiles > 65535) throw new Error(`internal: ${maxTiles} tiles of rows, more than a dispatch can have`)
   const tiles = scratch('int32', [maxTiles, 4])
-  const starts = scratch('int32', [experts + 1])
+  const starts = scratch('int32', [blocks + 1])
   const grids = new Map([...new Set(columns)].map((count) => [count, scratch('int32', [3])]))
   return {
     tile,
     experts,
+    sources,
     tiles,
     starts,
     grids,
@@ -55,13 +67,13 @@ var<workgroup> tiles: array<u32, ${WORKGROUP}>;
 
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(local_invocation_index) local: u32) {
-  // Each invocation has neighbouring experts. First the rows and tiles before them.
-  let first = min(local * ${Math.ceil(experts / WORKGROUP)}u, ${experts}u);
-  let end = min(first + ${Math.ceil(experts / WORKGROUP)}u, ${experts}u);
+  // Each invocation has neighbouring blocks. First the rows and tiles before them.
+  let first = min(local * ${Math.ceil(blocks / WORKGROUP)}u, ${blocks}u);
+  let end = min(first + ${Math.ceil(blocks / WORKGROUP)}u, ${blocks}u);
   var own_rows = 0u;
   var own_tiles = 0u;
-  for (var expert = first; expert < end; expert++) {
-    let size = u32(${ofSizes}[expert]);
+  for (var block = first; block < end; block++) {
+    let size = u32(${ofSizes}[block]);
     own_rows += size;
     own_tiles += (size + ${tile.rows - 1}u) / ${tile.rows}u;
   }
@@ -83,16 +95,16 @@ fn main(@builtin(local_invocation_index) local: u32) {
   }
   var row = rows[local] - own_rows;
   var tile = tiles[local] - own_tiles;
-  for (var expert = first; expert < end; expert++) {
-    let last = row + u32(${ofSizes}[expert]);
-    ${ofStarts}[expert] = i32(row);
+  for (var block = first; block < end; block++) {
+    let last = row + u32(${ofSizes}[block]);
+    ${ofStarts}[block] = i32(row);
     for (; row < last; row = min(row + ${tile.rows}u, last)) {
-      ${ofTiles}[tile] = vec4<i32>(i32(expert), i32(row), i32(last), 0);
+      ${ofTiles}[tile] = vec4<i32>(i32(block), i32(row), i32(last), 0);
       tile++;
     }
   }
   if (local == ${WORKGROUP - 1}u) {
-    ${ofStarts}[${experts}] = i32(rows[local]);
+    ${ofStarts}[${blocks}] = i32(rows[local]);
     ${[...grids.keys()].map((count, i) => gridCode(ofGrids[i] as string, Math.ceil(count / tile.columns))).join('\n    ')}
   }
 }`,
