@@ -176,7 +176,7 @@ const ofNode = {
     below: [...runs, 'engine/native', 'engine/cpu', ...files, 'use/infer', 'use/runs', 'tools/study', 'faces/http'],
     packages: ['d3-array', 'hono', 'zod'],
   },
-  'faces/serve': { below: [...runs, 'use/infer', 'use/runs', 'faces/http'], packages: ['hono', 'zod'] },
+  'faces/serve': { below: [...runs, 'use/infer', 'use/runs', 'tools/report', 'faces/http'], packages: ['hono', 'zod'] },
   'faces/library': {
     below: [
       'core/graph',

@@ -460,3 +460,60 @@ test('metrics count requests, tokens and times in the format of Prometheus', asy
   // Every line is a comment, or a name with labels and a number.
   for (const line of text.trimEnd().split('\n')) expect(line).toMatch(/^(?:# .*|[a-z_]+(?:\{.*\})? [\d.e+-]+)$/)
 })
+
+describe('the experts of the traffic', () => {
+  const sumOf = (counts: readonly number[]) => counts.reduce((sum, count) => sum + count, 0)
+
+  test('are those of the tokens of all texts, as their requests return them', async () => {
+    const own = serveSmall(model, 'counted', 4)
+    const site = createServeApp({ port: 8000, token: undefined })
+    expect(await (await get('/', {}, site)).text()).toContain('being loaded')
+    site.serveModels([own])
+    try {
+      const wanted: number[][] = []
+      let tokens = 0
+      for (const [prompt, seed] of [
+        ['Hello', 1],
+        ['A longer text than that', 2],
+      ] as const) {
+        const body = { prompt, seed, max_tokens: 6, choir: { routing: true } }
+        const { choices } = (await (await send('/v1/completions', body, {}, site)).json()) as Json
+        const { routing } = choices[0].choir
+        // The last token of a text is routed only if its request asks for that.
+        tokens += routing.tokens.length
+        for (const [r, { experts, expert }] of routing.routers.entries()) {
+          wanted[r] ??= new Array<number>(experts).fill(0)
+          for (const e of expert) (wanted[r] as number[])[e] = (wanted[r]?.[e] ?? 0) + 1
+        }
+      }
+      const { models } = (await (await get('/v1/choir/experts', {}, site)).json()) as Json
+      expect(models).toHaveLength(1)
+      expect(models[0]).toMatchObject({ id: 'counted', tokens: { all: tokens, last_minute: tokens } })
+      expect(models[0].routers.map(({ all }: { all: number[] }) => all)).toEqual(wanted)
+      expect(models[0].routers.map(({ last_minute: recent }: Json) => sumOf(recent))).toEqual(wanted.map(sumOf))
+
+      const page = await get('/', {}, site)
+      expect(page.headers.get('content-type')).toMatch(/^text\/html/)
+      expect(Number(page.headers.get('refresh'))).toBeGreaterThan(0)
+      const html = await page.text()
+      expect(html).toContain(`${tokens} tokens in the last minute`)
+      expect(html).not.toContain('<script')
+      const mean = sumOf(wanted[0] as number[]) / (wanted[0] as number[]).length
+      expect(html).toContain(`expert 0: ${((wanted[0]?.[0] as number) / mean).toFixed(2)} times the mean`)
+    } finally {
+      await own.close(new Error('the test has ended'))
+    }
+  })
+
+  test('are shown to people who have the key', async () => {
+    const locked = createServeApp({ port: 8000, token: 'secret' })
+    const basic = (key: string) => ({ authorization: `Basic ${Buffer.from(`anyone:${key}`).toString('base64')}` })
+    const refused = await get('/', {}, locked)
+    expect([refused.status, refused.headers.get('www-authenticate')]).toEqual([401, 'Basic realm="choir serve"'])
+    expect((await get('/', basic('wrong'), locked)).status).toBe(401)
+    expect((await get('/', basic('secret'), locked)).status).toBe(200)
+    // A browser that knows the password sends it from pages of other sites too.
+    expect((await get('/metrics', basic('secret'), locked)).status).toBe(401)
+    expect((await get('/v1/choir/experts', { authorization: 'Bearer secret' }, locked)).status).toBe(503)
+  })
+})

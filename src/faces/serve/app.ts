@@ -20,6 +20,7 @@ import { chatPrompt, givenPrompts, messagesOf, promptOf } from './prompts.ts'
 import { chatFields, completionFields, parseFields } from './request-fields.ts'
 import { gone, queueFull, respond } from './respond.ts'
 import type { ServedModel } from './served-model.ts'
+import { REFRESH, trafficJson, trafficPage } from './traffic-page.ts'
 
 /** Limit of a request: 128 prompts of some thousand tokens. */
 const MAX_REQUEST_BYTES = 1 << 22
@@ -55,6 +56,11 @@ export function createServeApp(rules: Access): ServeApp {
     await next()
   })
   app.get('/health', (c) => c.json({ status: state }, state === 'ok' ? 200 : 503))
+  app.get('/', (c) => {
+    // A browser loads the page again with this header; the page itself has no scripts.
+    c.header('refresh', String(REFRESH))
+    return c.html(trafficPage(models))
+  })
   app.get('/metrics', (c) => c.body(measured.text(models), 200, { 'content-type': 'text/plain; version=0.0.4' }))
   app.use('/v1/*', async (_, next) => {
     if (state === 'loading') throw new ApiError(503, 'The models are being loaded.', { code: 'loading' })
@@ -63,6 +69,7 @@ export function createServeApp(rules: Access): ServeApp {
   })
   app.get('/v1/models', (c) => c.json({ object: 'list', data: models.map(describe) }))
   app.get('/v1/models/:model{.+}', (c) => c.json(describe(modelOf(models, c.req.param('model')))))
+  app.get('/v1/choir/experts', (c) => c.json(trafficJson(models)))
   app.post('/v1/*', bodyLimit({ maxSize: MAX_REQUEST_BYTES, onError: tooLarge }))
   app.post('/v1/completions', async (c) => {
     const { prompt, ...rest } = await bodyFields(c)
@@ -139,12 +146,23 @@ export function createServeApp(rules: Access): ServeApp {
 
 export const stopping = (): ApiError => new ApiError(503, 'The server is stopping.', { code: 'server_stopping' })
 
+/**
+ * The key of a request. For the page, a browser asks for a name and a password, and the password is the key. A browser
+ * sends it with requests of other pages too, so nothing else takes it.
+ */
+function keyOf(c: Context): string | undefined {
+  const [, basic] = /^Basic (.+)$/i.exec(c.req.header('authorization') ?? '') ?? []
+  if (basic === undefined || c.req.path !== '/') return bearerOf(c)
+  const pair = Buffer.from(basic, 'base64').toString('utf8')
+  return pair.slice(pair.indexOf(':') + 1)
+}
+
 function requireKey(c: Context, token: string): void {
-  const bearer = bearerOf(c)
-  if (bearer !== undefined && isSameSecret(bearer, token)) return
+  const key = keyOf(c)
+  if (key !== undefined && isSameSecret(key, token)) return
   throw new ApiError(
     401,
-    bearer === undefined
+    key === undefined
       ? 'A key is needed, the --token of choir serve (send it as a header: Authorization: Bearer KEY).'
       : 'The key is wrong.',
     { code: 'invalid_api_key' },
@@ -210,6 +228,7 @@ const describe = ({ id, model, since }: ServedModel) => ({
 
 function errorResponse(c: Context, error: ApiError): Response {
   if (error.status === 429) c.header('retry-after', '1')
-  if (error.status === 401) c.header('www-authenticate', 'Bearer')
+  // A browser asks a person for a key that it gets by `Basic`; programs know `Bearer`.
+  if (error.status === 401) c.header('www-authenticate', c.req.path === '/' ? 'Basic realm="choir serve"' : 'Bearer')
   return c.json(bodyOf(error), error.status)
 }

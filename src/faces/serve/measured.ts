@@ -4,7 +4,15 @@ import type { Progress } from './respond.ts'
 import type { ServedModel } from './served-model.ts'
 
 /** Paths that are counted by name; all others count as one, since they are of clients' making. */
-const endpoints = new Set(['/v1/models', '/v1/completions', '/v1/chat/completions', '/health', '/metrics'])
+const endpoints = new Set([
+  '/',
+  '/v1/choir/experts',
+  '/v1/models',
+  '/v1/completions',
+  '/v1/chat/completions',
+  '/health',
+  '/metrics',
+])
 
 export class Measured {
   private readonly metrics = new Metrics()

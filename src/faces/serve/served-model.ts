@@ -4,6 +4,7 @@ import { Cleanup } from '../../core/cleanup.ts'
 import { formatValue } from '../../core/config/problems.ts'
 import { UsageError } from '../../core/errors.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
+import { ExpertTraffic } from '../../use/infer/expert-traffic.ts'
 import { Contexts } from '../../use/infer/generation/contexts.ts'
 import { scratchOfTexts } from '../../use/infer/generation/token-memory.ts'
 import { Scheduler, type SchedulerOptions } from '../../use/infer/streams/scheduler.ts'
@@ -18,6 +19,8 @@ export interface ServedModel {
   readonly scheduler: Scheduler
   /** Number of choices of experts for each token, in all layers; 0 for a dense model. */
   readonly choicesPerToken: number
+  /** Experts that all texts have used. */
+  readonly traffic: ExpertTraffic
   /** Ends all texts with an error and releases the model. */
   close(error: Error): Promise<void>
 }
@@ -54,7 +57,12 @@ export async function openServedModel(
       scratchOfTexts(config, streams),
     )
     cleanup.defer(() => model.close())
-    const contexts = new Contexts(model.runtime, model.config.model, model.store, { count: streams, detailed: true })
+    const traffic = new ExpertTraffic()
+    const contexts = new Contexts(model.runtime, model.config.model, model.store, {
+      count: streams,
+      detailed: true,
+      traffic,
+    })
     cleanup.defer(() => contexts.release())
     const scheduler = new Scheduler(contexts, model.tokenizer, {
       queue,
@@ -67,6 +75,7 @@ export async function openServedModel(
       model,
       scheduler,
       choicesPerToken: contexts.choicesPerToken,
+      traffic,
       async close(error) {
         await scheduler.close(error)
         await cleanup.run()

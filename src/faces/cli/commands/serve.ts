@@ -106,6 +106,10 @@ function show(
     `${directory}${step > 0 ? `, step ${step}` : ''}`,
   ])
   io.stdout.write(`\n  ${colors.bold(address)}\n\n`)
-  print(io, labelled([...rows, ['places', `${plural(streams, 'text')} at a time, ${queue} waiting`]], colors))
+  const more: [string, string][] = [
+    ['places', `${plural(streams, 'text')} at a time, ${queue} waiting`],
+    ['experts', `${new URL('/', address).href} shows which ones the texts use`],
+  ]
+  print(io, labelled([...rows, ...more], colors))
   io.stdout.write('\n  press Ctrl-C to end\n')
 }

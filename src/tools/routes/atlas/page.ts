@@ -5,10 +5,11 @@
 import { fixed, grouped, percent, plural } from '../../../core/text/numbers.ts'
 import { headOf } from '../../report/html-head.ts'
 import { pageStyle } from '../../report/html-style.ts'
+import { type LoadRow, loadKey, loadMap, loadMapStyle } from '../../report/load-map.ts'
 import { type Child, element, type Markup } from '../../report/markup.ts'
 import type { Atlas, ExpertAtlas, RouterAtlas } from './contract.ts'
 import { expertPanel, idOf, routerName } from './page-expert.ts'
-import { atlasStyle, COLOURS } from './page-style.ts'
+import { atlasStyle } from './page-style.ts'
 
 export function atlasPage(atlas: Atlas): string {
   const { model, text, capacity, loss } = atlas.record
@@ -21,7 +22,7 @@ export function atlasPage(atlas: Atlas): string {
     `Intervals are of ${percent(atlas.confidence, 0)}, over ${plural(atlas.groups, 'group')} of documents: how much a ` +
       'number would differ for other documents of the same domains.',
   ]
-  const head = headOf(title, pageStyle, atlasStyle)
+  const head = headOf(title, pageStyle, loadMapStyle, atlasStyle)
   const body = element(
     'body',
     {},
@@ -56,79 +57,22 @@ function maps({ routers }: Atlas): Child {
   return [
     modules.map((module) => {
       const own = routers.filter((router) => router.module === module)
-      const experts = Math.max(...own.map((router) => router.experts))
       const name = modules.length > 1 ? `Load of the experts in ${module}` : 'Load of the experts'
-      return element(
-        'section',
-        { class: 'map', 'aria-label': name },
-        element('h2', {}, name),
-        element(
-          'p',
-          { class: 'about' },
-          'Rows are layers, columns experts. An orange expert is chosen more often than the mean of its router, a blue ' +
-            'expert less often. Choose one to see what it takes.',
-        ),
-        element(
-          'div',
-          { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': name },
-          element(
-            'div',
-            { class: 'cells', style: `--experts: ${experts}` },
-            element('span', {}),
-            Array.from({ length: experts }, (_, expert) =>
-              element('span', { class: 'column' }, experts <= 32 || expert % 8 === 0 ? `${expert}` : ''),
-            ),
-            own.map((router) => [
-              element('span', { class: 'layer' }, `${router.layer}`),
-              router.of.map((expert) => cell(router, expert)),
-              Array.from({ length: experts - router.experts }, () => element('span', {})),
-            ]),
-          ),
-        ),
-      )
+      const about =
+        'Rows are layers, columns experts. An orange expert is chosen more often than the mean of its router, a blue ' +
+        'expert less often. Choose one to see what it takes.'
+      return loadMap(name, about, own.map(rowOf))
     }),
-    key(),
+    loadKey(),
   ]
 }
 
-function cell(router: RouterAtlas, expert: ExpertAtlas): Markup {
-  const label = `${routerName(router)}, expert ${expert.expert}: ${fixed(expert.load, 2)} times the mean`
-  const isDead = expert.tokens === 0
-  return element(
-    'a',
-    {
-      class: isDead ? 'dead' : `l${stepOf(expert.load)}`,
-      href: `#${idOf(router, expert.expert)}`,
-      title: isDead ? `${label}, dead: no token chose it` : label,
-      'aria-label': label,
-    },
-    isDead ? '×' : '',
-  )
-}
-
-/** Step of the colour of a load: equal factors above and below the mean have opposite colours, up to four times. */
-const stepOf = (load: number): number => {
-  const share = 0.5 + Math.log(load) / Math.log(4) / 2
-  return Math.round(Math.min(1, Math.max(0, share)) * (COLOURS - 1))
-}
-
-function key(): Markup {
-  const marks: readonly [string, number][] = [
-    ['¼', 0.25],
-    ['½', 0.5],
-    ['1', 1],
-    ['2', 2],
-    ['4', 4],
-  ]
-  return element(
-    'p',
-    { class: 'key' },
-    'Times the mean: ',
-    marks.map(([label, load]) => element('span', { class: `l${stepOf(load)}` }, label)),
-    element('span', { class: 'dead' }, '×'),
-    ' dead',
-  )
-}
+const rowOf = (router: RouterAtlas): LoadRow => ({
+  layer: router.layer,
+  name: routerName(router),
+  loads: router.of.map(({ load }) => load),
+  linkOf: (expert) => `#${idOf(router, (router.of[expert] as ExpertAtlas).expert)}`,
+})
 
 function routerTable({ routers, domains }: Atlas): Child {
   const hasDrops = routers.some(({ drop_rate }) => drop_rate > 0)

@@ -16,6 +16,7 @@ import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { generationConfig } from '../../../train/step/capacity-rules.ts'
 import type { ModelStore } from '../../../train/step/model-store.ts'
 import type { CollectedRoutes, RouterRows } from '../collected-routes.ts'
+import type { ExpertTraffic } from '../expert-traffic.ts'
 import { ContextDecoder } from './context-decoder.ts'
 import type { CachedContext } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
@@ -42,6 +43,8 @@ export interface ContextsOptions {
   readonly isChanging?: boolean
   /** Whether {@link ComputeOptions} can be used. Default: no. */
   readonly detailed?: boolean
+  /** Counts the choices for all computed tokens, if the computation is detailed. Default: they are not counted. */
+  readonly traffic?: ExpertTraffic
 }
 
 /** What else a computation returns. */
@@ -84,6 +87,7 @@ export class Contexts {
   private readonly prefill: Prefill
   private readonly program: TokenProgram
   private readonly rows: RowLogits | null
+  private readonly traffic: ExpertTraffic | undefined
 
   /**
    * @throws UsageError if a router or a layer of the user's own uses later tokens, or the contexts need more memory than
@@ -93,11 +97,12 @@ export class Contexts {
     runtime: Runtime,
     trainedConfig: ModelConfig,
     store: ModelStore,
-    { count, isChanging = false, detailed = false }: ContextsOptions,
+    { count, isChanging = false, detailed = false, traffic }: ContextsOptions,
   ) {
     const config = generationConfig(trainedConfig)
     this.config = config
     this.count = count
+    this.traffic = traffic
     const { moe, layer } = config
     if (moe?.router === 'own' && routerOf(moe).sees === 'batch') throw seesLater('router', moe.own)
     if (layer && ownLayers.get(layer.own).sees === 'batch') throw seesLater('layer', layer.own)
@@ -152,7 +157,7 @@ export class Contexts {
     if (cached && this.config.moe?.router !== 'random') cached.read = { tokens: [...tokens], logits: logits.slice() }
     const { routers, length } = this.prefill.details
     // A context that is read again has tokens that were routed before, all but the last.
-    options.routes?.add(routers, length, isFirst ? 0 : last, last + 1)
+    this.addRoutes(options.routes, routers, length, isFirst ? 0 : last, last + 1)
     if (isFirst && options.onLogits) await this.rows?.each(this.prefill.details.x_TD, last, options.onLogits)
     return logits
   }
@@ -180,7 +185,8 @@ export class Contexts {
       }
       const decoder = this.uncached[context] as ContextDecoder
       const logits = await decoder.step(token, position, experts)
-      addRoutes(routes, decoder.detailsAt(position))
+      const { routers, length, row } = decoder.detailsAt(position)
+      this.addRoutes(routes, routers, length, row, row + 1)
       onLogits(index, logits)
     }
     for (const [decoder, of] of byDecoder)
@@ -188,7 +194,8 @@ export class Contexts {
         of.map(({ next }) => next),
         (i, result) => {
           const { index } = of[i] as { index: number }
-          addRoutes(texts[index]?.routes, result)
+          const { routers, length, row } = result
+          this.addRoutes(texts[index]?.routes, routers, length, row, row + 1)
           onLogits(index, result.logits)
         },
       )
@@ -225,12 +232,25 @@ export class Contexts {
     let logits: Float32Array = new Float32Array()
     for (const [position, token] of tokens.entries()) {
       await decoder.step([{ context: place, token, position, experts }], (_, result) => {
-        addRoutes(routes, result)
+        const { routers, length, row } = result
+        this.addRoutes(routes, routers, length, row, row + 1)
         logits = result.logits
       })
       if (position < tokens.length - 1) onLogits?.(position, logits)
     }
     return logits
+  }
+
+  /** Hands on the choices of routers for the tokens `from` to `to` - 1 of a pass of `tokens` tokens. */
+  private addRoutes(
+    routes: CollectedRoutes | undefined,
+    routers: readonly RouterRows[],
+    tokens: number,
+    from: number,
+    to: number,
+  ): void {
+    routes?.add(routers, tokens, from, to)
+    this.traffic?.add(routers, tokens, from, to)
   }
 
   release(): void {
@@ -245,13 +265,6 @@ export class Contexts {
 
 const isSame = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((token, i) => token === b[i])
-
-function addRoutes(
-  routes: CollectedRoutes | undefined,
-  { routers, length, row }: { readonly routers: readonly RouterRows[]; readonly length: number; readonly row: number },
-): void {
-  routes?.add(routers, length, row, row + 1)
-}
 
 /**
  * Decoders with `count` contexts together: one if its memory fits in an arena, else as few as possible; none if the
