@@ -4,12 +4,20 @@
  *
  *   npx tsx bench/random-folder.ts M --format gguf --dtype q8_0 --out models/M-q8_0
  *   npm run build && CHOIR_LLAMA_CPP=../llama-cpp npx tsx bench/llama-cpp.ts models/M-q8_0/model.gguf
+ *   CHOIR_LLAMA_CPP=../llama-cpp npx tsx bench/llama-cpp.ts models/M-q8_0/model.gguf --streams 8
  */
 import { Command } from 'commander'
 import { numberOption, ranges } from '../src/faces/cli/options.ts'
-import { compareWithLlamaCpp, type LlamaCppRow, report } from './measure/compare-llama-cpp.ts'
+import {
+  compareStreams,
+  compareWithLlamaCpp,
+  type LlamaCppRow,
+  report,
+  reportStreams,
+  type StreamsRow,
+} from './measure/compare-llama-cpp.ts'
 import { lengths } from './measure/generation.ts'
-import { readGgufModel } from './measure/gguf-model.ts'
+import { type GgufModel, readGgufModel } from './measure/gguf-model.ts'
 import { findLlamaCpp } from './peers/llama-cpp.ts'
 import { runCommand, threadsOption, turnsOption } from './support/command.ts'
 import { Results, resultFile, shownPath, thisMachine } from './support/results.ts'
@@ -19,7 +27,8 @@ interface Flags {
   readonly prompt?: number
   readonly tokens?: number
   readonly turns: number
-  readonly out: string
+  readonly streams: number
+  readonly out?: string
 }
 
 /** Tokens of the prompt, if the sequence has as many. */
@@ -35,19 +44,37 @@ await runCommand(
       numberOption('--tokens <n>', 'tokens to generate after it (default: 100, or fewer)', ranges.positiveInteger),
     )
     .addOption(turnsOption())
-    .option('--out <file>', 'JSON file to write', resultFile('llama-cpp'))
+    .addOption(numberOption('--streams <n>', 'texts that are generated at once', ranges.positiveInteger).default(1))
+    .option('--out <file>', 'JSON file to write (default: in docs/results)')
     .action(measureAll),
 )
 
-async function measureAll(files: readonly string[], { threads, turns, out, ...flags }: Flags): Promise<void> {
+async function measureAll(files: readonly string[], { threads, turns, streams, out: given, ...flags }: Flags) {
   findLlamaCpp()
   const models = await Promise.all(files.map(readGgufModel))
+  const out = given ?? resultFile(streams > 1 ? 'llama-cpp-streams' : 'llama-cpp')
+  const optionsOf = (model: GgufModel) => {
+    const prompt = flags.prompt ?? Math.min(PROMPT / streams, Math.floor(model.sequence / 2))
+    return { threads, turns, ...lengths({ model }, { ...flags, prompt }) }
+  }
+  if (streams > 1) {
+    const key = ({ model, streams }: StreamsRow) => `${model} ${streams}`
+    const results = await Results.open<StreamsRow>(out, key, thisMachine(threads))
+    const rows: StreamsRow[] = []
+    for (const model of models) {
+      process.stderr.write(`  ${model.name} ...\n`)
+      const row = await compareStreams(model, streams, optionsOf(model))
+      rows.push(row)
+      await results.put(row)
+    }
+    process.stdout.write(`${reportStreams(rows)}\n  ${shownPath(out)}\n`)
+    return
+  }
   const results = await Results.open<LlamaCppRow>(out, ({ model }) => model, thisMachine(threads))
   const rows: LlamaCppRow[] = []
   for (const model of models) {
     process.stderr.write(`  ${model.name} ...\n`)
-    const prompt = flags.prompt ?? Math.min(PROMPT, Math.floor(model.sequence / 2))
-    const row = await compareWithLlamaCpp(model, { threads, turns, ...lengths({ model }, { ...flags, prompt }) })
+    const row = await compareWithLlamaCpp(model, optionsOf(model))
     rows.push(row)
     await results.put(row)
   }

@@ -14,7 +14,7 @@ import type { WeightFormat } from '../../src/use/infer/quantized/weight-format.t
 import { type LlamaCppInfo, type OwnTimes, startLlamaCpp } from '../peers/llama-cpp.ts'
 import { startChoir } from '../support/choir.ts'
 import { tableText } from '../support/command.ts'
-import type { Generated, GenerationProcess, GeneratorInfo } from '../support/generation-process.ts'
+import type { Generated, GenerationProcess, GeneratorInfo, Together } from '../support/generation-process.ts'
 import { using } from '../support/line-process.ts'
 import { today } from '../support/results.ts'
 import type { GgufModel } from './gguf-model.ts'
@@ -49,6 +49,65 @@ export interface LlamaCppRow {
   readonly ratio: Measures
   /** For each turn, with how many equal tokens the texts of both programs begin. */
   readonly sameTokens: readonly number[]
+}
+
+/** Medians of several texts that are generated at once. */
+export interface StreamsRow
+  extends Pick<LlamaCppRow, 'model' | 'weights' | 'threads' | 'date' | 'prompt' | 'tokens' | 'turns'> {
+  readonly streams: number
+  readonly choir: Together
+  readonly llama: Together
+  readonly ratio: Together
+}
+
+/** Compares `streams` texts at once; both speeds are of the whole program, with sampling and JavaScript. */
+export async function compareStreams(
+  { path, name, weights, vocabulary, sequence }: GgufModel,
+  streams: number,
+  { threads, prompt: length, tokens, turns }: CompareOptions,
+): Promise<StreamsRow> {
+  const random = randomFor(0, 'benchmark')
+  const sides: { choir: Together[]; llama: Together[] } = { choir: [], llama: [] }
+  for (let turn = 0; turn <= turns; turn++) {
+    const prompts = Array.from({ length: streams }, () => Array.from({ length }, () => random.integer(vocabulary)))
+    const run = async (child: Pick<GenerationProcess<GeneratorInfo, Generated>, 'together'>) => {
+      await child.together(WARM_UP, prompts)
+      return child.together(tokens, prompts)
+    }
+    const choir = await using(startChoir(path, weights, threads, streams), run)
+    const llama = await using(startLlamaCpp(path, { threads, sequence, streams }), run)
+    // The first turn is not counted, as above.
+    if (turn === 0) continue
+    sides.choir.push(choir)
+    sides.llama.push(llama)
+  }
+  const medianOf = (of: readonly Together[], field: keyof Together) => median(of.map((each) => each[field]))
+  const by = (value: (field: keyof Together) => number): Together => {
+    return { tokensPerSecond: value('tokensPerSecond'), peakMiB: value('peakMiB') }
+  }
+  return {
+    ...{ model: name, weights, threads, date: today(), prompt: length, tokens, turns, streams },
+    choir: by((field) => medianOf(sides.choir, field)),
+    llama: by((field) => medianOf(sides.llama, field)),
+    ratio: by((field) => medianOf(sides.choir, field) / medianOf(sides.llama, field)),
+  }
+}
+
+export function reportStreams(rows: readonly StreamsRow[]): string {
+  return rows
+    .map(({ model, weights, streams, choir, llama, ratio, ...row }) => {
+      const line = (title: string, field: keyof Together) => [
+        ...[title, significant(choir[field]), significant(llama[field]), fixed(ratio[field], 2)],
+      ]
+      const table = [
+        ['', `Choir, ${weights}`, 'llama.cpp', 'Choir / llama.cpp'],
+        line('tokens/s, all texts', 'tokensPerSecond'),
+        line('peak memory, MiB', 'peakMiB'),
+      ]
+      return `\n  ${model}, ${plural(streams, 'text')} at once${tableText(table, 'lrrr')}
+  ${plural(row.threads, 'thread')}: ${row.tokens} tokens after ${row.prompt} in each text, ${plural(row.turns, 'turn')}; with sampling and JavaScript\n`
+    })
+    .join('')
 }
 
 export interface CompareOptions {

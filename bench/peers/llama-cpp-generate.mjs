@@ -2,11 +2,14 @@
  * llama.cpp as a peer: a process that loads a GGUF file with the package node-llama-cpp and generates on command, greedily;
  * `bench/support/serve-generation.mjs` has the protocol.
  *
- *     node bench/peers/llama-cpp-generate.mjs FOLDER FILE THREADS SEQUENCE
+ *     node bench/peers/llama-cpp-generate.mjs FOLDER FILE THREADS SEQUENCE [STREAMS]
  *
  * FOLDER has the package in its node_modules. Everything else is as llama.cpp's own programs have it by default: weights
  * are mapped into memory, attention is fused where that is possible ("auto"), prompts are computed by 512 tokens, and
  * keys and values are kept in f16.
+ *
+ * Several texts (STREAMS) are sequences of one context, whose next tokens the package computes in one batch, as llama.cpp's
+ * own server does.
  *
  * Answers also have `own`, the milliseconds that llama.cpp itself measures (`llama_perf`) for the prompt and for the
  * tokens after the first: without sampling, and without the JavaScript of the package.
@@ -16,7 +19,7 @@ import { basename, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { serve } from '../support/serve-generation.mjs'
 
-const [folder, modelPath, threadsText, sequence] = process.argv.slice(2)
+const [folder, modelPath, threadsText, sequence, streams = '1'] = process.argv.slice(2)
 const threads = Number(threadsText)
 const root = join(resolve(folder), 'node_modules', 'node-llama-cpp')
 const { getLlama, LlamaLogLevel } = await import(pathToFileURL(join(root, 'dist', 'index.js')))
@@ -50,12 +53,15 @@ await serve(async () => {
   const model = await llama.loadModel({ modelPath, gpuLayers: 0, ignoreMemorySafetyChecks: true })
   const context = await model.createContext({
     contextSize: Number(sequence),
+    sequences: Number(streams),
     batchSize: 512,
     threads,
     performanceTracking: true,
     ignoreMemorySafetyChecks: true,
   })
-  const text = context.getSequence()
+  const sequences = Array.from({ length: Number(streams) }, () => context.getSequence())
+  const [text] = sequences
+  const greedy = { temperature: 0, yieldEogToken: true }
   return {
     info: {
       package: version,
@@ -65,7 +71,15 @@ await serve(async () => {
     },
     async *write(prompt) {
       await text.clearHistory()
-      yield* text.evaluate(prompt, { temperature: 0, yieldEogToken: true })
+      yield* text.evaluate(prompt, greedy)
+    },
+    async together(prompts, onToken) {
+      for (const sequence of sequences) await sequence.clearHistory()
+      await Promise.all(
+        prompts.map(async (prompt, i) => {
+          for await (const _ of sequences[i].evaluate(prompt, greedy)) if (!onToken(i)) break
+        }),
+      )
     },
     async after() {
       await context.printTimings()

@@ -42,8 +42,19 @@ export function findLlamaCpp(folder = process.env[VARIABLE]): string {
 /** Starts llama.cpp with a GGUF file. @throws RunError if the package is missing or the file cannot be loaded */
 export function startLlamaCpp(
   file: string,
-  { threads, sequence }: { readonly threads: number; readonly sequence: number },
+  {
+    threads,
+    sequence,
+    streams = 1,
+  }: { readonly threads: number; readonly sequence: number; readonly streams?: number },
 ): Promise<GenerationProcess<LlamaCppInfo, Generated & { readonly own: OwnTimes }>> {
   const script = fileURLToPath(new URL('./llama-cpp-generate.mjs', import.meta.url))
-  return GenerationProcess.start('llama.cpp', [script, findLlamaCpp(), file, String(threads), String(sequence)])
+  return GenerationProcess.start('llama.cpp', [
+    script,
+    findLlamaCpp(),
+    file,
+    String(threads),
+    String(sequence),
+    String(streams),
+  ])
 }

@@ -119,7 +119,7 @@ export class TrainingProcess {
 }
 
 /**
- * Starts Choir with a model, to generate with weights of a format.
+ * Starts Choir with a model, to generate one text at a time, or `streams` at once, with weights of a format.
  * @param path A run, a folder of transformers or a GGUF file
  * @throws RunError if Choir is not built, UsageError if there is no such model
  */
@@ -127,10 +127,11 @@ export async function startChoir(
   path: string,
   weights: WeightFormat,
   threads: number,
+  streams = 1,
 ): Promise<GenerationProcess<GeneratorInfo & { readonly provider: string }, Generated>> {
   checkBuilt()
   const script = fileIn('bench/support/choir-generate.mjs')
-  return GenerationProcess.start('Choir', [script, fileIn('dist'), path, weights, String(threads)])
+  return GenerationProcess.start('Choir', [script, fileIn('dist'), path, weights, String(threads), String(streams)])
 }
 
 /**

@@ -23,6 +23,14 @@ export interface Generated {
   readonly peakMiB: number
 }
 
+/** Several texts that are generated at once. */
+export interface Together {
+  /** Tokens per second of all of them, from when each has its first token until the first of them is complete. */
+  readonly tokensPerSecond: number
+  /** Peak resident memory of the process so far. */
+  readonly peakMiB: number
+}
+
 export class GenerationProcess<Info extends GeneratorInfo, Answer extends Generated> {
   readonly info: Info
   private readonly child: LineProcess
@@ -49,6 +57,11 @@ export class GenerationProcess<Info extends GeneratorInfo, Answer extends Genera
   /** Generates `tokens` tokens after a prompt of at least one id. */
   async generate(tokens: number, prompt: readonly number[]): Promise<Answer> {
     return (await this.child.ask({ generate: tokens, prompt })) as Answer
+  }
+
+  /** Generates `tokens` tokens after each of several prompts at once. */
+  async together(tokens: number, prompts: readonly (readonly number[])[]): Promise<Together> {
+    return (await this.child.ask({ generate: tokens, prompts })) as Together
   }
 
   stop(): Promise<void> {
