@@ -33,7 +33,7 @@ export function beyondTopOne(model: ModelConfig): string | null {
  * sparse model keeps its own settings.
  * @returns null if the settings do not allow this number of experts
  */
-export function withExperts(model: ModelConfig, experts: number, law: LawFile | null): ModelConfig | null {
+export function withExperts(model: ModelConfig, experts: number, law: LawFile): ModelConfig | null {
   const hidden = activeHidden(model)
   const sparse = model.moe ?? { ...recipeMoe(law), hidden, k: 1, prototypes: 1, sharedHidden: 0, sharedGate: false }
   const parsed = modelSchema.safeParse({ ...model, hidden, moe: experts === 1 ? null : { ...sparse, experts } })
@@ -42,14 +42,14 @@ export function withExperts(model: ModelConfig, experts: number, law: LawFile | 
 
 const MOE = 'model.moe.'
 
-function recipeMoe(law: LawFile | null): Readonly<Record<string, unknown>> {
+function recipeMoe(law: LawFile): Readonly<Record<string, unknown>> {
   const moe: Record<string, Record<string, unknown> | unknown> = {}
-  for (const [path, value] of Object.entries(law?.recipe ?? {})) {
+  for (const [path, value] of Object.entries(law.recipe)) {
     const [field = '', inner] = path.startsWith(MOE) ? path.slice(MOE.length).split('.') : []
     if (field === '') continue
     moe[field] = inner === undefined ? value : { ...(moe[field] as object | undefined), [inner]: value }
   }
-  return law === null ? { capacity: 'none' } : moe
+  return moe
 }
 
 /** Settings that differ between the sizes of a model, and that a law therefore spans. */

@@ -46,7 +46,7 @@ export interface Worth {
   readonly activeParameters: number
   /** Active parameters that laws count: all but tables that are only looked up. */
   readonly active: number
-  readonly law: Pick<LawFile, 'study' | 'runs' | 'corpus' | 'source' | 'sizes' | 'experts'> | null
+  readonly law: Pick<LawFile, 'study' | 'runs' | 'corpus' | 'source' | 'sizes' | 'experts'>
   /** The reason why the law does not answer, in words; null if it does. */
   readonly beyond: string | null
   /** Settings and vocabulary that differ from the runs of the law. */
@@ -57,9 +57,6 @@ export interface Worth {
   readonly advice: string
 }
 
-/** Numbers of experts that are considered without a law. */
-const EXPERTS = [2, 4, 8, 16, 32]
-
 /**
  * @param tokens tokens of the whole training
  * @param planOf plans the training of a variant of the model
@@ -67,7 +64,7 @@ const EXPERTS = [2, 4, 8, 16, 32]
 export async function worth(
   model: ModelConfig,
   tokens: number,
-  law: LawFile | null,
+  law: LawFile,
   planOf: (variant: ModelConfig) => Promise<Plan>,
 ): Promise<Worth> {
   const dense = withExperts(model, 1, law)
@@ -75,9 +72,9 @@ export async function worth(
   const { activeParameters, computingParameters: active } = describeModel(dense)
   const where = { active, tokens, experts: 1 }
   const otherThanTopOne = beyondTopOne(model)
-  const beyond = law === null ? beyondWords(law, where) : (otherThanTopOne ?? beyondWords(law, where))
+  const beyond = otherThanTopOne ?? beyondWords(law, where)
   const rows: WorthRow[] = []
-  for (const experts of [1, ...(law?.experts ?? EXPERTS)]) {
+  for (const experts of [1, ...law.experts]) {
     const variant = withExperts(model, experts, law)
     if (!variant) continue
     const plan = await planOf(variant)
@@ -95,9 +92,9 @@ export async function worth(
     rows.push({
       experts,
       ...cost,
-      forecast: law && beyond === null ? forecast(law, point) : null,
-      breakEven: law && beyond === null && experts > 1 ? breakEven(law, point) : null,
-      atEqualTime: law && beyond === null && slower !== null ? atEqualTime(law, point, slower) : null,
+      forecast: beyond === null ? forecast(law, point) : null,
+      breakEven: beyond === null && experts > 1 ? breakEven(law, point) : null,
+      atEqualTime: beyond === null && slower !== null ? atEqualTime(law, point, slower) : null,
       published:
         beyond !== null && otherThanTopOne === null && publishedLawCovers(published)
           ? differenceAt(publishedLaw, published)
@@ -108,7 +105,7 @@ export async function worth(
     tokens,
     activeParameters,
     active,
-    law: law && {
+    law: {
       study: law.study,
       runs: law.runs,
       corpus: law.corpus,
@@ -117,16 +114,14 @@ export async function worth(
       experts: law.experts,
     },
     beyond,
-    otherSettings: law ? otherSettings(model, law) : [],
+    otherSettings: otherSettings(model, law),
     rows,
     citations: beyond === null ? [] : citations,
     advice: adviceOf(rows, beyond, otherThanTopOne === null ? 'this size' : 'more than one expert for a token'),
   }
 }
 
-function beyondWords(law: LawFile | null, point: { active: number; tokens: number; experts: number }): string | null {
-  if (law === null)
-    return 'this version ships no law (a study with the view map writes one: choir study MAP.yaml; then give the law.json that it writes)'
+function beyondWords(law: LawFile, point: { active: number; tokens: number; experts: number }): string | null {
   const [first, last] = [law.sizes[0], law.sizes.at(-1)]
   switch (outside(law, point)) {
     case 'size':

@@ -14,7 +14,7 @@ export function worthText(worth: Worth, name: string, colors: Colors): string {
   const facts: [string, string][] = [
     ['model', `${count(activeParameters)} active parameters, ${count(active)} without tables that are only looked up`],
     ['training', `${grouped(tokens)} tokens, ${significant(tokens / active)} for each of the ${count(active)}`],
-    ['law', law ? `top-1, of study ${law.study}, ${plural(law.runs, 'run')} on ${law.source.join(', ')}` : 'none'],
+    ['law', `top-1, of study ${law.study}, ${plural(law.runs, 'run')} on ${law.source.join(', ')}`],
   ]
   const paragraph = (text: string, paint: (line: string) => string = (line) => line) => [
     ...wrap(text, WIDTH).map((line) => `  ${paint(line)}`),
