@@ -1,6 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { clusterSchema } from '../inputs/cluster.ts'
+import { clusterFamilies } from '../inputs/clusters.ts'
+import { clusterOf } from '../inputs/load-plan.ts'
 import { idealCluster, idealInput } from '../testing/cases.ts'
 import {
   allReduceSeconds,
@@ -17,6 +19,27 @@ import {
 // A device sends 100 GB/s inside its node of eight, and has 50 GB/s of its node's 400 GB/s network.
 const cluster = idealCluster(64)
 const GB = 1e9
+
+describe('large all-reduces of published measurements take the predicted time', () => {
+  // NCCL tests, out of place. Sources: H100 with eight ports of 200 Gb/s (lessizzmore/create-a3mega-ztan-fork), and two
+  // racks of 64 GB300, each with a port of 800 Gb/s (Oracle's guide for GB300).
+  test.each([
+    ['h100', 8, '200 GB/s', 16, 8_589_934_592, 47_535e-6, 1.1],
+    ['gb200', 64, '6400 GB/s', 128, 17_179_869_184, 46_170e-6, 1.02],
+  ])(
+    '%s, %d a node with a network of %s, %d ranks',
+    (family, devicesPerNode, bandwidth, ranks, size, seconds, factor) => {
+      const { links } = clusterFamilies[family]?.cluster ?? expect.unreachable()
+      const measured = clusterOf(family, ranks, {
+        devicesPerNode,
+        links: { ...links, network: { ...links.network, bandwidth } },
+      })
+      const ratio = allReduceSeconds(measured, groupOf(measured, ranks, 1), size) / seconds
+      expect(ratio).toBeGreaterThan(1 / factor)
+      expect(ratio).toBeLessThan(factor)
+    },
+  )
+})
 
 describe('a group', () => {
   test.each([
@@ -48,9 +71,18 @@ describe('collectives without latency', () => {
     expect(allReduceSeconds(cluster, groupOf(cluster, 4, 8), GB)).toBeCloseTo(2 * (3 / 4) * 0.02, 12)
   })
 
-  test('a hierarchical all-reduce adds one inside the node, and one of an eighth of the bytes between nodes', () => {
-    const expected = 2 * ((7 / 8) * 0.01 + (7 / 8) * (0.02 / 8))
-    expect(allReduceSeconds(cluster, groupOf(cluster, 64, 1), GB)).toBeCloseTo(expected, 12)
+  test('a hierarchical all-reduce takes the time inside the node, or of an eighth of the bytes between nodes', () => {
+    const oversubscribed = (oversubscription: number) => {
+      const { network, ...links } = cluster.links
+      return { ...cluster, links: { ...links, network: { ...network, oversubscription } } }
+    }
+    for (const [over, slower] of [
+      [1, 0.01],
+      [2, 0.01],
+      [8, 8 * (0.02 / 8)],
+      [16, 16 * (0.02 / 8)],
+    ] as const)
+      expect(allReduceSeconds(oversubscribed(over), groupOf(cluster, 64, 1), GB)).toBeCloseTo(2 * (7 / 8) * slower, 12)
   })
 
   test('an all-reduce is a reduce-scatter and an all-gather', () => {

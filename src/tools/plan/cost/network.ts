@@ -4,7 +4,8 @@
  *
  * An all-reduce between nodes is hierarchical, like NCCL's in effect: a reduce-scatter inside the node, a ring between
  * the nodes for each device's share, and an all-gather inside the node. In a ring, 2·(n − 1)/n of the bytes pass
- * through every device (Thakur, Rabenseifner & Gropp 2005).
+ * through every device (Thakur, Rabenseifner & Gropp 2005). Bytes pass in chunks, so that both kinds of links work at
+ * the same time and the slower one determines the time; `network.test.ts` compares it with published measurements.
  */
 import type { Cluster } from '../inputs/cluster.ts'
 
@@ -45,11 +46,10 @@ export function reduceScatterSeconds(cluster: Cluster, { size, perNode }: Group,
   if (size <= 1) return 0
   const nodes = size / perNode
   const { node, network } = cluster.links
-  const inside = ((perNode - 1) / perNode) * (bytes / nodeShare(cluster)) + (perNode - 1) * node.latency
-  if (nodes <= 1) return inside
-  const between =
-    ((nodes - 1) / nodes) * (bytes / perNode / networkShare(cluster)) + Math.ceil(Math.log2(nodes)) * network.latency
-  return inside + between
+  const latency = (perNode - 1) * node.latency + Math.ceil(Math.log2(nodes)) * network.latency
+  const inside = ((perNode - 1) / perNode) * (bytes / nodeShare(cluster))
+  const between = nodes <= 1 ? 0 : ((nodes - 1) / nodes) * (bytes / perNode / networkShare(cluster))
+  return Math.max(inside, between) + latency
 }
 
 /** The way in which rows travel to the experts of a token. */
