@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadConfig } from '../../node/run/load-config.ts'
+import { ncclNode } from '../../tools/plan/testing/measured-outputs.ts'
 import { main } from './main.ts'
 import { fakeIo } from './testing/fake.ts'
 import { type TraceEvent, traceProblems } from './testing/trace-event-format.ts'
@@ -70,6 +71,26 @@ describe('choir plan', () => {
     expect(local.err).toContain('invalid --ledger: not with --cluster local')
   })
 
+  test('plans with the rates that files of measurements contain, and says so in text, JSON and HTML', async () => {
+    const file = join(folder, 'all_reduce_perf.txt')
+    writeFileSync(file, ncclNode)
+    const { code, out } = await planned('M', '--cluster', 'h100-8', '--measured', file)
+    expect(code).toBe(0)
+    const line = `links.node.rate 369 GB/s to 455 GB/s (+23 %) by ${file}; 6 times met within 4 % (median)`
+    expect(out).toContain(`measured    ${line}`)
+    const html = join(folder, 'measured.html')
+    const json = await planned('M', '--cluster', 'h100-8', '--measured', file, '--html', html, '--json')
+    expect(JSON.parse(json.out).cluster.calibration).toMatchObject([
+      { field: 'links.node.rate', files: [file], times: 6 },
+    ])
+    const page = readFileSync(html, 'utf8')
+    expect(page).toContain(`measured: ${line}`)
+    expect(page).toContain(`<span>--measured</span> <span>${file}</span>`)
+    const wrong = await planned('M', '--cluster', 'h100-8', '--measured', join(folder, 'none'))
+    expect([wrong.code, wrong.out]).toEqual([2, ''])
+    expect(wrong.err).toContain('no such file')
+  })
+
   test('prints the excess of memory and changes that would help if a run does not fit, and exits with 1', async () => {
     const { code, out, err } = await planned(...tooLarge)
     expect(code).toBe(1)
@@ -99,6 +120,7 @@ describe('choir plan', () => {
     [['M', '--cluster', 'a100-8', '--fits-with', '100%'], 'invalid --fits-with: "100%"'],
     [['--validate', 'M'], 'invalid --validate'],
     [['M', '--cluster', 'a100-8', '--calibrate'], 'invalid --calibrate: only --cluster local is measured'],
+    [['tiny', '--cluster', 'local', '--measured', 'a'], 'invalid --measured: not with --cluster local'],
     [['tiny', '--cluster', 'local', '--price', '1'], 'invalid --price: not with --cluster local'],
     [['tiny', '--cluster', 'local', '--fits-with', '0.9'], 'invalid --fits-with: not with --cluster local'],
     [['tiny', '--cluster', 'local', '--what-if', 'routing'], 'invalid --what-if: not with --cluster local'],

@@ -10,6 +10,7 @@ import { type BytesByKind, memoryKinds, total } from './cost/memory.ts'
 import type { Prediction } from './cost/predict.ts'
 import { timeKinds } from './cost/time.ts'
 import { demandWords, fitWords, rangeOf } from './inputs/intervals.ts'
+import { calibratedText } from './measured/calibrate.ts'
 import type { Budget, Plan } from './plan.ts'
 import { layoutName, recomputationName } from './search/layout.ts'
 import type { WhatIf } from './search/what-if.ts'
@@ -37,6 +38,7 @@ export function reportOf({ name, plan, questions, command }: PlanReport): Report
       `${count(parameters)} parameters, ${count(activeParameters)} active for a token`,
       `${grouped(cluster.devices)} × ${cluster.device.name}, ${cluster.devicesPerNode} a node`,
       `${run.plan.precision}, ${run.plan.optimizer ?? run.train.optimizer.own ?? run.train.optimizer.kind}, ${grouped(tokens)} tokens a step`,
+      ...(cluster.calibration ?? []).map((each) => `measured: ${calibratedText(each)}`),
       `load of the experts: ${load}`,
       ...(traffic ? [`traffic between ranks: measured in ${traffic.directory}`] : []),
     ],

@@ -10,6 +10,7 @@ import { clusterFamilies } from '../../../tools/plan/inputs/clusters.ts'
 import { demandWords } from '../../../tools/plan/inputs/intervals.ts'
 import { loadCluster, loadPlannedRun } from '../../../tools/plan/inputs/load-plan.ts'
 import { planPresets } from '../../../tools/plan/inputs/presets.ts'
+import { calibrated } from '../../../tools/plan/measured/calibrate.ts'
 import type { Plan } from '../../../tools/plan/plan.ts'
 import type { WhatIf } from '../../../tools/plan/search/what-if.ts'
 import { planText } from '../display/plan/plan.ts'
@@ -25,6 +26,7 @@ interface PlanFlags {
   readonly cluster?: string
   readonly set?: readonly string[]
   readonly whatIf?: readonly string[]
+  readonly measured?: readonly string[]
   readonly ledger?: string
   readonly fitsWith?: number
   readonly price?: number
@@ -57,6 +59,12 @@ export function addPlan(program: Command, io: Io): void {
         'plan for each value of a field: path=value,value,... or "routing"; repeatable',
       ),
     )
+    .addOption(
+      listOption(
+        '--measured <file>',
+        'rates of the cluster from the output of nccl-tests, OSU, mamf-finder or nvidia-smi, or a table of products; repeatable',
+      ),
+    )
     .option('--ledger <run>', 'use the traffic between ranks that this run measured (it needs parallel.ledger)')
     .addOption(
       probabilityOption(
@@ -86,6 +94,7 @@ Examples:
   choir plan m6t-1t --cluster v100-480 --fits-with 90%
   choir plan M --cluster a100-8 --set train.batch=256 --set plan.load.run=runs/demo
   choir plan M --cluster a100-8 --ledger runs/M
+  choir plan mixtral-8x7b --cluster h100-64 --measured all_reduce_perf.txt --measured products.csv
   choir plan m6t-1t --cluster v100-480 --html plan.html
   choir plan deepseek-v3 --cluster h800-2048 --trace step.json
   choir plan demo --cluster local
@@ -119,7 +128,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   const set = setsOf(flags)
   if (flags.cluster === 'local') return runLocal(io, source, flags, colors)
   if (flags.calibrate) throw new UsageError('invalid --calibrate: only --cluster local is measured')
-  const cluster = withPrice(await loadCluster(flags.cluster), price)
+  const cluster = withPrice(await calibrated(await loadCluster(flags.cluster), flags.measured ?? []), price)
   const plan = await io.operations.plan(await loadPlannedRun(source, set), cluster)
   const questions: WhatIf[] = []
   for (const question of flags.whatIf ?? []) questions.push(await io.operations.whatIf(source, set, cluster, question))
@@ -141,6 +150,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
 async function runLocal(io: Io, source: string, flags: PlanFlags, colors: Colors): Promise<void> {
   for (const [option, given] of [
     ['--what-if', flags.whatIf],
+    ['--measured', flags.measured],
     ['--ledger', flags.ledger],
     ['--fits-with', flags.fitsWith],
     ['--price', flags.price],
@@ -192,7 +202,7 @@ async function writeTimeline(io: Io, source: string, { trace, json }: PlanFlags,
 function planCommand(
   io: Io,
   source: string,
-  { cluster = '', set = [], ledger, fitsWith, whatIf = [], price, html = '' }: PlanFlags,
+  { cluster = '', set = [], measured = [], ledger, fitsWith, whatIf = [], price, html = '' }: PlanFlags,
 ): string {
   const words = [
     'plan',
@@ -201,6 +211,7 @@ function planCommand(
     cluster,
     ...set.flatMap((assignment) => ['--set', assignment]),
     ...whatIf.flatMap((question) => ['--what-if', question]),
+    ...measured.flatMap((file) => ['--measured', file]),
     ...(ledger === undefined ? [] : ['--ledger', ledger]),
     ...(fitsWith === undefined ? [] : ['--fits-with', String(fitsWith)]),
     ...(price === undefined ? [] : ['--price', String(price)]),

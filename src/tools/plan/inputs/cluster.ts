@@ -79,7 +79,8 @@ const deviceSchema = z
      * Source of the efficiencies: they are `fitted` to published measurements, `given` by `matmul.efficiency`, or
      * `measured` on the machine itself (`--cluster local`), without an interval. If they are `unfitted`, they are the
      * efficiencies of an average device, and if they are `borrowed`, of the device that a cluster file extends; both
-     * have a warning and a wider interval. Default: `given` if there is a `matmul.efficiency`, else `unfitted`.
+     * have a warning and a wider interval. With `products`, single products were measured (`--measured`), and no
+     * training: the interval is as wide. Default: `given` if there is a `matmul.efficiency`, else `unfitted`.
      */
     constants: z.enum(constantSources).optional(),
   })
@@ -141,5 +142,22 @@ export const clusterSchema = z
 
 export type ClusterInput = z.input<typeof clusterSchema>
 /** A parsed cluster, in base units: bytes, bytes a second, FLOP/s, seconds. */
-export type Cluster = z.output<typeof clusterSchema>
+export type Cluster = z.output<typeof clusterSchema> & {
+  /** Constants that were measured on the cluster (`--measured`). */
+  readonly calibration?: readonly Calibrated[]
+}
+
+/** A constant of a cluster that a measurement replaced. */
+export interface Calibrated {
+  /** `links.node.rate` and the like: bytes a second that a device, or a node with its network, reaches. */
+  readonly field: string
+  readonly before: number
+  readonly after: number
+  readonly files: readonly string[]
+  /** Number of measured times or rates. */
+  readonly times: number
+  /** Median of |predicted / measured − 1| of measured times, with the calibrated cluster; null for rates. */
+  readonly error: number | null
+}
+
 export type Device = Cluster['device']

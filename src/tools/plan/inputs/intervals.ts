@@ -21,8 +21,8 @@ export interface Interval {
   readonly memory: number
 }
 
-/** Whether the efficiencies belong to the device, and not to an average or a similar one. */
-const isFitted = (constants: ConstantSource): boolean => constants !== 'unfitted' && constants !== 'borrowed'
+/** Whether the efficiencies are those of trainings on the device, and not of an average or a similar one. */
+const isFitted = (constants: ConstantSource): boolean => constants === 'fitted' || constants === 'given'
 
 /** The interval of predictions on a device; null if its constants were measured on the machine itself. */
 export function intervalOn(

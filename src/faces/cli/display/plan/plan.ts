@@ -16,6 +16,7 @@ import type { ReceivedGradients } from '../../../../tools/plan/cost/time.ts'
 import type { Cluster } from '../../../../tools/plan/inputs/cluster.ts'
 import { demandWords, fitWords, type Interval, rangeOf } from '../../../../tools/plan/inputs/intervals.ts'
 import type { MeasuredTraffic } from '../../../../tools/plan/inputs/measured-traffic.ts'
+import { calibratedText } from '../../../../tools/plan/measured/calibrate.ts'
 import type { Plan, ThroughOwners } from '../../../../tools/plan/plan.ts'
 import { layoutName } from '../../../../tools/plan/search/layout.ts'
 import type { Colors } from '../../io.ts'
@@ -124,6 +125,10 @@ function facts({
       'cluster',
       `${grouped(cluster.devices)} × ${device.name} with ${bytes(device.memory)}, ${cluster.devicesPerNode} a node; ${flops(device.peak[plan.precision] ?? Number.NaN)}/s, ${bytes(device.bandwidth)}/s`,
     ],
+    ...(cluster.calibration ?? []).map((each, i): [string, string] => [
+      i === 0 ? 'measured' : '',
+      calibratedText(each),
+    ]),
     ['load', load],
     ...(traffic ? [['traffic', trafficNote(traffic)] as [string, string]] : []),
     ['layouts', `${grouped(layouts)} examined, ${grouped(fitting)} fit`],
