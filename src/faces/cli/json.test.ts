@@ -94,6 +94,7 @@ describe('every line of', () => {
     ['score', 'score runs/x --json --text a'],
     ['routing', 'routing runs/x --json --math bf16 --out'],
     ['routing', 'routing a --compare b --json'],
+    ['routing', 'routing a --export b --json'],
     ['generate', 'generate runs/x --json --prompt a'],
     ['inspect', 'inspect tiny --json --signal'],
     ['check', 'check mine.ts --json'],

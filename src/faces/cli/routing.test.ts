@@ -68,6 +68,18 @@ describe('choir routing', () => {
     })
   })
 
+  test('writes the routes of a record to a file, for which other options have no effect', async () => {
+    const { code, out, calls } = await routing('a', '--export', 'b.jsonl')
+    expect(code).toBe(0)
+    expect(calls).toEqual([{ name: 'writeResponses', args: ['a', 'b.jsonl'] }])
+    expect(out).toMatch(/file +b\.jsonl, 3 lines\n/)
+    expect(await routing('a', '--export', 'b', '--compare', 'c')).toMatchObject({ code: 2, calls: [] })
+    expect(await routing('a', '--export', 'b', '--out', 'c')).toMatchObject({
+      code: 2,
+      error: expect.stringContaining('--out has no effect: --export reads a record'),
+    })
+  })
+
   test('needs a folder, and a format that exists', async () => {
     expect(await routing('runs/x')).toMatchObject({ code: 2, error: expect.stringContaining('missing --out') })
     expect(await routing('runs/x', '--out', '')).toMatchObject({

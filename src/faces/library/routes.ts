@@ -4,6 +4,7 @@ import type { Atlas } from '../../tools/routes/atlas/contract.ts'
 import { type AtlasOptions, writeAtlas as write } from '../../tools/routes/atlas/write-atlas.ts'
 import { compareRoutes as compare, type RoutesComparison } from '../../tools/routes/compare.ts'
 import { type RoutesRecord, readRoutes as read } from '../../tools/routes/read-routes.ts'
+import { writeResponses as writeAnswers } from '../../tools/routes/write-responses.ts'
 import { eitherSignal, listening } from './listening.ts'
 
 /**
@@ -38,4 +39,16 @@ export async function writeAtlas(folder: string, options: AtlasOptions = {}): Pr
   return listening(options.onMessage, (onMessage, failed) =>
     write(folder, { onMessage, signal: eitherSignal(options.signal, failed) }),
   )
+}
+
+/**
+ * Writes a record to a new file in the form in which vLLM returns the routes of its answers: a line of JSON for each
+ * document, with `token_ids` and `routed_experts`, an int32 array [tokens, layers, choices] in NumPy's format and base64.
+ * @returns The number of lines.
+ * @throws UsageError as {@link readRoutes}, if the routers have no common number of choices, or if the file exists
+ */
+export async function writeResponses(folder: string, file: string): Promise<number> {
+  expectPath('folder', folder, 'the folder of a record')
+  expectPath('file', file, 'a new file')
+  return writeAnswers(folder, file)
 }

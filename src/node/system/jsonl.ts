@@ -44,8 +44,11 @@ export interface FileLine {
   readonly isComplete: boolean
 }
 
-/** The lines of a file, in bounded memory. A missing file has none; text after the last newline is a line too. */
-export async function* readLines(path: string): AsyncGenerator<FileLine> {
+/**
+ * The lines of a file, in bounded memory. A missing file has none; text after the last newline is a line too.
+ * @param limit Longest line that is read, in bytes.
+ */
+export async function* readLines(path: string, limit = LINE_BYTES): AsyncGenerator<FileLine> {
   const handle = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
     throw error
@@ -57,10 +60,10 @@ export async function* readLines(path: string): AsyncGenerator<FileLine> {
   const add = (part: Buffer) => {
     end += part.length
     // The bytes of a longer line are not needed.
-    if (end - start <= LINE_BYTES) pending.push(part)
+    if (end - start <= limit) pending.push(part)
   }
   const line = (isComplete: boolean): FileLine => {
-    const text = end - start <= LINE_BYTES ? Buffer.concat(pending).toString() : null
+    const text = end - start <= limit ? Buffer.concat(pending).toString() : null
     if (isComplete) end++
     const result = { text, start, end, isComplete }
     pending = []

@@ -21,7 +21,7 @@ export function checkRow(value: unknown, where: string, { header, known, first, 
   const router = header.routers[index] as RecordedRouter
   const refuse = (field: keyof RouteRow, expected: string) =>
     new RunError(`${where}: invalid ${field}: ${formatValue(row[field])} (expected ${expected})`)
-  const { layer, module, experts, prototypes, choices } = router
+  const { layer, module, experts } = router
   if (row.layer !== layer) throw refuse('layer', `${layer}, in the order of the routers`)
   if (row.module !== module) throw refuse('module', `"${module}", in the order of the routers`)
   if (!known.has(row.document)) throw refuse('document', 'the index of a document in the description')
@@ -32,17 +32,27 @@ export function checkRow(value: unknown, where: string, { header, known, first, 
   if (first)
     for (const field of ['document', 'position', 'token'] as const)
       if (row[field] !== first[field]) throw refuse(field, `${first[field]}, as in the first row of the token`)
-  const some = choices === null ? 'different experts' : `${choices} different experts`
-  if (!isChoice(row.experts, experts) || (choices !== null && row.experts.length !== choices))
-    throw refuse('experts', `${some} from 0 to ${experts - 1}`)
-  if (prototypes > 1 && !isByPrototype(row.experts, experts / prototypes, row.experts.length / prototypes))
-    throw refuse('experts', `as many experts of each of the ${prototypes} prototypes, in their order`)
+  const problem = expectedExperts(row.experts, router)
+  if (problem !== null) throw refuse('experts', problem)
   if (!Array.isArray(row.gates) || row.gates.length !== row.experts.length || !row.gates.every(Number.isFinite))
     throw refuse('gates', `${row.experts.length} numbers, one for each expert`)
   if (row.entropy !== null && !Number.isFinite(row.entropy)) throw refuse('entropy', 'a number, or null')
   if (!isChoice(row.dropped, experts) || !row.dropped.every((expert) => row.experts.includes(expert)))
     throw refuse('dropped', 'some of the chosen experts')
   return row
+}
+
+/** The choices that are accepted instead of these; null if they are choices of the router. */
+export function expectedExperts(
+  list: unknown,
+  { experts, prototypes, choices }: Pick<RecordedRouter, 'experts' | 'prototypes' | 'choices'>,
+): string | null {
+  const some = choices === null ? 'different experts' : `${choices} different experts`
+  if (!isChoice(list, experts) || (choices !== null && list.length !== choices))
+    return `${some} from 0 to ${experts - 1}`
+  if (prototypes > 1 && !isByPrototype(list, experts / prototypes, list.length / prototypes))
+    return `as many experts of each of the ${prototypes} prototypes, in their order`
+  return null
 }
 
 const isBelow = (value: unknown, end: number): boolean =>

@@ -73,6 +73,8 @@ export const headerSchema = z.looseObject({
   loss: z.number().nullable(),
   /** The model whose recorded experts the routers of the model had to choose; absent if they chose themselves. */
   replayed: model.optional(),
+  /** The file of a server's answers whose experts the routers had to choose; absent if they chose themselves. */
+  imported: z.string().optional(),
   routers: z.array(router).min(1),
   /** Number of recorded tokens; the table has a row for each of them and each router. */
   tokens: count,

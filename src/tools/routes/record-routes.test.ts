@@ -22,6 +22,7 @@ import { writeAtlas } from './atlas/write-atlas.ts'
 import type { RoutedToken, RoutesHeader } from './format.ts'
 import { readRoutes } from './read-routes.ts'
 import { type RecordRunOptions, recordModel, recordRun } from './record-routes.ts'
+import { writeResponses } from './write-responses.ts'
 
 type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
 
@@ -209,6 +210,48 @@ describe.each(routers)('a replay: %s', (name, moe) => {
     }
     // Gates of a softmax over the experts of a prototype add up to 1.
     if (moe.scores !== 'sigmoid') for (const sum of sums) expect(sum).toBeCloseTo(1, 5)
+  })
+
+  test('of answers of a server records their tokens, with the gates of the model', async () => {
+    const file = join(folder, `${name}.jsonl`)
+    if (moe.attention) {
+      writeFileSync(file, '{}')
+      await expect(recorded(run, { source, replay: file })).rejects.toThrow(
+        /^invalid replay: the model has experts in attention, which answers of a server do not have/,
+      )
+      return
+    }
+    await writeResponses(own.out, file)
+    const whole = await recorded(run, { source, replay: file })
+    expect(whole.header).toMatchObject({ imported: file, tokens: own.header.tokens })
+    expect(whole.header.replayed).toBeUndefined()
+    expect(whole.header.loss).toBeCloseTo(own.header.loss as number, 5)
+    expect(decisions(whole.all)).toEqual(decisions(own.all))
+
+    // Other experts than the model's own, for a few documents.
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n').slice(3, 6)
+    writeFileSync(file, lines.map((line) => `${line}\n`).join(''))
+    const [router] = own.header.routers
+    const other = shifted(own.out, 1, (router?.experts as number) / (router?.prototypes as number))
+    const moved = join(folder, `${name}-moved.jsonl`)
+    await writeResponses(other, moved)
+    writeFileSync(moved, readFileSync(moved, 'utf8').split('\n').slice(3, 6).join('\n'))
+    const [few, few2] = [await recorded(run, { source, replay: file }), await recorded(run, { source, replay: moved })]
+    const isFew = ({ document }: { document: number }) => document >= 3 && document < 6
+    expect(decisions(few.all)).toEqual(decisions(own.all.filter(isFew)))
+    expect(decisions(few2.all)).toEqual(decisions((await read(other)).all.filter(isFew)))
+    expect(few.header.documents).toEqual(own.header.documents.filter(isFew))
+    expect(few.header.tokens).toBe(few.all.length)
+
+    const answer = JSON.parse(lines[0] as string) as { token_ids: number[] }
+    writeFileSync(file, JSON.stringify({ ...answer, token_ids: [256, ...answer.token_ids.slice(1)] }))
+    await expect(recorded(run, { source, replay: file })).rejects.toThrow(
+      /has token 256 at position 0 of document 3, and the text has token 84 \(.* write "position": -1\)/,
+    )
+    writeFileSync(file, JSON.stringify({ ...answer, document: 99 }))
+    await expect(recorded(run, { source, replay: file })).rejects.toThrow(/has none of the tokens that are computed/)
+    writeFileSync(file, `${lines[0]}\n${lines[0]}`)
+    await expect(recorded(run, { source, replay: file })).rejects.toThrow(/has position 0 of document 3 twice/)
   })
 
   test('of a record of another text, or of other routers, is refused, and leaves nothing', async () => {

@@ -48,7 +48,8 @@ export interface RecordOptions {
   readonly ablate?: number
   /**
    * Folder of a record of the same text whose experts take the place of the model's choices; the gates are the model's
-   * own. Tokens that the record does not have are left to the routers.
+   * own. Tokens that the record does not have are left to the routers. Or a file of a server's answers; then only its
+   * tokens are recorded.
    */
   readonly replay?: string
   readonly signal?: AbortSignal
@@ -179,8 +180,9 @@ async function writeTable(
       const size = token_T.length
       const placeOf = (t: number) =>
         (target_T[t] as number) < 0 ? null : places.at((starts[Math.floor(t / sequence)] as number) + (t % sequence))
-      if (replayed)
-        for (let t = 0; t < size; t++) replayed.fill(placeOf(t), token_T[t] as number, tracer.given, t, size)
+      const isReplayed_T = replayed
+        ? Array.from(token_T, (token, t) => replayed.fill(placeOf(t), token, tracer.given, t, size))
+        : null
       const { loss, routers: traced } = await tracer.run('eval', index)
       routers = traced.map((router, i) =>
         recordedRouter(router, compiled.config.model.moe, capacity, size, tracer.capacities[i] ?? null),
@@ -189,7 +191,7 @@ async function writeTable(
       for (let t = 0; t < Math.min(batch, windows - index * batch) * sequence; t++) {
         const place = placeOf(t)
         // Filler has no target; the separator before the first document belongs to no document.
-        if (place === null) continue
+        if (place === null || (replayed?.source.imported !== undefined && !isReplayed_T?.[t])) continue
         places.count(place)
         const token = token_T[t] as number
         texts[token] ??= tokenizer.show(token)
@@ -230,7 +232,7 @@ async function writeTable(
     },
     capacity,
     loss: targets > 0 ? nats / targets : null,
-    ...(replayed && { replayed: replayed.header.model }),
+    ...replayed?.source,
     routers: [...routers],
     tokens: recorded,
     file: rowFile(format),

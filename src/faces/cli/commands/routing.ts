@@ -25,6 +25,7 @@ interface RoutingFlags extends ModelFlags {
   readonly ablate?: number
   readonly replay?: string
   readonly compare?: string
+  readonly export?: string
   readonly json?: true
 }
 
@@ -55,12 +56,18 @@ export function addRouting(program: Command, io: Io): void {
     )
     .addOption(
       new Option(
-        '--replay <folder>',
-        'a record of the same text, whose experts take the place of the choices of the model',
+        '--replay <record>',
+        'a record of the same text, or a file of routes of vLLM or SGLang, whose experts take the place of the choices of the model',
       ),
     )
     .addOption(
       new Option('--compare <folder>', 'another record of the same text: how often both choose the same experts'),
+    )
+    .addOption(
+      new Option(
+        '--export <file>',
+        'write a record as vLLM returns routes: lines of JSON with arrays of NumPy',
+      ).conflicts('compare'),
     )
   withModelOptions(command)
     .addOption(jsonOption())
@@ -74,6 +81,8 @@ Examples:
   choir routing runs/demo --capacity train --out routes/drops
   choir routing runs/demo --out routes/ablated --ablate 20k     what each expert is worth
   choir routing runs/demo --out routes/replayed --replay routes/int8   the loss with the routes of a record
+  choir routing OLMoE-1B-7B-0924 --data prompts.jsonl --replay vllm.jsonl --out routes/vllm   routes of vLLM
+  choir routing routes/demo --export routes.jsonl    routes for programs that read those of vLLM
   choir routing routes/demo                 the atlas of a record, made again
   choir routing routes/demo --compare routes/int8    how often two records have the same experts
 
@@ -95,6 +104,7 @@ async function run(io: Io, directory: string, flags: RoutingFlags): Promise<void
     else if (!json) io.stderr.write(`  ${event.message}\n`)
   }
   if (flags.compare !== undefined) return compare(io, directory, flags.compare, flags)
+  if (flags.export !== undefined) return exportRoutes(io, directory, flags.export, flags)
   if (holdsRoutes(directory))
     return untilInterrupted(io, (signal) => again(io, directory, flags, { signal, onMessage }))
   if (out === undefined) throw new UsageError('missing --out (expected a new folder, such as routes/demo)')
@@ -120,6 +130,13 @@ async function compare(io: Io, first: string, second: string, flags: RoutingFlag
   const found = await untilInterrupted(io, (signal) => io.operations.compareRoutes(first, second, { signal }))
   if (flags.json) return writeJson(io, found)
   print(io, comparisonText(found, colorsFor(io.stdout, io.env), columnsOf(io.stdout)))
+}
+
+async function exportRoutes(io: Io, folder: string, file: string, flags: RoutingFlags): Promise<void> {
+  refuseOptions(flags, '--export reads a record, and computes nothing')
+  const lines = await untilInterrupted(io, (signal) => io.operations.writeResponses(folder, file, { signal }))
+  if (flags.json) return writeJson(io, { kind: 'routes_file', file, lines })
+  print(io, labelled([['file', `${file}, ${plural(lines, 'line')}`]], colorsFor(io.stdout, io.env)))
 }
 
 /** Refuses options of a recording where nothing is recorded. */
@@ -151,25 +168,30 @@ const atlasEvent = ({ tokens, documents, groups, domains, routers }: Atlas, out:
   routers: routers.map(({ of: _, ...router }) => router),
 })
 
-const routingEvent = ({ capacity, loss, replayed, tokens, routers, documents, file }: RoutesHeader, out: string) => ({
+const routingEvent = (
+  { capacity, loss, replayed, imported, tokens, routers, documents, file }: RoutesHeader,
+  out: string,
+) => ({
   kind: 'routing',
   out,
   file,
   capacity,
   loss,
   ...(replayed && { replayed: nameOf(replayed) }),
+  ...(imported !== undefined && { imported }),
   tokens,
   documents: documents.length,
   routers,
 })
 
 function rowsOf(header: RoutesHeader, out: string, data?: string[]) {
-  const { model, text, tokens, loss, routers, documents, file, replayed } = header
+  const { model, text, tokens, loss, routers, documents, file, replayed, imported } = header
+  const experts = replayed ? nameOf(replayed) : imported
   const of = tokens < text.tokens ? ` of ${grouped(text.tokens)}` : ''
   return [
     ['tokens', `${grouped(tokens)}${of}, from ${plural(documents.length, 'document')}`],
     ['routers', `${routers.length}, in ${plural(new Set(routers.map(({ layer }) => layer)).size, 'layer')}`],
-    ['loss', `${fixed(loss, 4)} nats a token${replayed ? `, with the experts of ${nameOf(replayed)}` : ''}`],
+    ['loss', `${fixed(loss, 4)} nats a token${experts === undefined ? '' : `, with the experts of ${experts}`}`],
     ['text', data?.join(', ') ?? 'held-out documents'],
     ['model', nameOf(model)],
     ['record', `${out}/${file}, described by routes.json`],

@@ -507,6 +507,10 @@ export function fakeIo(settings: Settings = {}): Fake {
       if (options.math === 'bf16') options.onMessage?.({ kind: 'notice', message: 'no bf16 here' })
       return routesHeader
     },
+    async writeResponses(folder, file) {
+      calls.push({ name: 'writeResponses', args: [folder, file] })
+      return 3
+    },
     async compareRoutes(first, second, options = {}) {
       calls.push({ name: 'compareRoutes', args: [first, second, options] })
       return {
