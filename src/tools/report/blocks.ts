@@ -1,7 +1,11 @@
 /** Blocks of a section: tables and figures as data. Renderers (html.ts, markdown.ts, figures/) draw them. */
 
-/** Tone of a cell, which sets its colour: a finding for a claim, against it, or neither. */
-export type Tone = 'for' | 'against' | 'open'
+/**
+ * Tone of a cell. A colour always has the same meaning, in tables, drawn intervals and forest plots: an effect whose
+ * interval excludes zero, `better` (below zero) or `worse`. `strong` is emphasised without a colour, such as an answer;
+ * `open` is quiet, since nothing is decided.
+ */
+export type Tone = 'better' | 'worse' | 'strong' | 'open'
 
 /**
  * The numbers of a cell with all their digits, for files that programs read. Without them, a program gets the numbers
@@ -22,7 +26,10 @@ export interface TextCell {
   readonly exact?: Exact
 }
 
-/** An interval drawn on an axis from -`reach` to `reach` with zero marked. An end beyond the axis is an arrow. */
+/**
+ * An interval drawn on an axis from -`reach` to `reach` with zero marked. An end beyond the axis is an arrow, and a mean
+ * beyond it a dot at the end of the axis after a break.
+ */
 export interface IntervalCell {
   readonly mean: number
   readonly low: number

@@ -1,17 +1,17 @@
 /** The style of a report's page: one column, in the colour scheme of the reader, and a style for print. */
 import { widths } from './figures/body.ts'
-import { figureStyle } from './figures/style.ts'
+import { effectColours, figureStyle } from './figures/style.ts'
 
 export const pageStyle = `
 :root {
   color-scheme: light dark;
   --back: #ffffff; --raised: #f6f8fa; --text: #1f2328; --quiet: #59636e; --line: #d1d9e0; --link: #0969da;
-  --shade: #1f232833; --found: #0072b2; --found-back: #eef6fc; --against: #b34700;
+  --shade: #1f232833; --better: ${effectColours.light.better}; --worse: ${effectColours.light.worse};
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     --back: #0d1117; --raised: #161b22; --text: #f0f6fc; --quiet: #9198a1; --line: #3d444d; --link: #58a6ff;
-    --shade: #000000cc; --found: #58a6ff; --found-back: #11213a; --against: #f0883e;
+    --shade: #000000cc; --better: ${effectColours.dark.better}; --worse: ${effectColours.dark.worse};
   }
 }
 * { box-sizing: border-box }
@@ -23,12 +23,12 @@ body {
 h1 { font-size: 30px; line-height: 1.2; margin: 0 0 12px; text-wrap: balance }
 h2 { font-size: 22px; line-height: 1.25; margin: 0 0 8px; text-wrap: balance }
 a { color: var(--link) }
-.headline { font-size: 18px; line-height: 1.4; font-weight: 600; margin: 0 0 14px; padding-left: 14px; border-left: 4px solid var(--found) }
+.headline { font-size: 18px; line-height: 1.4; font-weight: 600; margin: 0 0 14px; padding-left: 14px; border-left: 4px solid var(--quiet) }
 .skip { position: absolute; left: -9999px }
 .skip:focus { left: 8px; top: 8px; background: var(--back); padding: 8px }
 .facts { list-style: none; padding: 0; margin: 0 0 12px; color: var(--quiet); font-size: 14.5px; line-height: 1.4 }
 .facts li { margin: 4px 0 }
-.made { display: block; color: var(--quiet); font-size: 13px; margin: 6px 0 0 }
+.made { color: var(--quiet); font-size: 13px; margin: 6px 0 0 }
 .command {
   font: 12.5px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; color: var(--text);
   background: var(--raised); border: 1px solid var(--line); border-radius: 5px; padding: 1px 6px;
@@ -42,7 +42,7 @@ nav ol { display: inline; list-style: none; margin: 0; padding: 0 }
 nav li { display: inline-block; margin: 2px 16px 2px 0 }
 section { margin-top: 56px }
 .about { color: var(--quiet); margin: 0 0 14px; max-width: 72ch }
-.verdicts { border-left: 4px solid var(--found); background: var(--found-back); border-radius: 0 8px 8px 0; padding: 12px 18px; margin: 16px 0 28px }
+.verdicts { border-left: 4px solid var(--quiet); background: var(--raised); border-radius: 0 8px 8px 0; padding: 12px 18px; margin: 16px 0 28px }
 .verdicts ul { list-style: none; margin: 0; padding: 0 }
 .verdicts li { font-size: 15px; line-height: 1.45; margin: 5px 0 }
 /* The first is the answer; the others qualify it. */
@@ -79,10 +79,10 @@ th.right, td.right { text-align: right }
 td.right { white-space: nowrap }
 .note { display: block; color: var(--quiet); font-size: 12.5px; line-height: 1.35 }
 .tone { font-weight: 600 }
-.tone.for { color: var(--found) } .tone.against { color: var(--against) } .tone.open { color: var(--quiet); font-weight: 400 }
+.tone.better { color: var(--better) } .tone.worse { color: var(--worse) } .tone.open { color: var(--quiet); font-weight: 400 }
 .strip { display: block; color: var(--quiet) }
-.strip.for { color: var(--found) } .strip.against { color: var(--against) }
-.strip path { fill: none; stroke: currentColor; stroke-width: 2 }
+.strip.better { color: var(--better) } .strip.worse { color: var(--worse) } .strip.strong { color: var(--text) }
+.strip .break { stroke-width: 1.5 } .strip path { fill: none; stroke: currentColor; stroke-width: 2 }
 .strip .base { stroke: var(--line); stroke-width: 1 } .strip .zero { stroke: var(--quiet); stroke-width: 1 }
 .strip .dot { fill: currentColor } .strip.open .dot { fill: var(--back); stroke: currentColor; stroke-width: 2 }
 /* The opening table has its caption below. */

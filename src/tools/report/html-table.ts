@@ -1,6 +1,6 @@
 /** Tables of a page. Cells hold text with a note, or a drawn interval. */
 import type { Cell, Grid, IntervalCell } from './blocks.ts'
-import { axisFraction, isDrawable, isInterval } from './interval-cells.ts'
+import { axisFraction, isBeyond, isDrawable, isInterval } from './interval-cells.ts'
 import { type Child, element, type Markup } from './markup.ts'
 
 /** A focusable frame in which a wide table scrolls while the page stays. */
@@ -59,8 +59,9 @@ const WIDTH = 132
 const HEIGHT = 22
 const MARGIN = 8
 
-/** Draws an interval. An end beyond the axis is an arrow. */
-function intervalSvg({ mean, low, high, reach, tone }: IntervalCell): Markup {
+/** Draws an interval. An end beyond the axis is an arrow, and a mean beyond it a dot after a break. */
+function intervalSvg(cell: IntervalCell): Markup {
+  const { mean, low, high, reach, tone } = cell
   const at = (value: number) => MARGIN + axisFraction(value, reach) * (WIDTH - 2 * MARGIN)
   const [y, zero] = [HEIGHT / 2, WIDTH / 2]
   const [from, to, middle] = [at(low), at(high), at(mean)]
@@ -68,6 +69,8 @@ function intervalSvg({ mean, low, high, reach, tone }: IntervalCell): Markup {
     beyond
       ? `M${x - 4 * direction} ${y - 4}L${x + 2 * direction} ${y}L${x - 4 * direction} ${y + 4}`
       : `M${x} ${y - 4}V${y + 4}`
+  const far = isBeyond(cell)
+  const span = `M${round(from)} ${y}H${round(to)}${end(round(from), low < -reach, -1)}${end(round(to), high > reach, 1)}`
   const side = middle < zero ? 'left of zero' : middle > zero ? 'right of zero' : 'at zero'
   return element(
     'svg',
@@ -77,16 +80,17 @@ function intervalSvg({ mean, low, high, reach, tone }: IntervalCell): Markup {
       width: WIDTH,
       height: HEIGHT,
       role: 'img',
-      'aria-label': low > 0 || high < 0 ? `${side}, interval excludes zero` : `${side}, interval includes zero`,
+      'aria-label': `${side}${far ? ', beyond the axis' : ''}, interval ${low > 0 || high < 0 ? 'excludes' : 'includes'} zero`,
     },
     element('path', { class: 'base', d: `M2 ${y}H${WIDTH - 2}` }),
     element('path', { class: 'zero', d: `M${zero} 1V${HEIGHT - 1}` }),
-    element('path', {
-      class: 'span',
-      d: `M${round(from)} ${y}H${round(to)}${end(round(from), low < -reach, -1)}${end(round(to), high > reach, 1)}`,
-    }),
+    far ? breakSigns(middle - Math.sign(mean) * 11, y) : element('path', { class: 'span', d: span }),
     element('circle', { class: 'dot', cx: middle, cy: y, r: 4 }),
   )
 }
+
+/** Two slanted lines through the axis. */
+const breakSigns = (x: number, y: number): Markup =>
+  element('path', { class: 'break', d: `M${x - 4} ${y + 5}l4 -10M${x} ${y + 5}l4 -10` })
 
 const round = (value: number): number => Math.round(10 * value) / 10

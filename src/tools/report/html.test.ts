@@ -1,10 +1,12 @@
 /** @slow */
 import { expect, test } from 'vitest'
+import type { Table } from './blocks.ts'
 import { renderHtml } from './html.ts'
 import { demoReport } from './testing/demo-report.ts'
 import { hostileReport } from './testing/hostile-report.ts'
 import { parseXml } from './testing/parse-xml.ts'
 
+const section = { id: 'summary', title: 'Summary', about: '', verdicts: [], blocks: [] }
 const page = renderHtml(demoReport)
 const elements = parseXml(page)
 const named = (name: string) => elements.filter((element) => element.name === name)
@@ -77,7 +79,7 @@ test('the summary precedes the contents, and its table precedes its verdicts', (
 test('an interval is drawn with zero in the middle, and ends in an arrow beyond the axis', () => {
   const strips = elements.filter(({ attributes }) => attributes.class?.startsWith('strip '))
   expect(strips.map(({ attributes }) => [attributes.class, attributes['aria-label']])).toEqual([
-    ['strip for', 'left of zero, interval excludes zero'],
+    ['strip better', 'left of zero, interval excludes zero'],
     ['strip open', 'right of zero, interval includes zero'],
   ])
   const width = Number(strips[0]?.attributes.width)
@@ -92,12 +94,25 @@ test('an interval is drawn with zero in the middle, and ends in an arrow beyond 
   expect(spans[1]?.match(/L/g)).toHaveLength(2)
 })
 
-test('every figure has a caption with the command that reproduces it, and a table of its numbers', () => {
+test('a mean beyond the axis is a dot at its end after a break, without an interval', () => {
+  const cell = { mean: 0.4, low: 0.3, high: 0.5, reach: 0.1, tone: 'worse' } as const
+  const lead: Table = { kind: 'table', caption: '', columns: [{ title: 'Drawn', align: 'right' }], rows: [[cell]] }
+  const strip = parseXml(renderHtml({ ...demoReport, sections: [{ ...section, lead }] })).filter(({ parents }) =>
+    parents.includes('td'),
+  )
+  const of = (name: string) => strip.filter(({ attributes }) => attributes.class === name)
+  const [drawing] = of('strip worse')
+  expect(drawing?.attributes['aria-label']).toBe('right of zero, beyond the axis, interval excludes zero')
+  expect(Number(of('dot')[0]?.attributes.cx)).toBe(Number(drawing?.attributes.width) - 8)
+  expect(of('break')).toHaveLength(1)
+  expect(of('span')).toHaveLength(0)
+})
+
+test('every figure has a caption and a table of its numbers; the command is there once', () => {
   const figures = demoReport.sections.flatMap(({ blocks }) => blocks.filter(({ kind }) => kind === 'figure'))
   const captions = named('figcaption')
-  expect(captions.map(({ text }) => text)).toEqual(
-    figures.map(({ caption }, i) => `Figure ${i + 1}. ${caption}Made by ${demoReport.command}`),
-  )
+  expect(captions.map(({ text }) => text)).toEqual(figures.map(({ caption }, i) => `Figure ${i + 1}. ${caption}`))
+  expect(page.split('Made by ')).toHaveLength(2)
   expect(named('table').filter(({ parents }) => parents.includes('figure'))).toHaveLength(figures.length)
 })
 

@@ -38,7 +38,6 @@ export function renderHtml(report: Report): string {
   // The answers come first, then the contents.
   const summary = parts.filter(({ section }) => section.id === 'summary')
   const others = parts.filter((part) => !summary.includes(part))
-  const write = (part: Part) => sectionOf(part, report.command)
   const head = headOf(report.title, pageStyle)
   const body = element(
     'body',
@@ -62,9 +61,9 @@ export function renderHtml(report: Report): string {
       'main',
       { id: 'content' },
       parts.length === 0 ? element('p', { class: 'none' }, 'No results yet.') : undefined,
-      summary.map(write),
+      summary.map(sectionOf),
       contents(others),
-      others.map(write),
+      others.map(sectionOf),
     ),
   )
   return `<!DOCTYPE html>\n${element('html', { lang: 'en' }, head, '\n', body).text}\n`
@@ -113,7 +112,7 @@ function contents(parts: readonly Part[]): Child {
   )
 }
 
-function sectionOf({ section, anchor, lead, blocks }: Part, made: string): Child {
+function sectionOf({ section, anchor, lead, blocks }: Part): Child {
   return [
     '\n',
     element(
@@ -124,7 +123,7 @@ function sectionOf({ section, anchor, lead, blocks }: Part, made: string): Child
       lead?.block.kind === 'table' ? tableOf(lead.block, lead.anchor, lead.number, 'lead') : undefined,
       verdicts(section),
       section.command === undefined ? undefined : element('p', {}, command(section.command)),
-      blocks.map((numbered) => ['\n', blockOf(numbered, made)]),
+      blocks.map((numbered) => ['\n', blockOf(numbered)]),
     ),
   ]
 }
@@ -152,11 +151,11 @@ function verdicts({ id, verdicts: found }: Section): Child {
   )
 }
 
-function blockOf({ block, anchor, number }: Numbered, made: string): Child {
-  return block.kind === 'table' ? tableOf(block, anchor, number) : figureOf(block, anchor, number, made)
+function blockOf({ block, anchor, number }: Numbered): Child {
+  return block.kind === 'table' ? tableOf(block, anchor, number) : figureOf(block, anchor, number)
 }
 
-function figureOf(figure: Figure, anchor: string, number: number, made: string): Child {
+function figureOf(figure: Figure, anchor: string, number: number): Child {
   return element(
     'figure',
     { id: anchor },
@@ -168,7 +167,6 @@ function figureOf(figure: Figure, anchor: string, number: number, made: string):
       element('a', { class: 'number', href: `#${anchor}` }, `Figure ${number}.`),
       ' ',
       figure.caption,
-      element('span', { class: 'made' }, 'Made by ', command(made)),
     ),
     element(
       'details',

@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { axisFraction, intervalText } from './interval-cells.ts'
 
-const interval = (low: number, mean: number, high: number) =>
-  intervalText({ low, mean, high, reach: 1, tone: 'open' as const })
+const interval = (low: number, mean: number, high: number, reach = 1) =>
+  intervalText({ low, mean, high, reach, tone: 'open' as const })
 
 test('a drawn interval has its ends, its mean and zero at their positions among 21 characters', () => {
   // From −1 to 1 in steps of 0.1: −0.8 is the third character, −0.5 the sixth, −0.2 the ninth, zero the eleventh.
@@ -13,6 +13,11 @@ test('a drawn interval has its ends, its mean and zero at their positions among 
 
 test('an end beyond the axis is an arrow', () => {
   expect(interval(-3, 0.5, 4)).toBe('←─────────┼────●────→')
+})
+
+test('a mean beyond the axis is a dot at its end after a break', () => {
+  expect(interval(4, 5, 6)).toBe('          │       //●')
+  expect(interval(-6, -5, 0)).toBe('●//───────┤          ')
 })
 
 test('any interval is 21 characters with one mean, left of zero if it is negative', () => {

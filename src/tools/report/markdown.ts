@@ -31,7 +31,7 @@ export function renderMarkdown(report: Report): Markdown {
       if (block.kind === 'table') return tableOf(block, counts.table)
       const file = name(block.id)
       figures[file] = standaloneSvg(block, file)
-      return figureOf(block, file, counts.figure, report.command)
+      return figureOf(block, file, counts.figure)
     }),
   ]
   const parts = [
@@ -52,11 +52,8 @@ function findings([first, rest]: ReturnType<typeof foldedVerdicts>): string[] {
   return [list(first), '<details>', `<summary>${rest.length} more</summary>`, list(rest), '</details>']
 }
 
-function figureOf({ caption }: Figure, file: string, number: number, command: string): string[] {
-  return [
-    `![${escapeMarkdown(caption)}](figures/${file}.svg)`,
-    `**Figure ${number}.** ${escapeMarkdown(caption)} Made by ${code(command)}`,
-  ]
+function figureOf({ caption }: Figure, file: string, number: number): string[] {
+  return [`![${escapeMarkdown(caption)}](figures/${file}.svg)`, `**Figure ${number}.** ${escapeMarkdown(caption)}`]
 }
 
 function tableOf({ caption, columns, rows }: Table, number: number): string[] {
@@ -82,7 +79,7 @@ function cellOf(cell: Cell): string {
   // Spaces become no-break spaces, since hosts collapse ordinary spaces.
   if (isInterval(cell)) return `\`${intervalText(cell).replaceAll(' ', '\u00a0')}\``
   const { text, note, tone } = cell
-  const strong = tone === 'for' || tone === 'against' ? `**${escapeMarkdown(text)}**` : escapeMarkdown(text)
+  const strong = tone !== undefined && tone !== 'open' ? `**${escapeMarkdown(text)}**` : escapeMarkdown(text)
   return note === undefined ? strong : `${strong} (${escapeMarkdown(note)})`
 }
 
@@ -102,12 +99,6 @@ const escapeLine = (text: string): string =>
   escapeMarkdown(text)
     .replace(/^([-+=])/, '\\$1')
     .replace(/^(\d+)([.)])/, '$1\\$2')
-
-function code(text: string): string {
-  const flat = sanitize(text).replace(/\s+/g, ' ').trim()
-  const ticks = '`'.repeat(longestRun(flat) + 1)
-  return flat.startsWith('`') || flat.endsWith('`') ? `${ticks} ${flat} ${ticks}` : `${ticks}${flat}${ticks}`
-}
 
 function fenced(text: string): string {
   const ticks = '`'.repeat(Math.max(3, longestRun(text) + 1))

@@ -105,6 +105,26 @@ test('names of a forest plot are whole in a column of a paper, above their numbe
   expect(short.numbers).toBe(short.name)
 })
 
+test('the axis of a forest plot is broken, and marked, before a row that would hide the others', () => {
+  const row = (label: string, mean: number) => ({ label, mean, low: mean - 0.01, high: mean + 0.01, values: [mean] })
+  const drawn = (means: readonly number[]) => {
+    const figure: Figure = {
+      ...{ kind: 'figure', form: 'intervals', id: 'forest', caption: 'forest', zero: 0, sides: ['better', 'worse'] },
+      x: { label: 'loss', scale: 'linear' },
+      rows: means.map((mean) => row(`${mean}`, mean)),
+    }
+    const elements = parseXml(inlineSvg(figure, 'f', widths.wide).text)
+    const at = elements.filter(({ name }) => name === 'circle').map(({ attributes }) => Number(attributes.cx))
+    return { at, elements, marked: elements.filter(({ attributes }) => attributes.class === 'break').length }
+  }
+  const whole = drawn([0.02, 0.04, 0.06])
+  const broken = drawn([0.02, 0.04, 1])
+  expect([whole.marked, broken.marked]).toEqual([0, 1])
+  const apart = ({ at }: typeof whole) => (at[1] ?? 0) - (at[0] ?? 0)
+  expect(apart(broken)).toBeGreaterThan(apart(whole) / 2)
+  expect(broken.elements.some(({ text }) => text.startsWith('The axis is broken at //'))).toBe(true)
+})
+
 test.each([null, Number.NaN])('a line without a value (%s) is interrupted there', (gap) => {
   const x = [0, 1, 2, 3, 4]
   const series = [{ name: 'a', x, y: [1, 2, gap, 3, 4] }]

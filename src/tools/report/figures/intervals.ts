@@ -1,15 +1,16 @@
 /**
  * Draws a forest plot: in each row a mean with its interval and a dot for each seed, on a common axis with a line at
  * zero. Intervals that exclude zero are filled and coloured, others hollow and grey, so that differences are seen
- * first.
+ * first. If a few rows lie so far out that the others would be dots, the axis is broken before them.
  */
 
 import { sameDecimals, valueLabel } from '../../../core/text/number-labels.ts'
 import type { IntervalFigure } from '../blocks.ts'
 import { type Child, element, type Markup } from '../markup.ts'
-import { type Box, letters, noData, rowLine, rowsPlane } from './axes.ts'
+import { withoutOutliers } from '../outliers.ts'
+import { type Box, letters, noData, notes, rowLine, rowsPlane } from './axes.ts'
 import { type Body, isNarrow } from './body.ts'
-import { type Scale, scaleOf, usable } from './scale.ts'
+import { brokenScale, type Scale, scaleOf, usable } from './scale.ts'
 import { textLines, textWidth, wrapText } from './text.ts'
 
 type Row = IntervalFigure['rows'][number]
@@ -22,13 +23,7 @@ export function intervalsBody(figure: IntervalFigure, width: number): Body {
   const left = narrow ? 12 : Math.min(longest + 16, width * 0.34)
   const textRoom = narrow ? 0 : Math.max(...figure.rows.map((row) => textWidth(format(row), letters.small)), 40) + 14
   const box: Box = { left, right: width - Math.max(14, textRoom), top: 0, bottom: 0 }
-  const values = figure.rows.flatMap(({ mean, low, high, values }) => [mean, low, high, ...values])
-  const x = scaleOf(
-    kind,
-    [figure.zero, ...values],
-    [box.left, box.right],
-    Math.max(2, Math.round((box.right - box.left) / 80)),
-  )
+  const x = axisOf(figure, box)
   const zero = x.has(figure.zero) ? x.at(figure.zero) : undefined
   const sides = zero === undefined ? { markup: undefined, end: 8 } : sideLabels(figure.sides, zero, width)
   // A name that does not fit beside its numbers has a line of its own, and then all names have one.
@@ -40,10 +35,15 @@ export function intervalsBody(figure: IntervalFigure, width: number): Body {
   const rowHeight = narrow ? 54 + nameHeight : 40
   const plane: Box = { ...box, top: sides.end, bottom: sides.end + rowHeight * Math.max(1, figure.rows.length) + 4 }
   const shown = figure.rows.filter(({ mean }) => usable(kind, mean))
+  const broken = x.breaks ?? []
+  const remark = broken.length > 0 ? ['The axis is broken at //: beyond it, distances are drawn shorter.'] : []
+  const small = notes(remark, width, plane.bottom + 44)
   return {
-    height: plane.bottom + 46,
+    height: small.end + 2,
     markup: [
       rowsPlane(x, figure.x.label, plane, width),
+      broken.map((at) => axisBreak(at, plane)),
+      small.markup,
       sides.markup,
       zero === undefined
         ? undefined
@@ -63,6 +63,31 @@ export function intervalsBody(figure: IntervalFigure, width: number): Body {
     description: description(figure, shown, format),
   }
 }
+
+/** The axis over all values, broken before rows that lie far out. */
+function axisOf({ rows, zero, x: { scale: kind } }: IntervalFigure, box: Box): Scale {
+  const valuesOf = ({ mean, low, high, values }: Row) => [mean, low, high, ...values]
+  const project = kind === 'log' ? Math.log10 : (value: number) => value
+  const distance = (row: Row) =>
+    Math.max(
+      ...valuesOf(row)
+        .filter((value) => usable(kind, value))
+        .map((value) => Math.abs(project(value) - project(zero))),
+    )
+  const all = [zero, ...rows.flatMap(valuesOf)]
+  const range = [box.left, box.right] as const
+  const room = Math.max(2, Math.round((box.right - box.left) / 80))
+  const limit = withoutOutliers(rows.map(distance))
+  if (limit === null) return scaleOf(kind, all, range, room)
+  const inner = [zero, ...rows.filter((row) => distance(row) <= limit).flatMap(valuesOf)]
+  return brokenScale(kind, inner, all, range, room)
+}
+
+/** A break of the axis: two slanted lines on it, and a dashed line across the rows. */
+const axisBreak = (at: number, { top, bottom }: Box): Child => [
+  element('line', { class: 'break-line', x1: at, x2: at, y1: top, y2: bottom - 8 }),
+  element('path', { class: 'break', d: `M${(at - 5).toFixed(1)} ${bottom + 6}l5 -12m1 12l5 -12` }),
+]
 
 /** Meaning of both sides of zero, next to the line if there is room, otherwise on two lines of text. */
 function sideLabels(

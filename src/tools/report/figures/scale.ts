@@ -10,6 +10,8 @@ import { distinct, linearTicks, logTicks, type Tick } from '../../../core/charts
 export interface Scale {
   readonly domain: readonly [low: number, high: number]
   readonly ticks: readonly Tick[]
+  /** Pixels where the axis is broken: outside them, distances are drawn shorter. */
+  readonly breaks?: readonly number[]
   /** Whether a value has a position. */
   has(value: number | null | undefined): value is number
   /** Position of a value in pixels; finite for every value that `has` accepts. */
@@ -44,6 +46,53 @@ export function scaleOf(
     has: (value): value is number => usable(kind, value),
     at: (value) => range[0] + ((project(value) - low) / (high - low)) * (range[1] - range[0]),
   }
+}
+
+/** Share of a broken axis for the values beyond one break. */
+const BEYOND = 0.16
+
+/**
+ * A scale that gives most of its range to `inner` values. Values beyond them are still at a position, on a shorter scale
+ * of their own after a break.
+ */
+export function brokenScale(
+  kind: 'linear' | 'log',
+  inner: readonly number[],
+  all: readonly number[],
+  [from, to]: readonly [from: number, to: number],
+  room: number,
+): Scale {
+  const whole = scaleOf(kind, all, [from, to], room)
+  const { domain } = scaleOf(kind, inner, [from, to], room)
+  const [low, high] = extent(all.filter((value) => usable(kind, value)))
+  const part = BEYOND * (to - from)
+  const left = low !== undefined && low < domain[0] ? [from + part] : []
+  const right = high !== undefined && high > domain[1] ? [to - part] : []
+  const middle = scaleOf(kind, inner, [left[0] ?? from, right[0] ?? to], room)
+  const before = piece(kind, [whole.domain[0], domain[0]], [from, from + part])
+  const after = piece(kind, [domain[1], whole.domain[1]], [to - part, to])
+  const inside = ({ value }: Tick) => value >= domain[0] && value <= domain[1]
+  return {
+    domain: whole.domain,
+    ticks: [
+      ...(left.length > 0 ? before.ticks : []),
+      ...middle.ticks.filter(inside),
+      ...(right.length > 0 ? after.ticks : []),
+    ],
+    breaks: [...left, ...right],
+    has: whole.has,
+    at: (value) => (value < domain[0] ? before : value > domain[1] ? after : middle).at(value),
+  }
+}
+
+/** A scale whose ends are exactly these. */
+function piece(kind: 'linear' | 'log', [low, high]: readonly [number, number], range: readonly [number, number]) {
+  const project = kind === 'log' ? Math.log10 : (value: number) => value
+  const share = (value: number) => (project(value) - project(low)) / (project(high) - project(low))
+  const ticks = (kind === 'log' ? logTicks : linearTicks)(low, high, 2).filter(
+    ({ value }) => share(value) > 0.15 && share(value) <= 1,
+  )
+  return { ticks, at: (value: number) => range[0] + share(value) * (range[1] - range[0]) }
 }
 
 /** Smallest and largest value, with a margin. */

@@ -18,6 +18,15 @@ export const ink: Readonly<Record<Scheme, Ink>> = {
   dark: { back: '#0d1117', text: '#f0f6fc', quiet: '#9198a1', grid: '#2a3038', axis: '#79828d' },
 }
 
+/**
+ * Colours of effects whose interval excludes zero, by the side of zero: the arm is better (below zero) or worse. They are
+ * those of tables too, and have no other meaning.
+ */
+export const effectColours: Readonly<Record<Scheme, { readonly better: string; readonly worse: string }>> = {
+  light: { better: '#0072b2', worse: '#b34700' },
+  dark: { better: '#58a6ff', worse: '#f0883e' },
+}
+
 const shapes = `
 .plot text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; unicode-bidi: isolate }
 .plot text.small, .plot text.note { font-size: 11px }
@@ -33,6 +42,7 @@ const shapes = `
 .plot .grid, .plot .row, .plot .frame, .plot .axis, .plot .minor { fill: none; stroke-width: 1 }
 .plot .detail { fill: none; stroke-width: 1; stroke-dasharray: 3 2 }
 .plot .zero { stroke-width: 1.5 }
+.plot .break { fill: none; stroke-width: 1.5 } .plot .break-line { fill: none; stroke-width: 1; stroke-dasharray: 3 3 }
 .plot .mean { stroke-width: 2 }
 .plot .seed, .plot .ring { stroke-width: 1.2; fill: none }
 .plot .cells { shape-rendering: crispEdges }
@@ -47,7 +57,7 @@ const shapes = `
 function coloursOf(scheme: Scheme): string {
   const { back, text, quiet, grid, axis } = ink[scheme]
   const colours = categorical[scheme]
-  const [left, right] = [colours[0] ?? text, colours[1] ?? text]
+  const { better, worse } = effectColours[scheme]
   const series = colours.map((colour, i) => `.plot .s${i} { stroke: ${colour} } .plot .f${i} { fill: ${colour} }`)
   return `
 .plot .back { fill: ${back} }
@@ -57,10 +67,10 @@ function coloursOf(scheme: Scheme): string {
 .plot text.ink-dark { fill: #000000 } .plot text.ink-light { fill: #ffffff }
 .plot .grid, .plot .row { stroke: ${grid} }
 .plot .axis, .plot .minor, .plot .frame, .plot .missing { stroke: ${axis} }
-.plot .zero, .plot .detail, .plot .trend, .plot .leader.neutral { stroke: ${quiet} }
+.plot .zero, .plot .break, .plot .break-line, .plot .detail, .plot .trend, .plot .leader.neutral { stroke: ${quiet} }
 .plot .mark { stroke: ${back} }
-.plot .interval.left, .plot .mean.left { stroke: ${left} } .plot .mean.left { fill: ${left} }
-.plot .interval.right, .plot .mean.right { stroke: ${right} } .plot .mean.right { fill: ${right} }
+.plot .interval.left, .plot .mean.left { stroke: ${better} } .plot .mean.left { fill: ${better} }
+.plot .interval.right, .plot .mean.right { stroke: ${worse} } .plot .mean.right { fill: ${worse} }
 .plot .interval.open, .plot .mean.open { stroke: ${quiet} } .plot .mean.open { fill: ${back} }
 .plot .seed { stroke: ${quiet} }
 .plot text.aside { fill: ${quiet} }

@@ -250,8 +250,8 @@ const answers: Table = {
   rows: [
     [
       { text: 'Top-2 is better', note: 'top-2 against top-1' },
-      { text: 'holds', tone: 'for' },
-      { mean: -0.02, low: -0.03, high: -0.01, reach: 0.04, tone: 'for' },
+      { text: 'holds', tone: 'strong' },
+      { mean: -0.02, low: -0.03, high: -0.01, reach: 0.04, tone: 'better' },
       '−0.020',
       { text: '−0.030 to −0.010', note: 'nats a token' },
       '0.010',

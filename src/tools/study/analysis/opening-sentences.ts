@@ -5,7 +5,7 @@
 import { joinWords, plural } from '../../../core/text/numbers.ts'
 import { answersOf, type ClaimAnswer } from './claims/answers.ts'
 import { contrastText, type Measured } from './claims/effects.ts'
-import { sentenceOf } from './claims/text.ts'
+import { plainSentence } from './claims/text.ts'
 import type { Comparison } from './comparison.ts'
 import { effectOf } from './ratios.ts'
 import type { Runs } from './runs.ts'
@@ -48,10 +48,6 @@ export function sentencesOf(
   ]
 }
 
-/** A contrast in a sentence: `X is better than Y, −0.021 nats a token (...).` */
-export const contrastSentence = ({ arm, baseline, outcome }: Comparison, measured: Measured): string =>
-  `${arm} is ${outcome} than ${baseline}, ${sentenceOf(measured)}.`
-
 /** The largest effect of all contrasts between causal arms; empty if the headline has it, or after a sweep. */
 function largestEffect(runs: Runs, comparisons: readonly Comparison[], headline: string | undefined): string[] {
   const [first] = comparisons.filter((one) => isFirm(runs, one)).toSorted(byLargest)
@@ -59,9 +55,9 @@ function largestEffect(runs: Runs, comparisons: readonly Comparison[], headline:
   // Only a contrast with an arm that sees later tokens may differ, and the cautions speak of it.
   if (first === undefined)
     return comparisons.some(isClear) ? [] : ['No contrast of the study differs from zero after Holm’s correction.']
-  const sentence = contrastSentence(first, asMeasured(runs, first))
+  const sentence = plainSentence(asMeasured(runs, first))
   const isSweep = runs.results.questions.some((question) => bestOfSweep(runs, question))
-  return isSweep || headline?.includes(sentence) ? [] : [`The largest effect: ${sentence}`]
+  return isSweep || headline?.includes(sentence) ? [] : [`The largest effect: ${sentence}.`]
 }
 
 function refutedClaims(answers: readonly ClaimAnswer[]): string[] {

@@ -61,12 +61,13 @@ describe('the opening table', () => {
       high: expect.closeTo(-0.2 + 0.01963, 4),
     })
     expect(new Set(drawn.map(({ reach }) => reach)).size).toBe(1)
-    expect(drawn[0]?.reach).toBeGreaterThan(0.2196)
+    // The axis is broken before −0.2: the others reach 0.05 with half an interval of 0.00196.
+    expect(drawn[0]?.reach).toBeCloseTo(1.1 * 0.05196, 4)
   })
 
   test('is followed by sentences: the largest effect, refuted claims, and the basis of the answers', () => {
     expect(sentences).toEqual([
-      'The largest effect: large is better than base, −0.200 nats a token (95 % interval −0.220 to −0.180, 5 seeds).',
+      'The largest effect: “large” has a held-out loss 0.200 nats a token lower (better) than “base” (95 % interval 0.180 to 0.220, 5 seeds).',
       'Against the literature, these do not hold: “Is sure better?”; no experiment has tried to refute this yet.',
       'Answers use the held-out loss (cross-entropy on text that is not trained on) at the capacity of training, so an arm is judged at its training cost; each arm has its configured learning rate.',
     ])
@@ -77,6 +78,34 @@ describe('the opening table', () => {
     const all = report.sections.flatMap(({ verdicts }) => verdicts)
     expect(new Set(all).size).toBe(all.length)
   })
+})
+
+test('the colour of an interval is the side of zero, not the answer, and one large effect does not shrink the others', () => {
+  const { rows } = summary({
+    arms: {
+      base: {},
+      harm: { effect: 0.9, jitter: 0.01 },
+      gain: { effect: -0.1, jitter: 0.001 },
+      loss: { effect: 0.05, jitter: 0.002 },
+      open: { effect: 0.001, jitter: 0.01 },
+    },
+    questions: [
+      question('harm', 'worse'),
+      question('gain', 'worse'),
+      question('loss', 'better'),
+      question('open', 'better'),
+    ],
+  })
+  const drawn = rows.map((row) => [row[1], row[2]] as [{ text: string; tone: string }, IntervalCell])
+  const found = drawn.map(([{ text, tone }, cell]) => [text, tone, cell.tone, cell.mean > cell.reach])
+  expect(found.toSorted()).toEqual([
+    ['does not hold', 'strong', 'better', false],
+    ['does not hold', 'strong', 'worse', false],
+    ['holds', 'strong', 'worse', true],
+    ['undecided', 'open', 'open', false],
+  ])
+  // The largest of the others is 0.1, with half an interval of 0.00196.
+  for (const [, { reach }] of drawn) expect(reach).toBeCloseTo(1.1 * 0.10196, 4)
 })
 
 describe('the headline', () => {
@@ -90,37 +119,39 @@ describe('the headline', () => {
 
   test('is the first row of the table in words', () => {
     expect(headline({ arms, questions: [question('open', 'better'), question('sure', 'better')] })).toBe(
-      '“sure is better” does not hold here: sure against base, +0.0500 nats a token (95 % interval 0.0480 to 0.0520, 5 seeds).',
+      'This study disagrees: “sure is better”. “sure” has a held-out loss 0.0500 nats a token higher (worse) than “base” (95 % interval 0.0480 to 0.0520, 5 seeds).',
     )
   })
 
   test('is not repeated in the report: a single question without a claim has its table in its own section only', () => {
     const { headline, sections } = analyse(studyOf({ arms }))
-    expect(headline).toContain('sure is worse than base')
+    expect(headline).toContain('“sure” has a held-out loss 0.0500 nats a token higher (worse) than “base”')
     const [summary] = sections
     expect(summary?.lead).toBeUndefined()
     // The headline is the clearest finding; the largest is another one.
-    expect(summary?.verdicts[0]).toMatch(/^The largest effect: large is better than base, /)
-    expect(sections.flatMap(({ verdicts }) => verdicts).join(' ')).not.toContain('sure is worse than base')
+    expect(summary?.verdicts[0]).toMatch(/^The largest effect: “large” has a held-out loss 0.200 nats a token lower /)
+    expect(sections.flatMap(({ verdicts }) => verdicts).join(' ')).not.toContain('“sure” has a held-out loss')
     const titles = sections.map(({ title }) => title)
     expect(new Set(titles).size).toBe(titles.length)
   })
 
   test('counts the runs of a study that is not complete, and is missing without a finding', () => {
     const partial = { ...arms, large: { ...arms.large, missing: [4] } }
-    expect(headline({ arms: partial })).toMatch(/^So far, with 19 of 20 runs: sure is worse/)
+    expect(headline({ arms: partial })).toMatch(/^So far, with 19 of 20 runs: “sure” has /)
     expect(headline({ arms: { base: {}, open: arms.open } })).toBeUndefined()
   })
 })
 
 test('an arm that sees later tokens is marked, and is not the largest effect', () => {
   const leak = { train: 0.5, eval: null }
-  const { cells, sentences } = summary({
+  const { cells, sentences, headline } = summary({
     arms: { base: {}, seer: { effect: -0.9, jitter: 0.001, leak }, arm: { effect: -0.1, jitter: 0.001 } },
     questions: [question('seer', 'better'), question('arm', 'better')],
   })
   expect(cells.map(([, answer]) => answer)).toEqual(['holds †', 'holds'])
-  expect(sentences[0]).toContain('arm is better than base')
+  // The headline has the largest effect of the others, so no sentence repeats it.
+  expect(headline).toContain('“arm” has a held-out loss 0.1000 nats a token lower (better) than “base”')
+  expect(sentences.join(' ')).not.toContain('seer')
   expect(sentences.at(-1)).toMatch(/^1 arm \(†\) sees later tokens/)
 })
 
@@ -175,7 +206,7 @@ test('a finding against the literature counts the experiments that tried to refu
     summary({
       arms: { base: {}, arm: { effect: 0.1, jitter: 0.0001, at: { none } } },
       questions: [question('arm', 'better', { controls })],
-    }).sentences[1]
+    }).sentences[0]
   expect(finding(0)).toBe(
     'Against the literature, these do not hold: “Is arm better?”; 2 experiments tried to refute this, none did.',
   )
@@ -204,11 +235,13 @@ describe('a claim that all of several contrasts make no difference', () => {
     })
     expect(cells[0]?.slice(3, 5)).toEqual(['+0.0059', '0.0041 to 0.0077'])
     expect(rows[0]?.[2]).toMatchObject({ mean: expect.closeTo(0.0059, 9), low: expect.closeTo(0.0041, 4) })
-    const sentence =
-      '“Scaling makes no difference” (arXiv 0000.00000) holds here: more against base, the deciding one of 2, ' +
-      '+0.0059 nats a token (95 % interval 0.0041 to 0.0077, 5 seeds); detectable in 2 of 2, within the margin.'
-    expect(report.sections.flatMap(({ verdicts }) => verdicts)).toContain(sentence)
-    expect(report.headline).toBe(sentence.replace(' (arXiv 0000.00000)', ''))
+    const end = '(95 % interval 0.0041 to 0.0077, 5 seeds); detectable in 2 of 2, within the margin.'
+    expect(report.sections.flatMap(({ verdicts }) => verdicts)).toContain(
+      `“Scaling makes no difference” (arXiv 0000.00000) holds here: more against base, the deciding one of 2, +0.0059 nats a token ${end}`,
+    )
+    expect(report.headline).toBe(
+      `This study agrees: “Scaling makes no difference”. In the contrast that decides, of 2: “more” has a held-out loss 0.0059 nats a token higher (worse) than “base” ${end}`,
+    )
   })
 
   test('is called detectable if intervals exclude zero within the margin, and not otherwise', () => {
@@ -231,8 +264,8 @@ describe('a claim that all of several contrasts make no difference', () => {
     const tables = report.sections.flatMap(({ blocks }) => blocks.filter((block) => block.kind === 'table'))
     const own = tables.find(({ caption }) => caption.startsWith('The claim in each of its contrasts'))
     expect(own?.rows.map((row) => row[1])).toEqual([
-      { text: 'holds', tone: 'for' },
-      { text: 'holds', tone: 'for', note: 'detectable, within the margin' },
+      { text: 'holds', tone: 'strong' },
+      { text: 'holds', tone: 'strong', note: 'detectable, within the margin' },
     ])
   })
 })
@@ -269,7 +302,7 @@ test('a question without a claim has a row with its clearest difference, which n
   // t is 0.1 / 0.000707 = 141 for a, and 0.3 / 0.00707 = 42 for b.
   expect(cells[0]?.[3]).toBe('+0.1000')
   expect(rows[0]?.[0]).toMatchObject({ note: 'a against base, the clearest of 2' })
-  expect(headline).toMatch(/^a is worse than base, /)
+  expect(headline).toMatch(/^“a” has a held-out loss 0.1000 nats a token higher /)
 })
 
 test('a question of which no contrast differs has a row with the contrast that is nearest to a difference', () => {

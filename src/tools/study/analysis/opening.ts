@@ -19,15 +19,14 @@ import {
   formatEffect,
   formatVisible,
   intervalCell,
+  plainSentence,
   reachByUnit,
-  sentenceOf,
   toneOf,
 } from './claims/text.ts'
 import { anytimeMark, anytimeNote } from './numbers.ts'
 import {
   asMeasured,
   byLargest,
-  contrastSentence,
   isClear,
   isFirm,
   type Sensitivity,
@@ -105,7 +104,7 @@ export function opening(
     ? null
     : table(
         'answers',
-        `The study in one table, strongest finding first. Under each question: the arm against its baseline.${explained(rows, answers)} Effect: negative, or below ×1, if the arm has the lower loss or needs fewer steps, FLOPs or seconds; its interval is over seeds. Drawn: the same on an axis; the line is zero (or ×1), and rows of one unit share a scale. Visible from: the smallest true effect that four of five such studies would find (80 % power at the 5 % level, two-sided).${holm}${anytimeNote(shown.map(({ effect }) => effect))}${capacityNames(runs)}`,
+        `The study in one table, strongest finding first. Under each question: the arm against its baseline.${explained(rows, answers)} Effect: negative, or below ×1, if the arm has the lower loss or needs fewer steps, FLOPs or seconds; its interval is over seeds. Drawn: the same on an axis; the line is zero (or ×1), rows of one unit share a scale, and // breaks it before an effect far larger than the others. Colours, in all tables and figures: blue if the interval excludes zero and the arm is better, orange if it is worse. Visible from: the smallest true effect that four of five such studies would find (80 % power at the 5 % level, two-sided).${holm}${anytimeNote(shown.map(({ effect }) => effect))}${capacityNames(runs)}`,
         ['Question', 'Answer', 'Drawn', 'Effect', '95 % interval', 'Visible from'],
         rows.map((row): Cell[] => {
           const { question, remark, tone, measured } = row
@@ -114,7 +113,7 @@ export function opening(
           return [
             { text: question, ...(measured && { note: measured.label }) },
             { text: markedAnswer(row), tone, ...(remark !== null && { note: remark }) },
-            measured ? intervalCell(measured, reaches.get(measured.unit) ?? 0, tone) : '–',
+            measured ? intervalCell(measured, reaches.get(measured.unit) ?? 0) : '–',
             effect ? { text: effect.value, exact: { values } } : '–',
             effect
               ? { text: effect.interval, note: measured.unit, ...(interval && { exact: { values: [], interval } }) }
@@ -208,8 +207,9 @@ const strengthOf = ({ effect }: Measured): number =>
 const UNKNOWN = -1
 
 function rowOf(answered: ClaimAnswer, turns: Sensitivity | undefined): Row {
-  const { question, claim, answer, uncorrected, deciding, dependsOnText, seesFuture } = answered
+  const { question, claim, answer, uncorrected, deciding, decisions, dependsOnText, seesFuture } = answered
   const [label, remark] = [decidingLabel(answered), detectableRemark(answered)]
+  const which = decisions.length > 1 ? `In the contrast that decides, of ${decisions.length}: ` : ''
   return {
     question: claim.name ?? question.title,
     answer: uncorrected,
@@ -226,7 +226,7 @@ function rowOf(answered: ClaimAnswer, turns: Sensitivity | undefined): Row {
     sentence:
       answer === 'undecided' || seesFuture || !deciding
         ? null
-        : `“${claim.statement}” ${answer} here: ${label}, ${sentenceOf(deciding)}${remark === null ? '' : `; ${remark}`}.`,
+        : `This study ${answer === 'holds' ? 'agrees' : 'disagrees'}: “${claim.statement}”. ${which}${plainSentence(deciding)}${remark === null ? '' : `; ${remark}`}.`,
     strength: uncorrected !== 'undecided' && deciding ? strengthOf(deciding) : UNKNOWN,
   }
 }
@@ -242,19 +242,20 @@ function rowsWithoutClaim(runs: Runs, looked: readonly QuestionSection[], answer
     const several = clear.length > 1 ? `, the clearest of ${clear.length}` : ', the nearest to a difference'
     const tested = comparisons.filter(({ estimate }) => estimate?.interval).length
     const [only] = comparisons
-    const single = comparisons.length === 1 && only && isClear(only) ? only.outcome : null
+    const outcome = comparisons.length === 1 ? only?.outcome : undefined
+    const single = outcome === 'better' || outcome === 'worse' ? outcome : null
     return [
       {
         question: section.title,
         answer: single ?? (tested === 0 ? 'undecided' : `${clear.length} of ${tested} differ`),
         marks: [],
         remark: null,
-        tone: single === 'worse' ? 'against' : clear.length > 0 ? 'for' : 'open',
+        tone: single ?? (clear.length > 0 ? 'strong' : 'open'),
         measured: measured && {
           ...measured,
           label: `${measured.label}${clear.length !== 1 && tested > 1 ? several : ''}`,
         },
-        sentence: shown && measured && isFirm(runs, shown) ? contrastSentence(shown, measured) : null,
+        sentence: shown && measured && isFirm(runs, shown) ? `${plainSentence(measured)}.` : null,
         strength: clear.length > 0 && measured ? strengthOf(measured) : UNKNOWN,
       },
     ]

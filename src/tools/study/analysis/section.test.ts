@@ -33,7 +33,7 @@ describe('a table of contrasts', () => {
     expect(cell(tableWith(blocks, 'Difference'), 0, 'Difference')).toEqual({
       text: '−0.0210',
       note: `−${(0.021 + half).toFixed(4)} to −${(0.021 - half).toFixed(4)}`,
-      tone: 'for',
+      tone: 'better',
       exact: {
         values: [expect.closeTo(-0.021, 9)],
         interval: [expect.closeTo(-0.021 - half, 6), expect.closeTo(-0.021 + half, 6)],
@@ -350,6 +350,9 @@ describe('a view', () => {
         | ScatterFigure
         | undefined
     expect(drawn({})).toMatchObject({ points: { length: 4 }, trend: { length: 2 } })
+    // Two points show no shape; the table of contrasts has them.
+    const two = { even: { cv: 0.1 }, uneven: { cv: 0.9, effect: 0.1 } }
+    expect(figure(view({ view: 'imbalance', arms: two }).blocks, 'imbalance-imbalance-loss')).toBeUndefined()
     expect(drawn({ choosing })?.points.at(-1)).toMatchObject({ label: 'choosing', group: 'expert choice' })
     expect(drawn({ choosing })?.trend).toEqual(drawn({})?.trend)
   })

@@ -139,7 +139,7 @@ function controlTable(answers: readonly ClaimAnswer[]): Table | null {
       const result = found === 'undecided' ? open : found === uncorrected ? 'same answer' : other
       return [
         { text: control.name, note: measured.label },
-        { text: result, tone: result === 'same answer' ? 'for' : result === 'other answer' ? 'against' : 'open' },
+        { text: result, tone: result.endsWith(' answer') ? 'strong' : 'open' },
         ...(several ? [claim.name ?? claim.statement] : []),
         effectCell(measured),
       ]

@@ -9,8 +9,12 @@ import { mean, standardDeviation } from '../statistics.ts'
 import type { BetweenTexts } from './between-texts.ts'
 import type { Comparison } from './comparison.ts'
 import { anytimeNote, digitsOfColumn, estimateCell, formatRange, pCell, ratioCell } from './numbers.ts'
+import { type Outcome, signOf } from './outcome.ts'
 import type { Runs } from './runs.ts'
 import type { CostVerdict } from './sections/equal-cost.ts'
+
+/** Fewest points of a figure. One or two are read faster in the table that has them anyway, and show no shape. */
+export const MIN_POINTS = 3
 
 /** Drops the blocks that have nothing to show. */
 export const shownBlocks = (blocks: readonly (Block | null)[]): Block[] => blocks.filter((block) => block !== null)
@@ -88,6 +92,9 @@ export function footnotes(runs: Runs, arms: readonly string[], comparisons: read
           ' ¶ balances loads in training only, so a capacity would drop more of its choices in evaluation than in training: where it is compared, both arms are evaluated without a capacity limit.',
         ]
       : []),
+    ...(comparisons.some(({ outcome }) => isUncorrected(outcome))
+      ? [" ° The interval excludes zero, but the difference does not survive Holm's correction."]
+      : []),
     ...(comparisons.some(({ dependsOnCapacity }) => dependsOnCapacity)
       ? [' ‡ Which of the two is better depends on the evaluation capacity.']
       : []),
@@ -102,15 +109,19 @@ export function footnotes(runs: Runs, arms: readonly string[], comparisons: read
 
 const verdictCell = (word: CostVerdict | null): Cell => {
   if (word === null) return dash
-  return word === 'open' ? { text: 'open', tone: 'open' } : { text: word, tone: word === 'better' ? 'for' : 'against' }
+  return word === 'open' ? { text: 'open', tone: 'open' } : { text: word, tone: word }
 }
+
+/** Whether a difference does not survive Holm's correction. */
+const isUncorrected = (outcome: Outcome): boolean => outcome === 'maybe-better' || outcome === 'maybe-worse'
 
 function differenceCell(comparison: Comparison, digits: number): Cell {
   const { estimate, outcome, dependsOnCapacity, dependsOnRate, dependsOnText } = comparison
+  const sign = signOf(estimate)
   const cell = estimateCell(estimate, digits)
   if (typeof cell === 'string') return cell
-  const tone = outcome === 'better' ? 'for' : outcome === 'worse' ? 'against' : 'open'
-  const marks = `${dependsOnCapacity ? ' ‡' : ''}${dependsOnRate ? ' §' : ''}${dependsOnText ? ' ‖' : ''}`
+  const tone = sign === 0 ? 'open' : sign < 0 ? 'better' : 'worse'
+  const marks = `${isUncorrected(outcome) ? ' °' : ''}${dependsOnCapacity ? ' ‡' : ''}${dependsOnRate ? ' §' : ''}${dependsOnText ? ' ‖' : ''}`
   return { ...cell, text: `${cell.text}${marks}`, tone }
 }
 
@@ -296,7 +307,10 @@ export function forest(runs: Runs, id: string, comparisons: readonly Comparison[
         ],
   )
   if (rows.length === 0) return null
-  const colours = rows.length > 1 ? " Coloured: the interval excludes zero, before Holm's correction." : ''
+  const colours =
+    rows.length > 1
+      ? " Coloured: the interval excludes zero, before Holm's correction; blue: the arm is better, orange: it is worse."
+      : ''
   const against = several ? 'its baseline' : (comparisons[0]?.baseline ?? 'its baseline')
   return {
     kind: 'figure',

@@ -33,8 +33,8 @@ describe('the answers', () => {
   test('are the table of the report, strongest finding first, with contrast and unit, below the headline', () => {
     expect(shown({ arms, questions }).split('\n')).toEqual([
       '',
-      '  “sure is better” does not hold here: sure against base, +0.0500 nats a token (95 % interval 0.0480',
-      '  to 0.0520, 5 seeds).',
+      '  This study disagrees: “sure is better”. “sure” has a held-out loss 0.0500 nats a token higher',
+      '  (worse) than “base” (95 % interval 0.0480 to 0.0520, 5 seeds).',
       '',
       '  claim                                                    answer          effect  95 % interval',
       '  Is sure better?                                          does not hold  +0.0500  0.0480 to 0.0520',

@@ -96,8 +96,9 @@ function about({ measured, remark }: Finding, { dim }: Colors, columns: number):
   return indented(indented(wrap(parts.join('; '), Math.min(columns, MAX_SENTENCE) - 4).map((line) => dim(line))))
 }
 
-function coloured({ answer, tone }: Finding, { green, red, yellow }: Colors): string {
-  return (tone === 'for' ? green : tone === 'against' ? red : yellow)(answer)
+/** Green and red mean better and worse, as in the report. An answer to a claim is bold: it may hold that an arm is worse. */
+function coloured({ answer, tone }: Finding, { green, red, yellow, bold }: Colors): string {
+  return { better: green, worse: red, strong: bold, open: yellow }[tone](answer)
 }
 
 /** How to read the effects, and the marks that occur. */

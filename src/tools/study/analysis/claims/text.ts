@@ -2,15 +2,17 @@
 
 import { dash, fixed, signed } from '../../../../core/text/numbers.ts'
 import type { Cell, Exact, IntervalCell, TextCell, Tone } from '../../../report/blocks.ts'
+import { withoutOutliers } from '../../../report/outliers.ts'
 import { type Claim, sideOf } from '../../grid/claim.ts'
 import { detectable } from '../../power.ts'
 import { anytimeMark, digitsOf, exactOf, formatRange, ratioDigits, withoutInterval } from '../numbers.ts'
+import { signOf } from '../outcome.ts'
 import type { ClaimAnswer, Decision } from './answers.ts'
 import { type Answer, intervalOf } from './decision.ts'
 import type { Measured } from './effects.ts'
 
-export const toneOf = (answer: Answer): Tone =>
-  answer === 'holds' ? 'for' : answer === 'does not hold' ? 'against' : 'open'
+/** An answer has no colour: colours mean better and worse, and a claim that holds may be that an arm is worse. */
+export const toneOf = (answer: Answer): Tone => (answer === 'undecided' ? 'open' : 'strong')
 
 /** The answer before Holm's correction, with ° if it does not survive it. */
 export const answerText = (
@@ -119,10 +121,31 @@ export function sentenceOf(measured: Measured): string {
   return `${number} (${intervalOf(effect) === null ? 'no interval' : range}, ${effect.n} ${counted})`
 }
 
+/**
+ * A difference between two arms in plain words: `“hash” has a held-out loss 0.026 nats a token lower (better) than “top-1”
+ * (95 % interval 0.019 to 0.033, 4 seeds)`. Other effects are named by their contrast.
+ */
+export function plainSentence(measured: Measured): string {
+  const { arms, effect, unit, label } = measured
+  const [baseline, arm] = arms
+  const interval = effect && intervalOf(effect)
+  if (effect === null || unit !== 'nats a token' || arms.length !== 2) return `${label}: ${sentenceOf(measured)}`
+  const [size, side] = [Math.abs(effect.mean), effect.mean < 0 ? 'lower (better)' : 'higher (worse)']
+  const digits = digitsOf({ interval })
+  const ends = interval && (effect.mean < 0 ? ([-interval[1], -interval[0]] as const) : interval)
+  const mark = anytimeMark(effect)
+  const range = ends ? `${mark}95 % interval ${formatRange(ends, digits)}` : 'no interval'
+  const seeds = effect.n === 1 ? 'seed' : 'seeds'
+  return `“${arm}” has a held-out loss ${fixed(size, digits)} nats a token ${side} than “${baseline}” (${range}, ${effect.n} ${seeds})`
+}
+
 /** An interval on the axis of its unit; a dash without an interval. @param reach Half the length of the axis. */
-export function intervalCell({ effect }: Measured, reach: number, tone: Tone): Cell {
+export function intervalCell({ effect, scale }: Measured, reach: number): Cell {
   const interval = effect && intervalOf(effect)
   if (effect === null || interval === null || !(reach > 0)) return dash
+  const sign = signOf({ interval })
+  // A correlation has no better side.
+  const tone = sign === 0 ? 'open' : scale === 'fisher' ? 'strong' : sign < 0 ? 'better' : 'worse'
   const cell: IntervalCell = { mean: effect.mean, low: interval[0], high: interval[1], reach, tone }
   return cell
 }
@@ -143,15 +166,17 @@ export function digitsByUnit(all: readonly Measured[]): ReadonlyMap<string, numb
 }
 
 /**
- * Half the length of the axis by unit. Numbers of one unit share an axis, which is capped so that one huge interval
- * does not shrink the others to dots.
+ * Half the length of the axis by unit. Numbers of one unit share an axis, which is capped so that neither a few large
+ * effects nor one huge interval shrink the others to dots.
  */
 export function reachByUnit(all: readonly Measured[]): ReadonlyMap<string, number> {
   const reaches = new Map<string, number>()
   for (const unit of new Set(all.map((one) => one.unit))) {
     const effects = all.flatMap((one) => (one.unit === unit && one.effect ? [one.effect] : []))
-    const ends = effects.flatMap((effect) => intervalOf(effect) ?? []).map(Math.abs)
-    const largest = Math.max(0, ...effects.map(({ mean }) => Math.abs(mean)))
+    const sizes = effects.map(({ mean }) => Math.abs(mean))
+    const largest = withoutOutliers(sizes) ?? Math.max(0, ...sizes)
+    const inside = effects.filter(({ mean }) => Math.abs(mean) <= largest)
+    const ends = inside.flatMap((effect) => intervalOf(effect) ?? []).map(Math.abs)
     const widest = Math.max(0, ...ends)
     reaches.set(unit, 1.1 * (largest === 0 ? widest : Math.max(largest, Math.min(widest, 2.5 * largest))))
   }

@@ -132,7 +132,7 @@ export function candidateTable({ settings }: SearchResults, tried: readonly Trie
       `#${rank}`,
       ...paths.map((path) => (typeof own[path] === 'string' ? own[path] : JSON.stringify(own[path]))),
       grouped(steps),
-      rank === 1 ? { text: fixed(loss, 4), note: 'best', tone: 'for' } : fixed(loss, 4),
+      rank === 1 ? { text: fixed(loss, 4), note: 'best', tone: 'strong' } : fixed(loss, 4),
     ]),
   )
 }

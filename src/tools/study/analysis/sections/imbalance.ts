@@ -9,7 +9,7 @@ import type { ScatterFigure } from '../../../report/blocks.ts'
 import type { Contrast, Question } from '../../contract.ts'
 import { estimateMean, type Interval, regression } from '../../statistics.ts'
 import { mainBaseline, type Runs } from '../runs.ts'
-import { meanOver, routed, slug } from '../tables.ts'
+import { MIN_POINTS, meanOver, routed, slug } from '../tables.ts'
 import { routingOf } from './routing.ts'
 
 export interface ImbalancePoint {
@@ -45,7 +45,7 @@ const imbalanceOf = (runs: Runs, arm: string): number | null =>
 
 export function imbalanceFigure(runs: Runs, { id, contrasts }: Question): ScatterFigure | null {
   const points = imbalancePoints(runs, contrasts)
-  if (points.length < 2) return null
+  if (points.length < MIN_POINTS) return null
   const baseline = mainBaseline(contrasts)
   const fitted = points.filter(({ evidence }) => evidence)
   const xs = fitted.map(({ x }) => x)

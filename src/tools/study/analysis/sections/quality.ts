@@ -3,7 +3,7 @@ import type { ScatterFigure } from '../../../report/blocks.ts'
 import type { Question } from '../../contract.ts'
 import { estimateMean } from '../../statistics.ts'
 import { armsOf, mainBaseline, type Runs } from '../runs.ts'
-import { flopsPerToken, meanOver, slug } from '../tables.ts'
+import { flopsPerToken, MIN_POINTS, meanOver, slug } from '../tables.ts'
 import { routingOf } from './routing.ts'
 
 /** Draws losses as differences from the main baseline by seed, which cancels the text and start of the seed. */
@@ -24,7 +24,7 @@ export function qualityAgainstFlops(runs: Runs, { id, contrasts }: Question): Sc
           : `k = ${routing.k}`
     return [{ label: runs.label(arm), group, x, y: level.mean, ...ends }]
   })
-  if (points.length < 2) return null
+  if (points.length < MIN_POINTS) return null
   return {
     kind: 'figure',
     id: slug(`${id}-flops`),

@@ -11,7 +11,7 @@ import { holm, named, regressionWithin } from '../../statistics.ts'
 import type { Comparison } from '../comparison.ts'
 import { countCell, estimateCell, pCell } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
-import { meanOver, slug, table } from '../tables.ts'
+import { MIN_POINTS, meanOver, slug, table } from '../tables.ts'
 import { familyKeys } from './scale-families.ts'
 
 interface Size {
@@ -78,7 +78,7 @@ function trendOf({ sizes }: Family) {
 function figure(runs: Runs, id: string, family: Family): ScatterFigure | null {
   const { name, sizes } = family
   const [first, last] = [sizes[0], sizes.at(-1)]
-  if (first === undefined || last === undefined) return null
+  if (first === undefined || last === undefined || sizes.length < MIN_POINTS) return null
   const trend = trendOf(family)
   const ends = [first.parameters, last.parameters] as const
   return {

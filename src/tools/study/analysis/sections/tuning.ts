@@ -43,7 +43,7 @@ export function tuningSection(runs: Runs): Section | null {
             if (trial === undefined || !Number.isFinite(trial.loss)) return dash
             const text = fixed(trial.loss, 3)
             return rate === one.best
-              ? { text: `${text}${edge.includes(one) ? ' *' : ''}`, note: 'best', tone: 'for' }
+              ? { text: `${text}${edge.includes(one) ? ' *' : ''}`, note: 'best', tone: 'strong' }
               : text
           }),
         ]),

@@ -8,7 +8,7 @@ import type { Answer } from '../claims/decision.ts'
 import { type Point, pointsOf } from '../claims/effects.ts'
 import { answerText, detectableRemark, effectCell, toneOf } from '../claims/text.ts'
 import type { Runs } from '../runs.ts'
-import { footnotes, slug, table } from '../tables.ts'
+import { footnotes, MIN_POINTS, slug, table } from '../tables.ts'
 
 const answerWords: Readonly<Record<Answer, string>> = {
   holds: 'agrees',
@@ -77,7 +77,7 @@ function trendFigure(runs: Runs, id: string, { claim, question, decisions }: Cla
     const ends = estimate.interval && !isReference ? { low: estimate.interval[0], high: estimate.interval[1] } : {}
     return [{ label, group: 'arms', x: 2 ** x, y: estimate.mean, ...ends }]
   })
-  if (drawn.length < 2) return null
+  if (drawn.length < MIN_POINTS) return null
   const seeds = [...new Set(points.flatMap(({ bySeed }) => [...bySeed.keys()]))]
   const line = regressionWithin(
     seeds.map((seed) => {
