@@ -112,6 +112,16 @@ test.each(schemes.flatMap((scheme) => Object.keys(limits).map((name) => ({ schem
   },
 )
 
+test.each(schemes)('at most one colour of the %s palette is a blue', (scheme) => {
+  const blues = categorical[scheme].filter((colour) => {
+    const [, a, b] = oklab(linearOf(colour))
+    const hue = ((Math.atan2(b, a) * 180) / Math.PI + 360) % 360
+    // In Oklab, teal is near 210 degrees and violet near 300; the greys of text have hardly any chroma.
+    return Math.hypot(a, b) > 0.04 && hue > 230 && hue < 285
+  })
+  expect(blues).toHaveLength(1)
+})
+
 test('the sequential scale becomes lighter with every step, so that it works in grey', () => {
   const steps = Array.from({ length: 65 }, (_, i) => luminance(colourAlong(sequential, i / 64)))
   for (const [i, value] of steps.slice(1).entries()) expect(value).toBeGreaterThan(steps[i] ?? 0)

@@ -6,13 +6,13 @@
 export type Scheme = 'light' | 'dark'
 
 /**
- * Ten colours of series by scheme: blue, red (vermilion on dark), teal, violet, sky (aqua on dark), orange, pink, the
- * colour of text, wine, and sage (lime on dark). They began as the colours of Okabe and Ito (2008). Simulated annealing
+ * Ten colours of series by scheme: blue, brown (vermilion on dark), teal, violet, vermilion (aqua on dark), crimson (orange
+ * on dark), orchid, the colour of text, plum, and sage (lime on dark). At most one is a blue, so that each has a name. They began as the colours of Okabe and Ito (2008). Simulated annealing
  * moved them, to make the smallest distance between two colours large for usual vision, protanopia, deuteranopia and
  * tritanopia, while each keeps a contrast of 3:1 to its backgrounds, and thin lines do not look black or white.
  */
 export const categorical: Readonly<Record<Scheme, readonly string[]>> = {
-  light: ['#2849c2', '#c00f02', '#007d89', '#592d84', '#5184fc', '#e85b0e', '#cf53c2', '#24292f', '#7e3c52', '#709366'],
+  light: ['#3a26ef', '#6a4300', '#107a8b', '#6008ab', '#fb4903', '#b6014f', '#c256c9', '#24292f', '#840471', '#639365'],
   dark: ['#1a63f9', '#e35201', '#0cb28f', '#8a7cc7', '#94cfc5', '#e29f0a', '#d493fa', '#eaedf3', '#b14c7a', '#d3df58'],
 }
 
