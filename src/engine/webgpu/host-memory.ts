@@ -20,9 +20,15 @@ export interface Place {
   readonly slice: Slice
 }
 
+/** What other ranks send in an exchange. */
+interface Received {
+  readonly array: Float32Array
+  readonly done: Promise<void>
+}
+
 /** The memory of a run, and what has arrived in it, in the order of the exchanges. */
 export interface HostPlaces extends HostMemory {
-  readonly received: readonly Float32Array[]
+  readonly received: readonly Received[]
   /** Work of the host that follows is logged as the work of this index. */
   enter(index: number): void
   /** Keeps nothing that arrives from now on: the run will not begin again. */
@@ -35,12 +41,12 @@ export function hostMemory(
   group: DeviceGroup | null,
   log: OrderLog | null,
   places: ReadonlyMap<Operand, Place>,
-  received: readonly Float32Array[] = [],
+  received: readonly Received[] = [],
 ): HostPlaces {
   if (!group) throw new RuntimeError('internal: rows are exchanged without other ranks')
   const known = new Map<number, readonly number[]>()
   const underWay = new Map<number, { array: Float32Array; ticket: number; done: Promise<void> }>()
-  const kept: Float32Array[] = []
+  const kept: Received[] = []
   let exchanges = 0
   let keeps = true
   let stage = 0
@@ -64,16 +70,16 @@ export function hostMemory(
   const begin = (transfers: readonly Transfer[], array: Float32Array) => {
     const ticket = exchanges++
     const before = received[ticket]
-    if (keeps) kept.push(array)
-    if (before) {
-      array.set(before)
-      return { ticket, done: Promise.resolve() }
-    }
+    const done = before ? before.done.then(() => array.set(before.array)) : send(ticket, transfers)
+    if (keeps) kept.push({ array, done })
+    return { ticket, done }
+  }
+  const send = (ticket: number, transfers: readonly Transfer[]) => {
     const sent = new Array<number>(group.size).fill(0)
     for (const { peer, direction, array } of transfers)
       if (direction === 'send') sent[peer - group.first] = (sent[peer - group.first] as number) + array.byteLength
     log?.post(ticket, stage, now(), sent)
-    return { ticket, done: group.exchange(transfers) }
+    return group.exchange(transfers)
   }
   return {
     group,
