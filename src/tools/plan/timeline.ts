@@ -20,7 +20,7 @@ export async function planTimeline({ run, cluster, traffic }: Plan, best: Predic
   const { loads } = await loadsOf(run)
   const imbalance = traffic ? trafficImbalance(traffic, run.model.layers) : null
   const stages = new Predictor(run, cluster, loads, imbalance).stageTimes(best.layout)
-  return timelineOf(stages, best, run.plan.virtualStages)
+  return timelineOf(stages, best, best.layout.virtualStages)
 }
 
 export function timelineOf(

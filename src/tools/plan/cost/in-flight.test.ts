@@ -75,19 +75,19 @@ describe('micro-batches of an interleaved schedule', () => {
     [4, 6, 4],
   ])('of %d stages in %d parts are as many as a run of %d micro-batches keeps', (p, v, m) => {
     const counted = Array.from({ length: p }, (_, stage) =>
-      microBatchesInFlight({ pipeline: p, microBatches: m }, v, stage),
+      microBatchesInFlight({ pipeline: p, virtualStages: v, microBatches: m }, stage),
     )
     expect(counted).toEqual(simulate(p, v, m))
   })
 
   // 2·(8 − 7 − 1) + 3·8 + 1 = 25 parts, each a quarter of the stage.
   test('are 6.25 on the last of 8 stages with 4 parts, and 9.75 on the first', () => {
-    expect(microBatchesInFlight({ pipeline: 8, microBatches: 64 }, 4, 7)).toBe(6.25)
-    expect(microBatchesInFlight({ pipeline: 8, microBatches: 64 }, 4, 0)).toBe(9.75)
+    expect(microBatchesInFlight({ pipeline: 8, virtualStages: 4, microBatches: 64 }, 7)).toBe(6.25)
+    expect(microBatchesInFlight({ pipeline: 8, virtualStages: 4, microBatches: 64 }, 0)).toBe(9.75)
   })
 
   test('are one for each later stage, and its own, without interleaving', () => {
-    const of = (stage: number) => microBatchesInFlight({ pipeline: 8, microBatches: 64 }, 1, stage)
+    const of = (stage: number) => microBatchesInFlight({ pipeline: 8, virtualStages: 1, microBatches: 64 }, stage)
     expect([0, 3, 7].map(of)).toEqual([8, 5, 1])
   })
 })
@@ -99,9 +99,9 @@ test('the last stage keeps its activations for the micro-batches of the interlea
   const run = runOf({
     model: { layers, width: D, heads: H, sequence: T, hidden: 256, vocabulary: 2 ** 20, moe: null },
     train: { batch: 32 },
-    plan: { virtualStages: v, attention: 'fused' },
+    plan: { attention: 'fused' },
   })
-  const { device } = predict(run, idealCluster(p), layoutOf({ pipeline: p, microBatches: 32 })).memory
+  const { device } = predict(run, idealCluster(p), layoutOf({ pipeline: p, virtualStages: v, microBatches: 32 })).memory
   expect(device.logits).toBeGreaterThan(0)
   // A layer keeps in 16 bits: input and result of the norm, queries, keys, values and result, rotated queries and keys;
   // and a float32 for each head. The last rank keeps 0 + 3·4 + 1 = 13 parts of one layer each.

@@ -93,7 +93,7 @@ function stageMemory(
   add('gradients', keptGradients(run, layout, state.gradients, own.length), layout.offload === 'all')
   add('optimizer', state.optimizer * ownerImbalance(run, layout, cluster), layout.offload !== 'none')
 
-  const inFlight = microBatchesInFlight(layout, plan.virtualStages, stage.index)
+  const inFlight = microBatchesInFlight(layout, stage.index)
   const stays = 1 - plan.offloadActivations
   for (const [i, { components, inputBytes }] of stage.layers.entries()) {
     const recompute = recomputeOf(run.plan, layout, i)
@@ -157,8 +157,7 @@ export const total = (bytes: Readonly<Record<string, number>>): number =>
  * warm-up). From then on it keeps at most one part more. Each part is a v-th of the stage.
  */
 export function microBatchesInFlight(
-  { pipeline, microBatches }: Pick<Layout, 'pipeline' | 'microBatches'>,
-  virtualStages: number,
+  { pipeline, virtualStages, microBatches }: Pick<Layout, 'pipeline' | 'virtualStages' | 'microBatches'>,
   stage: number,
 ): number {
   if (virtualStages === 1) return Math.min(microBatches, pipeline - stage)

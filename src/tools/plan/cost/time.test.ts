@@ -277,7 +277,7 @@ describe('a step', () => {
 
   test('in a pipeline of v interleaved parts waits 1/v times as long', () => {
     const of = (virtualStages: number) =>
-      predict(denseRun({ virtualStages }, 8), onlyProducts(4), layoutOf({ pipeline: 4, microBatches: 8 })).time.parts[
+      predict(denseRun({}, 8), onlyProducts(4), layoutOf({ pipeline: 4, virtualStages, microBatches: 8 })).time.parts[
         'pipeline bubble'
       ]
     expect(of(2)).toBeCloseTo(of(1) / 2, 15)

@@ -84,7 +84,7 @@ export function timeOf(
   for (const kind of timeKinds) seconds[kind] = microBatches * slowest.parts[kind]
   // The first micro-batch has to pass all stages and come back. Interleaved stages start sooner.
   const fill = stages.reduce((sum, { total }) => sum + total, 0) - slowest.total
-  seconds['pipeline bubble'] += fill / run.plan.virtualStages
+  seconds['pipeline bubble'] += fill / layout.virtualStages
 
   const ends = eachDistinct(workload.stages, isSameWork, (stage) =>
     stepEnd(run, cluster, layout, stageCounts(counts, stage, layout.pipeline), stage.layers.length, slowest),
@@ -238,7 +238,7 @@ function microBatchSeconds(
   if (layout.pipeline > 1) {
     const boundary = (stage.layers[0]?.inputBytes ?? 0) / (plan.sequenceParallel ? 1 : layout.tensor)
     const stride = tokenRanks(layout) * layout.tensor
-    parts['pipeline bubble'] += 2 * plan.virtualStages * sendSeconds(cluster, stride * layout.pipeline, boundary)
+    parts['pipeline bubble'] += 2 * layout.virtualStages * sendSeconds(cluster, stride * layout.pipeline, boundary)
   }
   return { parts, total: timeKinds.reduce((sum, kind) => sum + parts[kind], 0), forward, backward, hidden, hosted }
 }

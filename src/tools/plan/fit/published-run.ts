@@ -72,7 +72,7 @@ export class PublishedRun {
 
 function runOf({ model, batch, micro, devices, plan }: PublishedRow): PlannedRun {
   const { tensor = 1, pipeline = 1, context = 1, data } = plan.parallel ?? {}
-  const ranks = data ?? devices / (tensor ?? 1) / (pipeline ?? 1) / context
+  const ranks = data ?? devices / (tensor ?? 1) / (pipeline ?? 1) / (context ?? 1)
   const run = {
     model,
     train: { batch },

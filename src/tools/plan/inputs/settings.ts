@@ -176,13 +176,16 @@ const planSchema = z
         data: free,
         tensor: free,
         pipeline: free,
-        /** Number of devices over which each sequence is divided; not searched. */
-        context: positive.default(1),
+        /** Number of devices over which each sequence is divided. */
+        context: positive.nullable().default(1),
         /**
-         * Number of devices over which an expert is divided; null for as many as `tensor`. With 1, experts are
+         * Number of devices over which an expert is divided: as many as `tensor`, or 1, with which experts are
          * distributed over tensor-parallel ranks too.
          */
-        expertTensor: z.literal(1).nullable().default(null),
+        expertTensor: z
+          .union([z.literal(1), z.literal('tensor')])
+          .nullable()
+          .default('tensor'),
         /**
          * Number of adjacent ranks over which ZeRO shards state; the groups hold copies of each other (HSDP). null for
          * all ranks.
@@ -191,7 +194,7 @@ const planSchema = z
       })
       .prefault({}),
     /** Number of parts into which a pipeline stage is divided (interleaved schedule). */
-    virtualStages: positive.default(1),
+    virtualStages: positive.nullable().default(1),
     /** Whether tensor-parallel ranks divide norms and residuals over the sequence. */
     sequenceParallel: z.boolean().default(true),
     /** Share of the backward pass that can hide the exchange of gradients. */

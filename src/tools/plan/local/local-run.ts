@@ -42,6 +42,7 @@ export const localLayout = ({ train }: PlannedRun): Layout => ({
   ...oneDevice,
   context: 1,
   expertTensor: 1,
+  virtualStages: 1,
   zero: 0,
   recompute: 'none',
   microBatches: train.microBatches,

@@ -18,6 +18,8 @@ export interface Layout {
   readonly context: number
   /** Number of devices that share an expert: 1 or `tensor`. */
   readonly expertTensor: number
+  /** Number of parts of a pipeline stage (interleaved schedule). */
+  readonly virtualStages: number
   readonly zero: number
   readonly recompute: Recompute
   /** Number of micro-batches into which a data-parallel rank splits its sequences, to run them one after the other. */
@@ -53,12 +55,13 @@ export function recomputationName(recompute: Recompute): string {
 
 /** The settings of a layout that differ from the simplest layout, such as `data 480 · expert 480 · ZeRO 1`. */
 export function layoutName(layout: Layout): string {
-  const { data, context, expert, tensor, expertTensor, pipeline, zero, microBatches, offload } = layout
+  const { data, context, expert, tensor, expertTensor, pipeline, virtualStages, zero, microBatches, offload } = layout
   const parts = [`data ${data}`]
   if (context > 1) parts.push(`context ${context}`)
   if (expert > 1) parts.push(`expert ${expert}`)
   if (tensor > 1) parts.push(`tensor ${tensor}${expert > 1 && expertTensor < tensor ? ' (whole experts)' : ''}`)
   if (pipeline > 1) parts.push(`pipeline ${pipeline}`)
+  if (virtualStages > 1) parts.push(`${virtualStages} virtual stages`)
   if (zero > 0) parts.push(`ZeRO ${zero}`)
   if (microBatches > 1) parts.push(`${microBatches} micro-batches`)
   if (layout.recompute !== 'none') parts.push(recomputationName(layout.recompute))

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { UsageError } from '../../../core/errors.ts'
 import { type Prediction, Predictor } from '../cost/predict.ts'
 import { loadCluster, loadPlannedRun } from '../inputs/load-plan.ts'
-import { type RunInput, realCluster, runOf, sparseRun } from '../testing/cases.ts'
+import { idealCluster, type RunInput, realCluster, runOf, sparseRun } from '../testing/cases.ts'
 import { balancedLoads } from '../work/load.ts'
 import { devicesOf, type Layout } from './layout.ts'
 import { divisors, lackingBytes, layoutsOf, paretoFront, rank } from './search.ts'
@@ -70,7 +70,7 @@ describe('a layout', () => {
     const fixed = { zero: 1, recompute: 'full' as const, microBatches: 2, offload: 'optimizer' as const }
     const parallel = { data: 4, expert: 2, tensor: 2, pipeline: 1 }
     expect(layoutsOf(sparseRun({}, { ...fixed, parallel }), realCluster(8))).toEqual([
-      { ...parallel, ...fixed, context: 1, expertTensor: 2 },
+      { ...parallel, ...fixed, context: 1, expertTensor: 2, virtualStages: 1 },
     ])
   })
 
@@ -93,8 +93,57 @@ describe('a layout', () => {
     const parallel = { data: 2, tensor: 4, pipeline: 1, expertTensor: 1 as const }
     const found = layoutsOf(sparseRun({}, { parallel }), realCluster(8))
     expect(Math.max(...found.map(({ expert }) => expert))).toBe(8)
-    const divided = layoutsOf(sparseRun({}, { parallel: { ...parallel, expertTensor: null } }), realCluster(8))
+    const divided = layoutsOf(sparseRun({}, { parallel: { ...parallel, expertTensor: 'tensor' } }), realCluster(8))
     expect(Math.max(...divided.map(({ expert }) => expert))).toBe(2)
+  })
+
+  test('of a search over virtual stages has equal parts, in rounds of micro-batches', () => {
+    const found = layoutsOf(sparseRun({}, { virtualStages: null }, { layers: 12 }), realCluster(8))
+    const parts = found.map(({ pipeline, virtualStages }) => `${pipeline} ${virtualStages}`)
+    // 12 layers in stages of 1, 2, 4 and, with unequal stages, 8.
+    expect(new Set(parts)).toEqual(new Set(['1 1', '2 1', '2 2', '2 3', '2 6', '4 1', '4 3', '8 1']))
+    for (const { pipeline, virtualStages, microBatches } of found)
+      if (virtualStages > 1) expect(microBatches % pipeline).toBe(0)
+  })
+
+  test('of a search over context parallelism has two blocks of a sequence for each device', () => {
+    const run = sparseRun({}, { parallel: { context: null } }, { sequence: 8 })
+    const found = layoutsOf(run, realCluster(8))
+    // 8 tokens are 2 · 4 blocks; 8 devices would need 16.
+    expect(new Set(found.map(({ context }) => context))).toEqual(new Set([1, 2, 4]))
+    for (const { data, context, tensor, pipeline } of found) expect(data * context * tensor * pipeline).toBe(8)
+    const chunked = sparseRun({}, { parallel: { context: null }, crossEntropy: { chunks: 4 } }, { sequence: 8 })
+    expect(Math.max(...layoutsOf(chunked, realCluster(8)).map(({ context }) => context))).toBe(2)
+  })
+
+  test('of a search over the division of experts divides them where their width allows it', () => {
+    const sizes = (hidden: number) => {
+      const run = sparseRun({ hidden, every: 1 }, { parallel: { expertTensor: null } })
+      return new Set(layoutsOf(run, realCluster(8)).map(({ tensor, expertTensor }) => `${tensor} ${expertTensor}`))
+    }
+    expect([...sizes(128)].filter((each) => each.startsWith('4')).sort()).toEqual(['4 1', '4 4'])
+    expect([...sizes(126)].filter((each) => each.startsWith('4'))).toEqual(['4 1'])
+    expect([...sizes(126)].filter((each) => each.startsWith('1'))).toEqual(['1 1'])
+  })
+
+  test('of a search contains each layout of the same search with a fixed value, and no other', () => {
+    const wide = { virtualStages: null, parallel: { context: null, expertTensor: null } }
+    const all = layoutsOf(sparseRun({}, wide, { layers: 8 }), realCluster(8))
+    const names = (layouts: readonly Layout[]) => layouts.map((layout) => JSON.stringify(layout)).sort()
+    const fixed = [1, 2, 4, 8].flatMap((context) =>
+      [1, 2, 4].flatMap((virtualStages) =>
+        ([1, 'tensor'] as const).flatMap((expertTensor) => {
+          const plan = { virtualStages, parallel: { context, expertTensor } }
+          try {
+            return layoutsOf(sparseRun({}, plan, { layers: 8 }), realCluster(8))
+          } catch (error) {
+            if (error instanceof UsageError) return []
+            throw error
+          }
+        }),
+      ),
+    )
+    expect(names(all)).toEqual([...new Set(names(fixed))].sort())
   })
 
   // Training refuses other micro-batches.
@@ -111,6 +160,43 @@ describe('a layout', () => {
 })
 
 describe('a search', () => {
+  // Three of eleven times of a stage are waits; with two parts of a stage one and a half of nine and a half.
+  test('finds that virtual stages shorten the wait of a pipeline from 3/8 to 3/16 of the computation', () => {
+    const model = { layers: 8, width: 1024, heads: 8, sequence: 256, hidden: 4096, vocabulary: 258, moe: null }
+    const parallel = { data: 1, tensor: 1, pipeline: 4 }
+    const of = (virtualStages: number | null) => {
+      const plan = { virtualStages, parallel, microBatches: 8, recompute: 'none' as const }
+      const run = runOf({ model, train: { batch: 8 }, plan })
+      const cluster = idealCluster(4)
+      const node = { ...cluster.links.node, bandwidth: 1e30, latency: 0 }
+      const [best] = rank(run, { ...cluster, links: { ...cluster.links, node } }).fitting
+      return best ?? expect.unreachable()
+    }
+    const [searched, single] = [of(null), of(1)]
+    expect(searched.layout.virtualStages).toBe(2)
+    expect(searched.time.stepSeconds).toBe(of(2).time.stepSeconds)
+    const pipelined = ({ time: { stepSeconds, parts } }: Prediction) => stepSeconds - parts.optimizer
+    expect(pipelined(searched) / pipelined(single)).toBeCloseTo(9.5 / 11, 2)
+  })
+
+  test('takes context parallelism where a sequence is too long for a device, and whole experts where links are slow', () => {
+    const long = { layers: 2, width: 1024, heads: 8, sequence: 65536, hidden: 4096, vocabulary: 258, moe: null }
+    const found = (plan: RunInput['plan'], run: Omit<RunInput, 'plan'>, cluster = realCluster(8)) =>
+      rank(runOf({ ...run, plan }), cluster).fitting
+    const one = { train: { batch: 1 }, model: long }
+    const fixed = { tensor: 1, pipeline: 1 }
+    // A single sequence on eight devices: without context parallelism there is no layout.
+    expect(() => found({ parallel: fixed }, one)).toThrow(/no layout/)
+    expect(found({ parallel: { ...fixed, context: null } }, one)[0]?.layout).toMatchObject({ data: 1, context: 8 })
+    const sparse = sparseRun({ hidden: 64 }, { parallel: { tensor: 4, expertTensor: null } })
+    const [best] = rank(sparse, realCluster(8)).fitting
+    const times = ([1, 'tensor'] as const).map((expertTensor) => {
+      const [each] = rank(sparseRun({ hidden: 64 }, { parallel: { tensor: 4, expertTensor } }), realCluster(8)).fitting
+      return each?.time.stepSeconds ?? Number.POSITIVE_INFINITY
+    })
+    expect(best?.time.stepSeconds).toBeCloseTo(Math.min(...times), 12)
+  })
+
   test('ranks every legal layout: fitting ones by time, the others by the memory that they lack', () => {
     const cluster = { ...realCluster(8), device: { ...realCluster(8).device, memory: 1.62e9 } }
     const run = sparseRun({}, {}, { layers: 4 })

@@ -87,6 +87,7 @@ export const layoutOf = (over: Partial<Layout> = {}): Layout => ({
   pipeline: 1,
   context: 1,
   expertTensor: over.tensor ?? 1,
+  virtualStages: 1,
   zero: 0,
   recompute: 'none',
   microBatches: 1,
