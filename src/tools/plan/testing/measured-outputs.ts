@@ -1,4 +1,4 @@
-/** Excerpts of published outputs of benchmarks, as they were printed, with fewer rows. */
+/** Excerpts of published outputs of benchmarks, as they were printed, with fewer rows and shorter lists of ranks. */
 
 const h100 = (first: number, host: string) =>
   Array.from(
@@ -136,7 +136,7 @@ MAMF (max achievable,  boost burst): 842 TFLOPS @ 3072x2816x20480 (MxNxK)  172W 
 MSMF (max sustainable, saturated):   722 TFLOPS @ 3072x2816x8192 (MxNxK)  681W 1612MHz
 `
 
-/** https://github.com/tile-ai/tilelang, benchmark/matmul: 8192 × 8192 × k in float16 on H800, as a table. */
+/** benchmark/matmul/README.md of tilelang (read in https://github.com/xwhzz/tilelang): 8192 × 8192 × k in float16 on H800, as a table. */
 export const products = `m,n,k,dtype,tflops
 8192,8192,256,float16,386
 8192,8192,1024,float16,628
@@ -144,7 +144,7 @@ export const products = `m,n,k,dtype,tflops
 8192,8192,16384,float16,766
 `
 
-/** \`nvidia-smi -q\` of a device whose module has no limits of its own. */
+/** The form of `nvidia-smi -q` of a device whose module has no limits of its own; the default limit was changed from 500 W. */
 export const power = `    GPU Power Readings
         Power Draw                        : 59.77 W
         Current Power Limit               : 500.00 W
