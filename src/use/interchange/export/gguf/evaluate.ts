@@ -26,8 +26,15 @@ const rules: Readonly<Record<string, Rules>> = {
 
 type Row = Float64Array
 
-/** Logits [T, V] of one sequence. */
-export async function ggufLogits(file: OpenGguf, tokens: Int32Array): Promise<Float32Array> {
+/** Takes the experts of each token of a layer, the best first. */
+type OnChoice = (chosen: readonly (readonly number[])[]) => void
+
+/** Logits [T, V] of one sequence. @param onChoice Called for each layer with experts, in their order. */
+export async function ggufLogits(
+  file: OpenGguf,
+  tokens: Int32Array,
+  onChoice: OnChoice = () => {},
+): Promise<Float32Array> {
   const name = file.metadata.get('general.architecture') as string
   const shape = shapeOf(file, name, rules[name] as Rules)
   const embedding = await file.tensor('token_embd.weight')
@@ -46,7 +53,8 @@ export async function ggufLogits(file: OpenGguf, tokens: Int32Array): Promise<Fl
     }
     x = branch(await attention(shape, await normed('attn_norm.weight'), read, maybe, await rotaryDivisors(file)))
     const rows = await normed('ffn_norm.weight')
-    x = branch(await (file.has(`blk.${layer}.ffn_gate_inp.weight`) ? mixture : network)(shape, rows, read, maybe))
+    const isSparse = file.has(`blk.${layer}.ffn_gate_inp.weight`)
+    x = branch(await (isSparse ? mixture(shape, rows, read, maybe, onChoice) : network(rows, read)))
   }
   const weight = await file.tensor('output_norm.weight')
   const head = file.has('output.weight') ? await file.tensor('output.weight') : embedding
@@ -178,12 +186,18 @@ const networkOf = async (read: Read, suffix: string, expert?: number): Promise<N
   down: await read(`ffn_down${suffix}.weight`, expert),
 })
 
-async function network(_: Shape, rows: readonly Row[], read: Read): Promise<Row[]> {
+async function network(rows: readonly Row[], read: Read): Promise<Row[]> {
   const weights = await networkOf(read, '')
   return rows.map((row) => swiglu(weights, row))
 }
 
-async function mixture({ experts, used, divides }: Shape, rows: readonly Row[], read: Read, maybe: Maybe) {
+async function mixture(
+  { experts, used, divides }: Shape,
+  rows: readonly Row[],
+  read: Read,
+  maybe: Maybe,
+  onChoice: OnChoice,
+) {
   const router = await read('ffn_gate_inp.weight')
   const hasShared = (await maybe('ffn_up_shexp.weight')) !== null
   const shared = hasShared ? await networkOf(read, '_shexp') : null
@@ -196,6 +210,7 @@ async function mixture({ experts, used, divides }: Shape, rows: readonly Row[], 
     const total = divides ? chosen.reduce((sum, e) => sum + (probability[e] as number), 0) : 1
     return new Map(chosen.map((e) => [e, (probability[e] as number) / total]))
   })
+  onChoice(gates.map((gate) => [...gate.keys()]))
   const outputs = rows.map((row) => new Float64Array(row.length))
   const add = (t: number, values: Row, factor: number) => {
     const y = outputs[t] as Row
