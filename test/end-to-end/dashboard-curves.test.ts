@@ -95,6 +95,9 @@ describe.skipIf(chromium === undefined)(named('curves on the dashboard'), { time
       await page.getByRole('button', { name: 'Differences' }).click()
       const rows = page.getByRole('dialog', { name: 'What differs between 2 runs' }).getByRole('row')
       expect((await rows.allInnerTexts()).slice(1)).toEqual(['train.seed seed\t1\t2'])
+      // A table that is wider than the window scrolls by keys.
+      await page.getByRole('region', { name: 'Table of differences' }).focus()
+      await page.locator('.scrolls:focus').waitFor()
       await page.keyboard.press('Escape')
       // A run that the filter hides is not selected by a press on another.
       await page.getByRole('checkbox', { name: 'Show k1-seed2', exact: true }).uncheck()

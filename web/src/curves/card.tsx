@@ -13,6 +13,7 @@ import { rangeWithoutOutliers } from './drawing/outliers.ts'
 import { toCsv } from './series/csv.ts'
 import { SeriesLoader } from './series/series-loader.ts'
 import { from, logY, seedBands, visibleX, withOutliers } from './settings.ts'
+import { sharedRange, useCovered } from './shared-range.ts'
 import { ValueTable } from './value-table.tsx'
 
 interface CardProps {
@@ -38,8 +39,8 @@ function ValueCard({ metric, large }: Required<CardProps>) {
   const figure = useComputed<Figure | null>(() => {
     const whole = rangeOfX(lines.value)
     const answer = loader.answer.value
-    const x = whole && visibleX(whole)
-    if (!x || !answer) return null
+    const x = whole && answer && visibleX(sharedRange(answer.x, whole))
+    if (!x) return null
     const found = { metric, axis: answer.x, lines: lines.value, x, log: logY.value }
     if (withOutliers.value) {
       const y = rangeOfY(lines.value, x, logY.value)
@@ -48,6 +49,7 @@ function ValueCard({ metric, large }: Required<CardProps>) {
     const y = rangeWithoutOutliers(lines.value, x, logY.value)
     return y && { ...found, y, outside: y }
   })
+  useCovered(loader, lines)
   const csv = useComputed<(() => string) | null>(() => {
     const answer = loader.answer.value
     return answer && (() => toCsv(answer, new Map([...knownRuns.value].map(([id, { name }]) => [id, name]))))

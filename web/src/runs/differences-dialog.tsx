@@ -28,7 +28,8 @@ export function DifferencesDialog() {
         <p>Only the seed differs: these runs repeat one experiment.</p>
       )}
       {rows.length > 0 && (
-        <div class="scrolls">
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a part that scrolls takes the keyboard
+        <section class="scrolls" aria-label="Table of differences" tabIndex={0}>
           <table class="differences">
             <thead>
               <tr>
@@ -47,7 +48,7 @@ export function DifferencesDialog() {
               ))}
             </tbody>
           </table>
-        </div>
+        </section>
       )}
     </Dialog>
   )

@@ -9,6 +9,7 @@ import { type Range, rangeOfX, rangeOfY } from '../drawing/lines.ts'
 import { rangeWithoutOutliers } from '../drawing/outliers.ts'
 import { differencesToCsv } from '../series/csv.ts'
 import { from, visibleX, withOutliers } from '../settings.ts'
+import { sharedRange, useCovered } from '../shared-range.ts'
 import { comparison, shortArm } from './comparison.ts'
 import { contrastOf, differenceLines, pairCounts } from './difference-lines.ts'
 import { DifferenceTable } from './difference-table.tsx'
@@ -32,14 +33,15 @@ export function DifferenceCard({ metric, large, points }: DifferenceCardProps) {
   const figure = useComputed<Figure | null>(() => {
     const whole = rangeOfX(lines.value)
     const answer = loader.answer.value
-    const x = whole && visibleX(whole)
-    if (!x || !answer) return null
+    const x = whole && answer && visibleX(sharedRange(answer.x, whole))
+    if (!x) return null
     const difference = { from: minus.value, counts: counts.value }
     const found = { metric, axis: answer.x, lines: lines.value, x, log: false, difference }
     const outside = withOutliers.value ? null : rangeWithoutOutliers(lines.value, x, false)
     const y = outside ?? rangeOfY(lines.value, x, false)
     return y && { ...found, y: withZero(y), ...(outside && { outside }) }
   })
+  useCovered(loader, lines)
   const csv = useComputed<(() => string) | null>(() => {
     const answer = loader.answer.value
     const contrasts = comparison.value?.contrasts ?? []

@@ -32,7 +32,8 @@ export class SvgSurface implements Surface {
   }
 
   box({ left, top, width, height }: Box, color: string): void {
-    this.parts.push(`<rect x="${left}" y="${top}" width="${width}" height="${height}" fill="${escapeXml(color)}"/>`)
+    const [x, y, w, h] = [left, top, width, height].map(short)
+    this.parts.push(`<rect x="${x}" y="${y}" width="${w}" height="${h}" fill="${escapeXml(color)}"/>`)
   }
 
   text(text: string, x: number, y: number, { color, size, anchor, bold = false, upward = false }: TextStyle): void {

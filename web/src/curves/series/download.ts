@@ -9,7 +9,7 @@ const PNG_SCALE = 2
 export function downloadSvg(figure: Figure, ink: Ink): void {
   const surface = new SvgSurface(FIGURE_WIDTH, figureHeight(figure))
   drawFigure(surface, figure, ink)
-  save(new Blob([String(surface)], { type: 'image/svg+xml' }), fileName(figure.metric, 'svg'))
+  saveSvg(String(surface), figure.metric)
 }
 
 export function downloadPng(figure: Figure, ink: Ink): void {
@@ -27,6 +27,10 @@ export function savePng(canvas: HTMLCanvasElement, name: string): void {
   canvas.toBlob((blob) => {
     if (blob) save(blob, fileName(name, 'png'))
   }, 'image/png')
+}
+
+export function saveSvg(svg: string, name: string): void {
+  save(new Blob([svg], { type: 'image/svg+xml' }), fileName(name, 'svg'))
 }
 
 export function downloadCsv(metric: string, csv: string): void {

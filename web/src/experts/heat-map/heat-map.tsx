@@ -138,7 +138,7 @@ export function HeatMap(props: HeatMapProps) {
         </div>
       </div>
       {legend && <Legend end={end} />}
-      {legend && <MapFiles file={file} frame={frame} map={whole} end={end} />}
+      {legend && <MapFiles file={file} frame={frame} map={whole} pixels={{ across, down, ratio, dark, end }} />}
     </>
   )
 }
