@@ -96,7 +96,8 @@ export function plannerBody({ rows, factors }: Pick<Validation, 'rows' | 'factor
   }
 }
 
-const isWithin = (ratio: number, factor: number): boolean => Math.max(ratio, 1 / ratio) <= factor
+/** The interval ends at one of the ratios, which is within it whatever the rounding. */
+const isWithin = (ratio: number, factor: number): boolean => Math.max(ratio, 1 / ratio) <= factor * (1 + 1e-9)
 
 /** The systems of some step times with their ratios of predicted to published, the fastest predictions first. */
 function systemsOf(times: Validation['rows']) {
