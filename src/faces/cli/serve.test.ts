@@ -23,7 +23,7 @@ test('serves with the options that are given until Ctrl-C, and exits with 0', as
     ...{ weights: 'int8', threads: 2, checkpoint: 400, copy: false },
   })
   expect(fake.stdout.text).toContain('http://127.0.0.1:8000/v1')
-  expect(fake.stdout.text).toContain('demo    runs/demo, step 20')
+  expect(fake.stdout.text).toContain('demo     runs/demo, step 20')
   expect(fake.stdout.text).not.toContain('longenough')
   fake.interrupt()
   expect(await code).toBe(0)

@@ -184,11 +184,9 @@ describe('choir worth', () => {
     expect(err).toContain(message)
   })
 
-  test('reads the shipped law, which is that of the published map, from a folder that the package contains', () => {
+  test('reads the shipped law from a folder that the package contains', () => {
     const root = join(import.meta.dirname, '..', '..', '..')
     expect(relative(root, shippedLaw)).toBe(join('laws', 'law.json'))
     expect(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).files).toContain('laws/*.json')
-    const published = join(root, 'docs', 'results', 'map', 'law.json')
-    expect(readFileSync(shippedLaw, 'utf8')).toBe(readFileSync(published, 'utf8'))
   })
 })

@@ -4,10 +4,13 @@
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { packageFile } from '../../../core/package-file.ts'
+import { lawText, parseLaw } from '../../law/law-file.ts'
+import { lawFileOf } from '../analysis/map/study-law.ts'
 import { readSpecification } from '../grid/specification.ts'
 import { runStudy, studyOf } from '../runs/run-study.ts'
 import { writeStudyReport } from '../study.ts'
@@ -15,7 +18,7 @@ import { FakeStudy, recorder, runWithLoss } from '../testing/fake-study.ts'
 import { readStored, storedText, writeStored } from '../testing/stored.ts'
 import { checked, withChecksum } from './checksum.ts'
 import { NUMERICS } from './numerics.ts'
-import { runsOf } from './results.ts'
+import { resultsOf, runsOf } from './results.ts'
 
 let fake: FakeStudy
 beforeEach(async () => {
@@ -139,4 +142,15 @@ test.each(names)('docs/results/%s can be reported from its study.yaml and result
   const found = runsOf(grid, ledger).filter(({ key, config }) => ledger.find(key, config)?.status === 'finished')
   const [, done] = /^- (\d+) of \d+ runs done/m.exec(readFileSync(join(directory, 'report.md'), 'utf8')) ?? []
   expect(found).toHaveLength(Number(done))
+})
+
+test('the law that choir worth reads without an option is that of the published map', async () => {
+  const directory = join(published, 'map')
+  const specification = await readSpecification(join(directory, 'study.yaml'))
+  const options = fake.options({ directory })
+  const { grid, ledger } = await studyOf(specification, options)
+  const law = lawFileOf(resultsOf(specification, options, grid, ledger))
+  const shipped = parseLaw(await readFile(packageFile('laws/law.json'), 'utf8'))
+  // Only the name of the study is that of its file.
+  expect(parseLaw(lawText(law as NonNullable<typeof law>))).toEqual({ ...shipped, study: expect.any(String) })
 })
