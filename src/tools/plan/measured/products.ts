@@ -105,12 +105,14 @@ function mamf(text: string, file: string): MeasuredProduct[] {
   return [{ file, precision: precisionNamed(dtype, file), count: 1, m, n, k, flopsPerSecond: rate * 1e12 }]
 }
 
-export const hasPower = (text: string): boolean => /^\s*Default Power Limit\s*:/m.test(text)
+export const hasPower = (text: string): boolean => /^[ \t]*Default Power Limit[ \t]*:/m.test(text)
 
 /** The lowest limit of all devices, and the largest power without a limit. @throws UsageError if there is none */
 export function readPower(text: string, file: string): MeasuredPower {
   const watts = (name: string) =>
-    [...text.matchAll(new RegExp(`^\\s*${name}\\s*:\\s*([\\d.]+)\\s*W\\s*$`, 'gm'))].map(([, value]) => Number(value))
+    [...text.matchAll(new RegExp(`^[ \\t]*${name}[ \\t]*:[ \\t]*([\\d.]+)[ \\t]*W[ \\t\\r]*$`, 'gm'))].map(
+      ([, value]) => Number(value),
+    )
   const limits = watts('(?:Current |Enforced )?Power Limit')
   const defaults = watts('Default Power Limit')
   if (limits.length === 0 || defaults.length === 0)
