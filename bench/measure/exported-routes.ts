@@ -53,7 +53,7 @@ for folder in folders:
     print(json.dumps(found))
 `
 
-/** By modeling_choir.py in PyTorch; null for a folder of another architecture, which transformers would read. */
+/** The routes that modeling_choir.py computes in PyTorch; null for a folder of an architecture that only transformers reads. */
 export const hfRoutes: RoutesOfExports = async (exports, windows) => {
   const folders = exports.map(({ folder }) => folder).filter((folder) => existsSync(join(folder, 'modeling_choir.py')))
   const command = folders.length > 0 ? await pythonWithTorch() : null
@@ -80,7 +80,7 @@ const inTurn =
     return found
   }
 
-/** By ONNX Runtime, from a copy of the graph that also returns the choices. */
+/** The routes that ONNX Runtime computes, with a copy of the graph that also returns the choices. */
 export const onnxRoutes = inTurn(async ({ folder, model }, windows) => {
   const { path, names } = await withChoices(join(folder, 'onnx', 'model.onnx'))
   const session = await InferenceSession.create(path, { executionProviders: ['cpu'] })
@@ -148,7 +148,7 @@ async function withChoices(path: string): Promise<{ path: string; names: string[
   const names = graph.node
     .filter(({ opType, input }) => opType === 'TopK' && input[0] !== undefined && shapes.get(input[1]) === input[0])
     .map(({ input }) => input[0] as string)
-  // Of a message that is there twice, Protocol Buffers join the lists, so these outputs follow those of the graph.
+  // Protocol Buffers join the lists of a message that occurs twice, so these outputs come after those of the graph.
   const outputs = message(messageField(7, ...names.map((name) => messageField(12, textField(1, name)))))
   // Weights in a file of their own are found beside the graph.
   const copy = join(dirname(path), 'model-with-choices.onnx')
@@ -156,7 +156,7 @@ async function withChoices(path: string): Promise<{ path: string; names: string[
   return { path: copy, names }
 }
 
-/** By plain loops. */
+/** The routes of a GGUF file that plain loops compute. */
 export const ggufRoutes = inTurn(async ({ folder }, windows) => {
   const file = await OpenGguf.open(join(folder, 'model.gguf'))
   try {
