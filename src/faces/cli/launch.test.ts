@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { loadConfig } from '../../node/run/load-config.ts'
 import type { JobEnd } from '../../tools/launch/restarts.ts'
 import { main } from './main.ts'
@@ -157,6 +158,42 @@ test.each<[string[], string]>([
     'invalid --sbatch: "--nodes=3" (expected an option other than --nodes, which the script sets)',
   ],
   [['train', 'tiny', '--ranks', '1', '--sbatch=--exclusive'], 'invalid --sbatch: not with launch train'],
+  [
+    [
+      'train',
+      'tiny',
+      '--device',
+      'webgpu',
+      '--kubernetes',
+      '--image',
+      'i',
+      '--volume',
+      'c:/d',
+      '--out',
+      '/d/r',
+      '--ranks-per-node',
+      '2',
+      '--threads',
+      '1',
+    ],
+    'invalid --ranks-per-node: 2 (expected 1 with --device webgpu',
+  ],
+  [
+    [
+      'train',
+      'tiny',
+      '--gpu-resource',
+      'amd.com/gpu',
+      '--kubernetes',
+      '--image',
+      'i',
+      '--volume',
+      'c:/d',
+      '--out',
+      '/d/r',
+    ],
+    'invalid --gpu-resource: amd.com/gpu (expected only with --device webgpu)',
+  ],
   [['study', 'm6t', '--out', 'x'], 'expected with --slurm'],
   [['study', 'm6t', '--slurm', '--out', 'x'], 'missing --tasks'],
   [['study', 'm6', '--slurm', '--out', 'x', '--tasks', '2'], 'unknown study "m6"'],
@@ -307,6 +344,38 @@ describe('files', () => {
     expect(out).toContain('\n#SBATCH --array=0-7\n')
     expect(out).toContain('\n#SBATCH --cpus-per-task=8\n')
     expect(out).toContain("study m6t --preset quick --out 'my studies' --join --jobs 2 --threads 4 &\n")
+  })
+
+  test('with --device webgpu each rank gets a GPU, unless GPUs are asked for', async () => {
+    const job = ['train', 'tiny', '--device', 'webgpu', '--threads', '1']
+    const slurm = async (...more: string[]) =>
+      (await launched([...job, '--slurm', '--ranks-per-node', '2', ...more])).out
+    const script = await slurm()
+    expect(script).toContain('\n#SBATCH --gpus-per-task=1\n')
+    expect(script).toMatch(/srun .*--gpus-per-task=1 .* train "\$@"/)
+    expect(script).toContain('set -- tiny --out runs/tiny --device webgpu\n')
+    expect(await slurm('--launcher', 'mpirun')).toContain('\n#SBATCH --gpus-per-node=2\n')
+    expect(await slurm('--sbatch=--gres=gpu:a100:2')).not.toContain('--gpus')
+    const study = ['study', 'm6t', '--device', 'webgpu', '--slurm', '--out', 's', '--tasks', '2']
+    expect((await launched(study)).out).toContain('\n#SBATCH --gpus=1\n')
+  })
+
+  test('a pod of a training on GPUs has one rank and one GPU', async () => {
+    const where = ['--kubernetes', '--image', 'i:1', '--volume', 'c:/data', '--out', '/data/r', '--threads', '1']
+    const manifest = async (...more: string[]) => parse((await launched(['train', 'tiny', ...where, ...more])).out).spec
+    const { slotsPerWorker, mpiReplicaSpecs } = await manifest('--device', 'webgpu', '--cluster', 'v100-4')
+    expect([slotsPerWorker, mpiReplicaSpecs.Worker.replicas]).toEqual([1, 4])
+    const [worker] = mpiReplicaSpecs.Worker.template.spec.containers
+    expect(worker).toMatchObject({
+      resources: { requests: { 'nvidia.com/gpu': 1 }, limits: { 'nvidia.com/gpu': 1 } },
+      env: [{ name: 'NVIDIA_DRIVER_CAPABILITIES', value: 'all' }],
+    })
+    const [other] = (
+      await manifest('--set', 'runtime.device=webgpu', '--ranks-per-node', '1', '--gpu-resource', 'amd.com/gpu')
+    ).mpiReplicaSpecs.Worker.template.spec.containers
+    expect(other.resources.limits).toEqual({ cpu: 1, 'amd.com/gpu': 1 })
+    const [without] = (await manifest('--ranks-per-node', '2')).mpiReplicaSpecs.Worker.template.spec.containers
+    expect([without.env, without.resources.limits]).toEqual([undefined, { cpu: 2 }])
   })
 
   test('a configuration file travels in the manifest', async () => {

@@ -24,6 +24,7 @@ const amounts = z.strictObject({
     .string()
     .regex(/^\d+(\.\d+)?([KMGTP]i?|k)?$/)
     .optional(),
+  'nvidia.com/gpu': z.int().positive().optional(),
 })
 const command = z.array(z.string()).min(1)
 const container = z.strictObject({

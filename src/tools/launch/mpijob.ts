@@ -33,6 +33,8 @@ export interface MpiJob {
   readonly volumes: readonly Volume[]
   /** Memory of a worker, such as 16Gi. */
   readonly memory?: string
+  /** The resource that is a GPU, such as nvidia.com/gpu, of which each rank has one; undefined: ranks use no GPUs. */
+  readonly gpu?: string
   /** Further fields of the specification of every pod, such as `nodeSelector` and `tolerations`. */
   readonly podFields?: Readonly<Record<string, unknown>>
   /** A LocalQueue of Kueue, which admits the job. */
@@ -128,10 +130,18 @@ const openMpiVariables: Readonly<Record<string, string>> = {
   PRTE_MCA_prte_keep_fqdn_hostnames: 'true',
 }
 
+/**
+ * The variable NVIDIA_DRIVER_CAPABILITIES is read where the container is made: Vulkan is part of the capability
+ * "graphics", which a container does not get otherwise.
+ */
 function workerPod(job: MpiJob) {
-  const { image, layout, memory, program } = job
+  const { image, layout, memory, program, gpu } = job
   // Requests equal limits, so that ranks get whole cores where the kubelet's CPU manager is static.
-  const resources = { cpu: layout.ranksPerHost * layout.threads, ...(memory !== undefined && { memory }) }
+  const resources = {
+    cpu: layout.ranksPerHost * layout.threads,
+    ...(memory !== undefined && { memory }),
+    ...(gpu !== undefined && { [gpu]: layout.ranksPerHost }),
+  }
   return {
     ...job.podFields,
     terminationGracePeriodSeconds: GRACE_SECONDS,
@@ -141,6 +151,7 @@ function workerPod(job: MpiJob) {
         image,
         command: ['/usr/sbin/sshd'],
         args: ['-De'],
+        ...(gpu !== undefined && { env: [{ name: 'NVIDIA_DRIVER_CAPABILITIES', value: 'all' }] }),
         resources: { requests: resources, limits: resources },
         lifecycle: { preStop: { exec: { command: ['/bin/bash', '-c', stopRanks(program)] } } },
         volumeMounts: [...mounts(job), { name: 'shm', mountPath: '/dev/shm' }],
@@ -171,7 +182,7 @@ const volumes = ({ name, volumes, config }: MpiJob) => [
 ]
 
 /** @throws UsageError for names that Kubernetes refuses */
-function checkNames({ name, namespace, volumes, memory, workers, podFields, queue }: MpiJob): void {
+function checkNames({ name, namespace, volumes, memory, workers, podFields, queue, gpu }: MpiJob): void {
   // Pods have the name of the job with "-worker-" and a number; a name has at most 63 characters.
   const longest = 63 - `-worker-${workers - 1}`.length
   if (name.length > longest || !/^[a-z]([a-z0-9-]*[a-z0-9])?$/.test(name))
@@ -190,6 +201,10 @@ function checkNames({ name, namespace, volumes, memory, workers, podFields, queu
   if (queue !== undefined && !/^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/.test(queue))
     throw new UsageError(
       wording`invalid ${option('queue')}: ${JSON.stringify(queue)} (expected lower-case letters, digits, - and .)`,
+    )
+  if (gpu !== undefined && !/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?\/[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?$/.test(gpu))
+    throw new UsageError(
+      wording`invalid ${option('gpuResource')}: ${JSON.stringify(gpu)} (expected a resource such as nvidia.com/gpu)`,
     )
   const own = OWN_FIELDS.find((field) => Object.hasOwn(podFields ?? {}, field))
   if (own !== undefined)

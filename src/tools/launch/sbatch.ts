@@ -139,6 +139,10 @@ function checkOption(text: string): void {
   if (OWN_OPTIONS.includes(name)) throw refused(`an option other than --${name}, which the script sets`)
 }
 
+/** Whether the user asks for GPUs with options of sbatch. */
+export const asksForGpus = ({ sbatch = [] }: SlurmSettings): boolean =>
+  sbatch.some((given) => /^--(gpus|gres|tres)/.test(given))
+
 function placeOptions({ time, partition, account, sbatch = [] }: SlurmSettings): string[] {
   // The form of days and hours needs no minutes: 1-0 is a day. See the manual of sbatch.
   if (time !== undefined && !/^(\d+|\d+:\d\d(:\d\d)?|\d+-\d\d?(:\d\d){0,2})$/.test(time))

@@ -8,7 +8,7 @@
  *     /usr/bin/node /opt/choir/bin/choir.js study m6t --out studies/m6t --join --jobs 1 --threads 4
  */
 import { commandLine } from '../../core/text/shell.ts'
-import { type SlurmSettings, sbatchScript } from './sbatch.ts'
+import { asksForGpus, type SlurmSettings, sbatchScript } from './sbatch.ts'
 
 export interface SlurmStudy extends SlurmSettings {
   readonly name: string
@@ -22,13 +22,16 @@ export interface SlurmStudy extends SlurmSettings {
   /** Arguments of `study`, such as `['m6t', '--out', 'studies/m6t']`. */
   readonly study: readonly string[]
   readonly restarts: number
+  /** Whether trainings compute on a GPU. The trainings of a task share one. */
+  readonly gpus?: boolean
 }
 
 export function slurmStudy(study: SlurmStudy): string {
   const { tasks, jobs, threads, program } = study
+  const gpus = study.gpus && !asksForGpus(study) ? ['--gpus=1'] : []
   return sbatchScript({
     ...study,
-    options: [`--array=0-${tasks - 1}`, '--nodes=1', '--ntasks=1', `--cpus-per-task=${jobs * threads}`],
+    options: [`--array=0-${tasks - 1}`, '--nodes=1', '--ntasks=1', `--cpus-per-task=${jobs * threads}`, ...gpus],
     log: '%A_%a',
     before: [],
     command: commandLine([

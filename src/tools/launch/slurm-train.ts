@@ -12,7 +12,7 @@ import { commandLine } from '../../core/text/shell.ts'
 import type { Layout } from './layout.ts'
 import { type MpiLibrary, mpirunWords } from './mpirun.ts'
 import { type RankProgram, startOrResume } from './program.ts'
-import { type SlurmSettings, sbatchScript } from './sbatch.ts'
+import { asksForGpus, type SlurmSettings, sbatchScript } from './sbatch.ts'
 
 export interface SlurmTraining extends SlurmSettings {
   readonly name: string
@@ -23,12 +23,15 @@ export interface SlurmTraining extends SlurmSettings {
   readonly library: MpiLibrary
   readonly launcher: 'srun' | 'mpirun'
   readonly restarts: number
+  /** Whether each rank computes on a GPU of its own. */
+  readonly gpus?: boolean
   /** Names of variables that all ranks need. */
   readonly variables: readonly string[]
 }
 
 export function slurmTraining(training: SlurmTraining): string {
   const { nodes, layout, program, library, launcher, variables } = training
+  const gpus = training.gpus ? gpuOptions(training) : []
   const { ranksPerHost, threads } = layout
   const { choose, command } = startOrResume(program)
   const words =
@@ -40,15 +43,25 @@ export function slurmTraining(training: SlurmTraining): string {
           `--mpi=${library === 'openmpi' ? 'pmix' : 'pmi2'}`,
           // srun does not take this option from sbatch.
           `--cpus-per-task=${threads}`,
+          ...gpus,
           '--kill-on-bad-exit=1',
         ]
   return sbatchScript({
     ...training,
-    options: [`--nodes=${nodes}`, `--ntasks-per-node=${ranksPerHost}`, `--cpus-per-task=${threads}`],
+    options: [`--nodes=${nodes}`, `--ntasks-per-node=${ranksPerHost}`, `--cpus-per-task=${threads}`, ...gpus],
     log: '%j',
     before: choose,
     command: `${commandLine(words)} ${command}`,
     stopSignal: 'USR1',
     directory: program.directory,
   })
+}
+
+/**
+ * Options for a GPU for each rank, of sbatch and srun. Slurm shows a task only its own GPU if it starts the task; mpirun
+ * starts one task on a node, which gets the GPUs of its ranks. Nothing is added to GPUs that the user asks for.
+ */
+const gpuOptions = (training: SlurmTraining): string[] => {
+  if (asksForGpus(training)) return []
+  return [training.launcher === 'srun' ? '--gpus-per-task=1' : `--gpus-per-node=${training.layout.ranksPerHost}`]
 }

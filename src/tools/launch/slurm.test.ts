@@ -231,6 +231,16 @@ exit 1
     60_000,
   )
 
+  test('with srun each rank of a training on GPUs sees a GPU of its own', async () => {
+    const noting = join(cluster.folder, 'gpu.sh')
+    writeFileSync(noting, `#!/bin/bash\necho "$CUDA_VISIBLE_DEVICES" >> ${cluster.folder}/notes\n`, { mode: 0o755 })
+    const { program, ...rest } = small()
+    const job = submit(slurmTraining({ ...rest, program: { ...program, program: [noting] }, gpus: true }))
+    await cluster.until(() => ['COMPLETED', 'FAILED'].includes(state(job) ?? ''))
+    expect(state(job)).toBe('COMPLETED')
+    expect(notes().trim().split('\n').sort()).toEqual(Array.from({ length: cluster.cores }, (_, i) => String(i)))
+  }, 60_000)
+
   test('the warning before the time limit reaches every rank; the job is requeued and continues the run', async () => {
     const job = submit(slurmTraining(small()))
     await cluster.until(() => notes().split('\n').length > cluster.cores)

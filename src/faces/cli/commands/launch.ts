@@ -20,6 +20,7 @@ import { choirVariables } from '../launch/variables.ts'
 import {
   checkpointOption,
   dataOption,
+  deviceOption,
   forkOption,
   freezeOption,
   fromOption,
@@ -68,6 +69,7 @@ export function addLaunch(program: Command, io: Io): void {
     .addOption(forkOption())
     .addOption(checkpointOption('with --from or --fork, the checkpoint of this step'))
     .addOption(freezeOption())
+    .addOption(deviceOption())
     .addOption(mathOption())
     .addOption(jsonOption())
     .option('--profile', 'at the end, show the time of a step by op, layer and provider')
@@ -99,6 +101,10 @@ export function addLaunch(program: Command, io: Io): void {
     .addOption(listOption('--volume <claim:path>', 'Kubernetes: a volume claim, mounted in all pods; repeatable'))
     .option('--memory <amount>', 'Kubernetes: memory of a worker, such as 16Gi')
     .option('--queue <name>', 'Kubernetes: local queue of Kueue')
+    .option(
+      '--gpu-resource <name>',
+      'Kubernetes: with --device webgpu, the resource of a GPU (default: nvidia.com/gpu)',
+    )
     .option('--pod <file>', 'Kubernetes: YAML or JSON with further fields of every pod, such as tolerations')
     .option('--program <path>', 'Kubernetes: path of choir in the image (default: /usr/local/bin/choir)')
     .optionsGroup('Options:')
@@ -111,6 +117,7 @@ Examples:
   choir launch train my-run.yaml --hostfile hosts --print
   choir launch train --resume runs/my-run --ranks 4
   choir launch train my-run.yaml --slurm --nodes 2 --ranks-per-node 4 --threads 8 --time 4:00:00 --write job.sh
+  choir launch train my-run.yaml --device webgpu --slurm --nodes 16 --ranks-per-node 4 --threads 8 --write job.sh
   choir launch study m6t --slurm --tasks 8 --threads 4 --out studies/m6t --write job.sh
   choir launch train my-run.yaml --kubernetes --image registry/choir:1 --volume training:/data \\
     --out /data/runs/my-run --nodes 2 --ranks-per-node 4 --threads 8

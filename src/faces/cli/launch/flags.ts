@@ -46,6 +46,7 @@ export interface LaunchFlags extends Omit<JobFlags, 'steps'> {
   readonly memory?: string
   readonly pod?: string
   readonly queue?: string
+  readonly gpuResource?: string
   readonly program?: string
   readonly write?: string
 }
@@ -90,6 +91,7 @@ const scope: Readonly<Partial<Record<keyof LaunchFlags, readonly string[]>>> = {
   memory: ['kubernetes train'],
   pod: ['kubernetes train'],
   queue: ['kubernetes train'],
+  gpuResource: ['kubernetes train'],
   program: ['kubernetes train'],
   write: ['slurm train', 'slurm study', 'kubernetes train'],
 }

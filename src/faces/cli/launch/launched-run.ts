@@ -18,6 +18,8 @@ export interface LaunchedRun {
   readonly threads: number | undefined
   /** The setting `train.steps`. */
   readonly steps: number
+  /** Whether each rank computes on a GPU (`runtime.device`). */
+  readonly gpus: boolean
   /** Path of the configuration, if it is a file. */
   readonly file?: string
 }
@@ -57,9 +59,16 @@ export function trainArguments(source: string | undefined, directory: string, th
     ...(flags.checkpoint === undefined ? [] : ['--checkpoint', String(flags.checkpoint)]),
   ]
   const config = source === undefined ? [] : [source]
-  const math = flags.math === undefined ? [] : ['--math', flags.math]
+  const engine = [
+    ...(flags.device === undefined ? [] : ['--device', flags.device]),
+    ...(flags.math === undefined ? [] : ['--math', flags.math]),
+  ]
   const resume = ['--resume', directory]
-  const start = [...(flags.resume === undefined ? [...config, '--out', directory, ...from] : resume), ...sets, ...math]
+  const start = [
+    ...(flags.resume === undefined ? [...config, '--out', directory, ...from] : resume),
+    ...sets,
+    ...engine,
+  ]
   return {
     start,
     // A run that this launch begins has stored the assignments in its configuration when it is continued.
@@ -79,4 +88,5 @@ const settings = ({ parallel: { expert, shards }, runtime, train }: RunConfig) =
   parallel: { expert, shards },
   threads: runtime.threads,
   steps: train.steps,
+  gpus: runtime.device === 'webgpu',
 })

@@ -33,6 +33,7 @@ export async function writeSlurmTraining(io: Io, source: string | undefined, fla
     library: await libraryFor(io, flags),
     launcher: flags.launcher ?? 'srun',
     restarts: flags.restarts ?? 0,
+    gpus: run.gpus,
     variables: choirVariables(io.env),
     program: { program: io.program, directory, ...trainArguments(source, directory, layout.threads, flags) },
   })
@@ -55,6 +56,7 @@ export async function writeSlurmStudy(io: Io, source: string | undefined, flags:
     threads: flags.threads ?? 1,
     program: io.program,
     study,
+    gpus: flags.device === 'webgpu',
     restarts: flags.restarts ?? 0,
   })
   await writeOut(io, script, flags, 'sbatch')
@@ -73,7 +75,14 @@ export async function writeKubernetes(io: Io, source: string | undefined, flags:
         '/data/runs/demo with --volume CLAIM:/data: what pods write elsewhere is lost with them)',
     )
   const run = await loadLaunchedRun(source, flags)
-  const { nodes, layout } = await nodesFor(run, flags)
+  if (!run.gpus && flags.gpuResource !== undefined)
+    throw new UsageError(`invalid --gpu-resource: ${flags.gpuResource} (expected only with --device webgpu)`)
+  if (run.gpus && flags.ranksPerNode !== undefined && flags.ranksPerNode > 1)
+    throw new UsageError(
+      `invalid --ranks-per-node: ${flags.ranksPerNode} (expected 1 with --device webgpu, and more --nodes: WebGPU opens ` +
+        'one of several equal GPUs of a pod, so each pod has one rank and one GPU)',
+    )
+  const { nodes, layout } = await nodesFor(run, flags, run.gpus ? 1 : undefined)
   const config = run.file === undefined ? undefined : await readFile(run.file, 'utf8')
   const manifest = mpiJobManifest({
     name:
@@ -98,17 +107,26 @@ export async function writeKubernetes(io: Io, source: string | undefined, flags:
     ...(flags.namespace !== undefined && { namespace: flags.namespace }),
     ...(flags.memory !== undefined && { memory: flags.memory }),
     ...(flags.queue !== undefined && { queue: flags.queue }),
+    ...(run.gpus && { gpu: flags.gpuResource ?? 'nvidia.com/gpu' }),
     ...(flags.pod !== undefined && { podFields: await podFieldsIn(flags.pod) }),
   })
   await writeOut(io, manifest, flags, 'kubectl apply -f')
 }
 
-/** Number of nodes, and the ranks and threads of each node. By default, each device of `--cluster` is a rank. */
-async function nodesFor(run: LaunchedRun, flags: LaunchFlags): Promise<{ nodes: number; layout: Layout }> {
+/**
+ * Number of nodes, and the ranks and threads of each node. By default, each device of `--cluster` is a rank.
+ * @param mostRanks Number of ranks that a node can have at most.
+ */
+async function nodesFor(
+  run: LaunchedRun,
+  flags: LaunchFlags,
+  mostRanks = Number.POSITIVE_INFINITY,
+): Promise<{ nodes: number; layout: Layout }> {
   const { cores } = flags
   const cluster = flags.cluster === undefined ? undefined : await loadCluster(flags.cluster)
-  const nodes = flags.nodes ?? (cluster ? Math.ceil(cluster.devices / cluster.devicesPerNode) : 1)
-  const ranksPerHost = flags.ranksPerNode ?? (cluster && Math.min(cluster.devices, cluster.devicesPerNode))
+  const perNode = cluster && Math.min(cluster.devices, cluster.devicesPerNode, mostRanks)
+  const nodes = flags.nodes ?? (cluster && perNode ? Math.ceil(cluster.devices / perNode) : 1)
+  const ranksPerHost = flags.ranksPerNode ?? perNode
   if (ranksPerHost === undefined)
     throw new UsageError('missing --ranks-per-node (expected the number of processes on a node, or --cluster)')
   const ranks = nodes * ranksPerHost

@@ -1,6 +1,7 @@
 /**
  * A Slurm cluster of this one machine, for tests. Its daemons munged, slurmctld and slurmd are children of the test,
- * and their files are in a folder of their own. It needs root and Debian's slurmctld, slurmd, slurm-client and munge.
+ * and their files are in a folder of their own. The machine has as many GPUs as cores; they are devices like /dev/null.
+ * It needs root and Debian's slurmctld, slurmd, slurm-client and munge.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -50,6 +51,9 @@ export class SlurmCluster {
     const file = (name: string) => join(folder, name)
     for (const name of ['state', 'spool']) mkdirSync(file(name))
     writeFileSync(file('munge.key'), randomBytes(1024), { mode: 0o600 })
+    for (let i = 0; i < cores; i++) spawnSync('mknod', [file(`gpu${i}`), 'c', '1', '3'])
+    const gpus = cores === 1 ? 'gpu0' : `gpu[0-${cores - 1}]`
+    writeFileSync(file('gres.conf'), `NodeName=${hostname()} Name=gpu File=${file(gpus)}\n`)
     const [controller, daemon] = [await freePort(), await freePort()]
     const settings = [
       'ClusterName=test',
@@ -69,9 +73,10 @@ export class SlurmCluster {
       'TaskPlugin=task/none',
       'SelectType=select/cons_tres',
       'SelectTypeParameters=CR_Core',
+      'GresTypes=gpu',
       'ReturnToService=2',
       'SlurmdParameters=config_overrides',
-      `NodeName=${hostname()} NodeAddr=127.0.0.1 CPUs=${cores} Boards=1 SocketsPerBoard=1 CoresPerSocket=${cores} ThreadsPerCore=1`,
+      `NodeName=${hostname()} NodeAddr=127.0.0.1 CPUs=${cores} Boards=1 SocketsPerBoard=1 CoresPerSocket=${cores} ThreadsPerCore=1 Gres=gpu:${cores}`,
       'PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP',
     ]
     writeFileSync(file('slurm.conf'), `${settings.join('\n')}\n`)
