@@ -2,7 +2,7 @@
 import type { ModelConfig } from '../../core/model/config.ts'
 import { type Failures, failuresOf } from './cost/failures.ts'
 import { type Prediction, Predictor } from './cost/predict.ts'
-import type { ReceivedGradients } from './cost/time.ts'
+import type { ReceivedGradients } from './cost/step-end.ts'
 import type { Cluster } from './inputs/cluster.ts'
 import { measuredLoads } from './inputs/measured-loads.ts'
 import { type MeasuredTraffic, measuredTraffic, trafficImbalance } from './inputs/measured-traffic.ts'

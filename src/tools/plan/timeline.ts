@@ -5,7 +5,8 @@
 import type { StepEvent } from '../../engine/contract/times.ts'
 import { type ScheduledPass, schedulePasses } from './cost/pipeline-schedule.ts'
 import { type Prediction, Predictor } from './cost/predict.ts'
-import { type SecondsByKind, type StageTime, type TimeKind, timeKinds } from './cost/time.ts'
+import type { StageTime } from './cost/time.ts'
+import { type SecondsByKind, type TimeKind, timeKinds } from './cost/time-kinds.ts'
 import { trafficImbalance } from './inputs/measured-traffic.ts'
 import { loadsOf, type Plan } from './plan.ts'
 

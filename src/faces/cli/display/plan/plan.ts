@@ -12,7 +12,7 @@ import {
   significant,
 } from '../../../../core/text/numbers.ts'
 import type { Prediction } from '../../../../tools/plan/cost/predict.ts'
-import type { ReceivedGradients } from '../../../../tools/plan/cost/time.ts'
+import type { ReceivedGradients } from '../../../../tools/plan/cost/step-end.ts'
 import type { Cluster } from '../../../../tools/plan/inputs/cluster.ts'
 import { demandWords, fitWords, type Interval, rangeOf } from '../../../../tools/plan/inputs/intervals.ts'
 import type { MeasuredTraffic } from '../../../../tools/plan/inputs/measured-traffic.ts'
