@@ -347,13 +347,13 @@ describe('files', () => {
   })
 
   test('with --device webgpu each rank gets a GPU, unless GPUs are asked for', async () => {
-    const job = ['train', 'tiny', '--device', 'webgpu', '--threads', '1']
+    const job = ['train', 'tiny', '--device', 'webgpu', '--steps', '3', '--threads', '1']
     const slurm = async (...more: string[]) =>
       (await launched([...job, '--slurm', '--ranks-per-node', '2', ...more])).out
     const script = await slurm()
     expect(script).toContain('\n#SBATCH --gpus-per-task=1\n')
     expect(script).toMatch(/srun .*--gpus-per-task=1 .* train "\$@"/)
-    expect(script).toContain('set -- tiny --out runs/tiny --device webgpu\n')
+    expect(script).toContain('set -- tiny --out runs/tiny --steps 3 --device webgpu\n')
     expect(await slurm('--launcher', 'mpirun')).toContain('\n#SBATCH --gpus-per-node=2\n')
     expect(await slurm('--sbatch=--gres=gpu:a100:2')).not.toContain('--gpus')
     const study = ['study', 'm6t', '--device', 'webgpu', '--slurm', '--out', 's', '--tasks', '2']

@@ -69,6 +69,7 @@ export function addLaunch(program: Command, io: Io): void {
     .addOption(forkOption())
     .addOption(checkpointOption('with --from or --fork, the checkpoint of this step'))
     .addOption(freezeOption())
+    .addOption(numberOption('--steps <n>', 'steps to train (train.steps)', positiveInteger))
     .addOption(deviceOption())
     .addOption(mathOption())
     .addOption(jsonOption())

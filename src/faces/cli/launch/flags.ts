@@ -8,7 +8,7 @@ import type { JobFlags } from '../train-job.ts'
 export type Target = 'mpirun' | 'slurm' | 'kubernetes'
 export type Activity = 'train' | 'study'
 
-export interface LaunchFlags extends Omit<JobFlags, 'steps'> {
+export interface LaunchFlags extends JobFlags {
   readonly ranks?: number
   readonly hosts?: string
   readonly hostfile?: string
@@ -83,6 +83,7 @@ const scope: Readonly<Partial<Record<keyof LaunchFlags, readonly string[]>>> = {
   jobs: ['slurm study'],
   preset: ['slurm study'],
   data: ['mpirun train', 'slurm train', 'kubernetes train', 'slurm study'],
+  steps: ['mpirun train', 'slurm train', 'kubernetes train'],
   seeds: ['slurm study'],
   name: ['slurm train', 'slurm study', 'kubernetes train'],
   image: ['kubernetes train'],

@@ -52,6 +52,7 @@ export function trainArguments(source: string | undefined, directory: string, th
     ...(flags.data ?? []).flatMap((text) => ['--data', text]),
     ...(flags.set ?? []).flatMap((assignment) => ['--set', assignment]),
     ...(flags.freeze ?? []).flatMap((pattern) => ['--freeze', pattern]),
+    ...(flags.steps === undefined ? [] : ['--steps', String(flags.steps)]),
   ]
   const from = [
     ...(flags.from === undefined ? [] : ['--from', flags.from]),
