@@ -87,6 +87,10 @@ const ofNode = {
     below: ['core/graph', ...runs, 'engine/cpu', 'engine/webgpu', 'engine/dawn', 'node/system', 'node/data'],
     packages: ['@swc/wasm-typescript', 'yaml', 'zod'],
   },
+  'node/routes': {
+    below: ['core/text', 'core/config', 'core/model', 'train/data', 'node/system'],
+    packages: ['hyparquet', 'hyparquet-writer', 'zod'],
+  },
   'node/measure': { below: ['core/graph', ...runs, 'train/measure', 'node/run'], packages: [] },
   'node/train': {
     below: [
@@ -97,6 +101,7 @@ const ofNode = {
       'train/measure',
       'train/loop',
       ...files,
+      'node/routes',
       'node/measure',
     ],
     packages: [],
@@ -168,8 +173,18 @@ const ofNode = {
     ],
   },
   'tools/routes': {
-    below: ['core/charts', ...runs, 'node/system', 'node/run', 'use/infer', 'use/runs', 'tools/report', 'tools/study'],
-    packages: ['hyparquet', 'hyparquet-writer', 'zod'],
+    below: [
+      'core/charts',
+      ...runs,
+      'node/system',
+      'node/run',
+      'node/routes',
+      'use/infer',
+      'use/runs',
+      'tools/report',
+      'tools/study',
+    ],
+    packages: ['zod'],
   },
   'faces/http': { below: ['node/system'], packages: ['@hono/node-server', 'hono'] },
   'faces/watch': {
@@ -185,6 +200,7 @@ const ofNode = {
       'train/measure',
       'train/loop',
       ...files,
+      'node/routes',
       'node/train',
       'use/infer',
       'use/foreign',
@@ -208,6 +224,7 @@ const ofNode = {
       'train/loop',
       'node/interrupts',
       ...files,
+      'node/routes',
       'node/measure',
       'node/train',
       'use/infer',

@@ -49,7 +49,7 @@ export const operations = {
   },
   recordRoutes: imported(() => import('../../tools/routes/record-routes.ts'), 'recordRun'),
   writeAtlas: imported(() => import('../../tools/routes/atlas/write-atlas.ts'), 'writeAtlas'),
-  writeResponses: imported(() => import('../../tools/routes/write-responses.ts'), 'writeResponses'),
+  writeResponses: imported(() => import('../../node/routes/write-responses.ts'), 'writeResponses'),
   compareRoutes: imported(() => import('../../tools/routes/compare.ts'), 'compareRoutes'),
   exportRun: imported(() => import('../../use/interchange/export/export.ts'), 'exportRun'),
   importModel: imported(() => import('../../use/interchange/import/import-model.ts'), 'importModel'),

@@ -53,6 +53,15 @@ export type { Engine } from '../../engine/contract/engine.ts'
 export type { Begun, Ranks, Transfer } from '../../engine/contract/ranks.ts'
 export type { Precision } from '../../engine/contract/runtime.ts'
 export type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
+export type { RowFormat } from '../../node/routes/files.ts'
+export type {
+  RecordedDocument,
+  RecordedRouter,
+  Route,
+  RoutedToken,
+  RoutesHeader,
+} from '../../node/routes/format.ts'
+export type { RoutesRecord } from '../../node/routes/read-routes.ts'
 export type { PluginKind, PluginOf } from '../../node/run/plugins/kinds.ts'
 export { loadPlugin, usePlugin } from '../../node/run/plugins/plugins.ts'
 export type { WeightsOf } from '../../node/run/weights-source.ts'
@@ -74,15 +83,6 @@ export type { ParameterKind } from '../../tools/plan/work/parameter-counts.ts'
 export type { Atlas, ExpertAtlas, Lift, RouterAtlas } from '../../tools/routes/atlas/contract.ts'
 export type { AtlasOptions } from '../../tools/routes/atlas/write-atlas.ts'
 export type { RouterAgreement, RoutesComparison } from '../../tools/routes/compare.ts'
-export type { RowFormat } from '../../tools/routes/files.ts'
-export type {
-  RecordedDocument,
-  RecordedRouter,
-  Route,
-  RoutedToken,
-  RoutesHeader,
-} from '../../tools/routes/format.ts'
-export type { RoutesRecord } from '../../tools/routes/read-routes.ts'
 export type { RecordOptions } from '../../tools/routes/record-routes.ts'
 export type { TextRules } from '../../train/data/tokenizer/text-rules.ts'
 export type { DecodeStream, Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'

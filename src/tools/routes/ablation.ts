@@ -10,13 +10,13 @@ import { z } from 'zod'
 import { RunError } from '../../core/errors.ts'
 import { quantizedName } from '../../core/model/quantized-matrices.ts'
 import { type ArenaRange, readRange } from '../../engine/contract/arena.ts'
+import { ABLATION_FILE } from '../../node/routes/files.ts'
 import { heldOutBatches } from '../../train/data/batches.ts'
 import type { Dataset } from '../../train/data/dataset.ts'
 import type { ModelStore } from '../../train/step/model-store.ts'
 import type { CompiledTracer } from '../../use/infer/compiled-tracer.ts'
 import { QuantizedStore } from '../../use/infer/quantized/quantized-store.ts'
 import { estimateMean } from '../study/statistics.ts'
-import { ABLATION_FILE } from './files.ts'
 
 const ablationSchema = z.object({
   kind: z.literal('ablation'),

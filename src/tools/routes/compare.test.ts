@@ -1,10 +1,10 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { temporaryFolder } from '../../node/data/testing/temporary-folder.ts'
+import type { RecordedRouter, RoutedToken } from '../../node/routes/format.ts'
+import { madeRouter, writeMade } from '../../node/routes/testing/made-record.ts'
 import { randomFor } from '../../train/step/random.ts'
 import { compareRoutes } from './compare.ts'
-import type { RecordedRouter, RoutedToken } from './format.ts'
-import { madeRouter, writeMade } from './testing/made-record.ts'
 
 const { make } = temporaryFolder()
 const routers = [madeRouter({ choices: 2 }), madeRouter({ layer: 1 })]

@@ -3,11 +3,11 @@
  * choose the same experts? Tokens are matched by document and position, so the records may be in different orders.
  */
 import { UsageError } from '../../core/errors.ts'
+import type { RecordedRouter, Route, RoutedToken, RoutesHeader } from '../../node/routes/format.ts'
+import { type RoutesRecord, readRoutes } from '../../node/routes/read-routes.ts'
 import { dealDocuments } from '../../train/data/document-groups.ts'
 import { bootstrapTexts } from '../study/bootstrap.ts'
-import type { RecordedRouter, Route, RoutedToken, RoutesHeader } from './format.ts'
 import { MixUps } from './mix-ups.ts'
-import { type RoutesRecord, readRoutes } from './read-routes.ts'
 
 export interface RouterAgreement extends Pick<RecordedRouter, 'layer' | 'module'> {
   /** Share of the tokens for which both records have the same experts, in any order, with its 95 % interval. */

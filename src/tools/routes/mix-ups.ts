@@ -3,7 +3,7 @@
  * experts of a router have other numbers, or a router has the weights of another layer. The choices are then those of the
  * first record under other names, which the choices of two different models are not.
  */
-import type { RecordedRouter, Route } from './format.ts'
+import type { RecordedRouter, Route } from '../../node/routes/format.ts'
 
 /** Share of choices that must agree under other names; and they must not agree so often under their own. */
 const AGREES = 0.9

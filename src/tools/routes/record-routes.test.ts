@@ -15,14 +15,14 @@ import { main } from '../../faces/cli/main.ts'
 import { operations } from '../../faces/cli/operations.ts'
 import { fakeIo } from '../../faces/cli/testing/fake.ts'
 import { defineConfig, Run, type RunInput, train } from '../../faces/library/index.ts'
+import type { RoutedToken, RoutesHeader } from '../../node/routes/format.ts'
+import { readRoutes } from '../../node/routes/read-routes.ts'
+import { writeResponses } from '../../node/routes/write-responses.ts'
 import { evaluateRun } from '../../use/runs/evaluate.ts'
 import { loadModel } from '../../use/runs/trained-model.ts'
 import { readAblation } from './ablation.ts'
 import { writeAtlas } from './atlas/write-atlas.ts'
-import type { RoutedToken, RoutesHeader } from './format.ts'
-import { readRoutes } from './read-routes.ts'
 import { type RecordRunOptions, recordModel, recordRun } from './record-routes.ts'
-import { writeResponses } from './write-responses.ts'
 
 type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
 

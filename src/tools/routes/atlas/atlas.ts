@@ -5,10 +5,11 @@
  * drawn, as for the losses of a study (`tools/study/bootstrap.ts`). What is listed for an expert was chosen because it
  * stands out, so the intervals of listed tokens and partners are those of single comparisons.
  */
+
+import type { RoutedToken } from '../../../node/routes/format.ts'
+import type { RoutesRecord } from '../../../node/routes/read-routes.ts'
 import { dealDocuments } from '../../../train/data/document-groups.ts'
 import { CONFIDENCE, TextDraws } from '../../study/bootstrap.ts'
-import type { RoutedToken } from '../format.ts'
-import type { RoutesRecord } from '../read-routes.ts'
 import { ATLAS_FORMAT, type Atlas } from './contract.ts'
 import { RecordCounts } from './counts.ts'
 import { Listings } from './listed.ts'

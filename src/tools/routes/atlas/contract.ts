@@ -1,7 +1,7 @@
 /** The contents of `atlas.json`: what every expert of a record takes. docs/routes.md describes the fields. */
 
+import type { RecordedRouter, RoutesHeader } from '../../../node/routes/format.ts'
 import type { Ablation, ExpertAblation } from '../ablation.ts'
-import type { RecordedRouter, RoutesHeader } from '../format.ts'
 
 /** Version of the file. It increases when a field is renamed, removed or changes its meaning; fields may be added. */
 export const ATLAS_FORMAT = 1

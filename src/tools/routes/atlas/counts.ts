@@ -4,8 +4,9 @@
  * Memory is a table of tokens × experts for each router, where tokens are the different ones of the text, and not the
  * length of the text.
  */
+
+import type { RecordedRouter, Route, RoutedToken } from '../../../node/routes/format.ts'
 import type { Table } from '../../../use/infer/information.ts'
-import type { RecordedRouter, Route, RoutedToken } from '../format.ts'
 
 /** Counts of a router. N is its number of experts, G the number of groups of documents. */
 export class RouterCounts {

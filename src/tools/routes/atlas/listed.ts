@@ -2,8 +2,9 @@
  * The second pass over a record: the counts by group of documents of what the atlas lists, for their intervals. Counts of
  * everything by group would take too much memory; what is listed is known only after the first pass.
  */
+
+import type { RoutedToken } from '../../../node/routes/format.ts'
 import { typicalTokens } from '../../../use/infer/top-tokens.ts'
-import type { RoutedToken } from '../format.ts'
 import type { RecordCounts, RouterCounts } from './counts.ts'
 import { togetherByChance } from './together.ts'
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
+import type { RoutedToken } from '../../../node/routes/format.ts'
+import { madeHeader, madeRouter } from '../../../node/routes/testing/made-record.ts'
 import { parseXml } from '../../report/testing/parse-xml.ts'
-import type { RoutedToken } from '../format.ts'
-import { madeHeader, madeRouter } from '../testing/made-record.ts'
 import { atlasOf } from './atlas.ts'
 import { atlasPage } from './page.ts'
 

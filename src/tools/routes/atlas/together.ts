@@ -7,7 +7,7 @@
  * n_e·(k − 1). For even loads every pair has the same number; an expert that every token chooses is everybody's partner,
  * with a lift of 1. Experts of different prototypes do not exclude each other, so they are independent.
  */
-import type { RecordedRouter } from '../format.ts'
+import type { RecordedRouter } from '../../../node/routes/format.ts'
 
 const ROUNDS = 1000
 
