@@ -240,7 +240,7 @@ describe('the model with kernels', () => {
       const setting = { runtime: crew, kernels: arenaKernels, config, store, shape, balance }
       const program = await GradientProgram.compile(setting, 0)
       // The program runs twice, because the second run starts with leftovers of the first.
-      for (let run = 0; run < 2; run++) await program.run(1, tokens, targets)
+      for (let run = 0; run < 2; run++) await program.run(1, { tokens, targets })
 
       const exact = trace(given, 'float64', 2)
       const means = new Map<string, Float64Array>()

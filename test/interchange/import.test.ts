@@ -166,7 +166,12 @@ test('an imported run has no held-out text', async () => {
 })
 
 test('an imported run is not resumed, since it has no state of a training', () => {
-  const state = new RunState(undefined as never, { hash: 'of a text' }, '', undefined as never, undefined as never)
+  const state = new RunState(
+    undefined as never,
+    { hash: 'of a text', tokenizer: '' },
+    undefined as never,
+    undefined as never,
+  )
   expect(() => state.adopt({ data: importedData, updates: 0, nonFiniteInRow: 0 }, 'step-0')).toThrow(
     /cannot resume from step-0: this model was imported, .* \(train it with from\)/,
   )

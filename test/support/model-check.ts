@@ -98,6 +98,9 @@ function sigmoidsOf(result: Tensor): Tensor[] {
   return found
 }
 
+/** Whether a router has no scores, so that its choices are always given. */
+const isUnscored = (router: string | undefined): boolean => router === 'hash' || router === 'random'
+
 /** Compiles the model of a case; without gradients this takes half the time. */
 export async function compile(given: WitnessInput, dtype: 'float32' | 'float64', gradients: boolean) {
   const { tokens, batch, training, separator, capacity = training ? 'train' : 'eval' } = given
@@ -110,6 +113,7 @@ export async function compile(given: WitnessInput, dtype: 'float32' | 'float64',
     sequence: config.sequence,
     training,
     capacity,
+    replay: given.choices !== undefined && !isUnscored(config.moe?.router),
     ...(separator !== undefined && { firstVisible_T: input('first', 'int32', [tokens.length]) }),
   })
   const outputs: Record<string, Tensor> = { loss: result.loss, objective: result.objective }

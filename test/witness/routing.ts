@@ -38,11 +38,12 @@ type ChoiceSettings = Pick<MoeConfig, 'k' | 'softmax' | 'renormalize'> &
  * @param logits logits of the prototype's experts
  * @param preference numbers that rank the experts instead of their scores
  * @param bias numbers that are added to the scores or the preference for ranking
+ * @param given experts in place of the best ones, as in a replay; a negative number leaves the choice
  */
 export function chooseTopK(
   logits: Vector,
   settings: ChoiceSettings,
-  { preference, bias }: { preference?: Vector; bias?: Vector } = {},
+  { preference, bias, given }: { preference?: Vector; bias?: Vector; given?: Vector } = {},
 ): { expert: number; gate: number }[] {
   const { scores: kind = 'softmax', routedScale = 1 } = settings
   const affinities = kind === 'sigmoid' ? logits.map(sigmoid) : softmax(logits)
@@ -50,7 +51,10 @@ export function chooseTopK(
   const ranked = (preference ?? scores).map((value, i) => value + (bias ? at(bias, i) : 0))
   const allowed = expertsOfBestGroups(ranked, settings)
   const ranking = allowed.sort((a, b) => at(ranked, b) - at(ranked, a) || a - b)
-  const chosen = ranking.slice(0, settings.k)
+  const chosen = ranking.slice(0, settings.k).map((own, j) => {
+    const expert = given ? at(given, j) : -1
+    return expert >= 0 ? expert : own
+  })
   const chosenScores = chosen.map((i) => at(scores, i))
   let gates = settings.softmax === 'before' ? chosenScores : softmax(chosenScores)
   if (settings.renormalize) {
@@ -218,7 +222,7 @@ function ranksOf(assignments: readonly Assignment[]): Map<Assignment, number> {
  * Routes all tokens: their choices, gates, and which assignments are kept.
  * @param x_TD normed activations
  * @param router weights [D, N]; null for the hash and random routers
- * @param choices [T·K] expert ids for the hash and random routers
+ * @param choices [T·K] expert ids for the hash and random routers; for others those of a replay
  * @param bias biases [N] of the bias router
  * @param sequence number of tokens of a sequence
  */
@@ -270,7 +274,9 @@ export function route(
         const own = logits_N.slice(z * prototypeSize, (z + 1) * prototypeSize)
         logits_Z.push(own)
         const preference = preferences[token]
-        const by = { ...(preference && { preference }), ...(bias && { bias }) }
+        const from = (token * Z + z) * moe.k
+        const given = choices && [...choices.subarray(from, from + moe.k)].map((expert) => expert - z * prototypeSize)
+        const by = { ...(preference && { preference }), ...(bias && { bias }), ...(given && { given }) }
         for (const [choice, { expert, gate }] of chooseTopK(own, moe, by).entries())
           assignments.push({ token, choice, expert: z * prototypeSize + expert, gate, kept: false })
       }

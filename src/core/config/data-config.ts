@@ -46,6 +46,11 @@ export const dataSchema = z.strictObject({
    * If false, attention restarts at every end-of-text token, in training and evaluation; every token stays a target.
    */
   crossDocuments: z.boolean().default(true),
+  /**
+   * Record of routes, a folder that `choir routing` wrote or a file of a server's answers, of the whole `source`: in
+   * training its tokens go to the recorded experts, with the gates of the model. null = routers choose.
+   */
+  replay: path.min(1).nullable().default(null),
   /** Folder of the token cache; default: the user's cache folder. */
   cache: path.optional(),
 })

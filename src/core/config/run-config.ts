@@ -15,6 +15,7 @@ import {
   coefficientProblems,
   optimizerProblems,
   rateProblems,
+  replayProblem,
   scheduleProblems,
   vocabularyProblem,
 } from './run-rules.ts'
@@ -232,6 +233,8 @@ export const runSchema = z
     for (const problem of rateProblems(run.train)) context.addIssue({ code: 'custom', ...problem })
     for (const problem of coefficientProblems(run.model, run.train.schedule))
       context.addIssue({ code: 'custom', ...problem })
+    const replay = replayProblem(run)
+    if (replay) context.addIssue({ code: 'custom', path: ['data', 'replay'], message: replay })
     const small = vocabularyProblem(run)
     if (small) context.addIssue({ code: 'custom', path: ['model', 'vocabulary'], message: small })
     for (const problem of optimizerProblems(run.train.optimizer, run.runtime))

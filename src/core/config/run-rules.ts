@@ -1,4 +1,5 @@
 /** Rules between fields of a run that follow from float32 and from tokenizers. */
+import { type MoeConfig, SCORING_ROUTERS } from '../model/moe-config.ts'
 
 interface Rates {
   readonly schedule: { readonly learningRate: number; readonly expertRate: number; readonly routerRate: number }
@@ -116,6 +117,25 @@ export function* coefficientProblems({ moe }: Balance, { finalBalance }: { reado
       message: `must be at most 2^24 / model.moe.balance.coefficient: ${reason}`,
     }
   if (zLoss > MAX_RATE) yield { path: ['model', 'moe', 'zLoss'], message: `must be at most 2^24: ${reason}` }
+}
+
+/** Why the routes of a record cannot be replayed in a training. */
+export function replayProblem({
+  model: { moe },
+  data: { replay, source },
+}: {
+  readonly model: { readonly moe: Pick<MoeConfig, 'router' | 'biasRate'> | null }
+  readonly data: { readonly replay: string | null; readonly source: string | readonly string[] }
+}): string | undefined {
+  if (replay === null) return undefined
+  if (!moe) return 'must be null for a dense model, which routes nothing'
+  if (!SCORING_ROUTERS.includes(moe.router))
+    return `must be null with the router "${moe.router}": only routers that score experts have gates for those of a record (${SCORING_ROUTERS.join(', ')})`
+  if (moe.router === 'bias' && moe.biasRate > 0)
+    return 'needs model.moe.biasRate 0: biases would move against the load of recorded experts, which no bias changes, without end'
+  if ([source].flat().includes('-'))
+    return 'must be null with data.source "-": the text is read twice, to find the recorded documents (give a file)'
+  return undefined
 }
 
 /** Tokens that a tokenizer has before it learns any: 256 bytes and the end of text. */

@@ -124,6 +124,9 @@ export const moeSchema = z.strictObject({
 
 export type MoeConfig = z.output<typeof moeSchema>
 
+/** Routers that score experts, so that an expert that is given by a record of routes has a gate. */
+export const SCORING_ROUTERS: readonly MoeConfig['router'][] = ['top-k', 'switch', 'prototype', 'sinkhorn', 'bias']
+
 /** Refuses a field, by its path in the section, with a reason. */
 type Refuse = (field: (string | number)[], message: string) => void
 

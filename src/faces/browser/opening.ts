@@ -115,6 +115,8 @@ async function begin(
   { runtime, onMessage = () => {}, signal }: TrainingOptions,
 ): Promise<Parts> {
   const { model, train, data: dataConfig } = config
+  if (dataConfig.replay !== null)
+    throw new UsageError('invalid data.replay: a page reads no records of routes (expected null; train with Node)')
   const onProgress = (message: string) => onMessage({ kind: 'prepare', message })
   const onNotice = (message: string) => onMessage({ kind: 'notice', message })
   const warn = (message: string) => onMessage({ kind: 'warning', message })

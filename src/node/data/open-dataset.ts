@@ -50,7 +50,8 @@ export async function openDataset(config: DataConfig, options: DatasetOptions): 
   const { signal, onProgress = () => {}, onNotice = () => {} } = options
   const cache = await openCache(config.cache, onProgress, signal)
   try {
-    const splitting = { heldOut: options.holdOutAll ? 1 : config.heldOut, seed: config.seed }
+    // A text that is held out whole keeps its order, whatever the seed.
+    const splitting = options.holdOutAll ? { heldOut: 1, seed: 0 } : { heldOut: config.heldOut, seed: config.seed }
     const sources = await resolveSources(config.source, { ...options, scratch: await cache.scratch() })
     const source = typeof config.source === 'string' ? config.source : config.source.join(', ')
     const hashing = new Progress(`hashing ${source}`, undefined, onProgress, 'bytes')

@@ -15,7 +15,7 @@ import { loadSourceConfig } from './weights-source.ts'
 
 /**
  * Loads a configuration. Settings of `model`, `data` and `train` that are not given come from the other run, except that
- * `train.microBatches` follows another `train.batch`. `parallel` and `runtime` have their defaults, except in a fork,
+ * `train.microBatches` follows another `train.batch`, and `data.replay` is for the text of the run only. `parallel` and `runtime` have their defaults, except in a fork,
  * which computes as the other run does.
  * @param run Directory of the other run.
  * @param source, sets Preset or file, and assignments, as for `loadConfig`.
@@ -36,7 +36,7 @@ export async function configOver(run: string, given: Fields, option: 'from' | 'f
   refuseOtherTokenizer(run, data.tokenizer, isFields(given.data) ? given.data.tokenizer : undefined)
   const ofRun = {
     model,
-    data: { ...data, source: textOf(run, data.source) },
+    data: { ...data, source: textOf(run, data.source), replay: hasOtherText(given) ? null : data.replay },
     train: { ...train, microBatches: microBatchesOf(train, given) },
     ...(option === 'fork' && machine),
   }
@@ -57,6 +57,9 @@ function microBatchesOf({ batch: before, microBatches }: TrainConfig, { train, p
   while (parts < sequences && sequences % parts !== 0) parts++
   return Math.min(parts, sequences)
 }
+
+/** Whether a text is given, of which the record of routes of the other run is none. */
+const hasOtherText = ({ data }: Fields): boolean => isFields(data) && data.source !== undefined
 
 /** The data source of a run, with paths to text in the directory of the run. */
 function textOf(run: string, source: RunConfig['data']['source']): RunConfig['data']['source'] {

@@ -24,7 +24,7 @@ import type { RoutingRecord } from '../../core/model/routing/statistics.ts'
 import { grouped } from '../../core/text/numbers.ts'
 import { quoted } from '../../core/text/shell.ts'
 import { version } from '../../core/version.ts'
-import { MOVABLE } from '../../train/run/resume-settings.ts'
+import { isMovable } from '../../train/run/resume-settings.ts'
 import type { RunLog } from '../../train/run/run-log.ts'
 import { decayStart } from '../../train/step/optimizer/schedule.ts'
 import type { EvalRecord, LedgerRecord, RanksRecord, TrainRecord } from '../../train/step/records.ts'
@@ -158,10 +158,11 @@ export class RunDirectory implements RunLog {
   async adopt(isSameText: boolean): Promise<void> {
     const { changes, path, config } = this
     if (changes.length === 0) return
-    if (!isSameText && changes.some(({ field }) => field === MOVABLE))
+    const moved = isSameText ? undefined : changes.find(({ field }) => isMovable(field))
+    if (moved)
       throw new UsageError(
-        `invalid data.source: ${path} has no checkpoint yet, so it is not known whether this is its text (start a new ` +
-          'run, or resume with the text where it was)',
+        `invalid ${moved.field}: ${path} has no checkpoint yet, so it is not known whether this is what it trains on ` +
+          '(start a new run, or resume with the path that it had)',
       )
     const stored = JSON.parse(await readFile(join(path, CONFIG), 'utf8')) as { changes?: unknown[] }
     const time = new Date().toISOString()

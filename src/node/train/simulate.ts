@@ -5,6 +5,7 @@
  */
 
 import { Cleanup } from '../../core/cleanup.ts'
+import { formatValue } from '../../core/config/problems.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
 import { keptAssignments } from '../../core/model/routing/statistics.ts'
@@ -111,6 +112,10 @@ export async function simulateRank(
     if (requested.runtime.device !== 'cpu')
       throw new UsageError(
         `invalid runtime.device: ${requested.runtime.device} (expected cpu: a simulated rank is measured on the processor)`,
+      )
+    if (requested.data.replay !== null)
+      throw new UsageError(
+        `invalid data.replay: ${formatValue(requested.data.replay)} (expected null: the tokens of a simulated rank are random, so no record has them)`,
       )
     const ranks = new SimulatedRanks(size)
     cleanup.defer(() => ranks.close())

@@ -36,6 +36,7 @@ import { drawParameters, firstParameters } from './first-parameters.ts'
 import { agreedConfig, engineFacts, expectSharedFolder, groupOf, localPlace, recordEngine } from './layout.ts'
 import { saveBatch } from './non-finite.ts'
 import { openData } from './open-data.ts'
+import { openReplay } from './open-replay.ts'
 import type { TrainOptions } from './options.ts'
 import { Profiling, trainingCeiling } from './profiling.ts'
 import { interruptedAtStart, summaryOf } from './summary.ts'
@@ -92,6 +93,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     const data = await openData(config, options, tokenizer)
     if (!data) return await interruptedAtStart(config, options)
     cleanup.defer(() => data.close())
+    const replay = await openReplay(config, data, options)
 
     // Program. The library and the number of threads are part of the bits of a result.
     await refuseDifferences(ranks, engineFacts(runtime))
@@ -101,7 +103,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     const ceiling = trainingCeiling(runtime, options)
     await unlessAborted(ceiling.measure(), abandoning)
     emit({ kind: 'prepare', message: 'compiling the model' })
-    const compiling = compileTraining({ runtime, config, data, store, ranks })
+    const compiling = compileTraining({ runtime, config, data, store, ranks, replay })
     // The parameters of a new run are drawn while other threads compile.
     const drawn = resume || weights ? null : drawParameters(store, config, abandoning)
     const compressing = options.compareWithGzip ? gzipBitsPerByte(data) : null

@@ -164,7 +164,10 @@ async function writeTable(
   const { signal, onMessage = () => {} } = options
   const places = await PlacesInDocuments.of(data)
   const tokenizerHash = await sha256(tokenizer.json)
-  const replayedModel = { model: config.model, tokenizer: tokenizerHash, text: data.hash, signal: options.signal }
+  const replayedModel = {
+    ...{ model: config.model, tokenizer: tokenizerHash, text: data.hash, signal: options.signal },
+    ...{ field: option('replay'), expected: 'a record of the same text with the same tokenizer' },
+  }
   const replayed = replay === undefined ? null : await ReplayedRoutes.read(replay, replayedModel)
   const windows = Math.max(1, Math.floor(tokens / sequence))
   const total = Math.min(heldOut.length - 1, windows * sequence)
@@ -181,7 +184,7 @@ async function writeTable(
       const placeOf = (t: number) =>
         (target_T[t] as number) < 0 ? null : places.at((starts[Math.floor(t / sequence)] as number) + (t % sequence))
       const isReplayed_T = replayed
-        ? Array.from(token_T, (token, t) => replayed.fill(placeOf(t), token, tracer.given, t, size))
+        ? Array.from(token_T, (token, t) => replayed.fill(placeOf(t), token, tracer.given, t))
         : null
       const { loss, routers: traced } = await tracer.run('eval', index)
       routers = traced.map((router, i) =>

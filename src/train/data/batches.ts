@@ -13,6 +13,18 @@ import type { TokenStream } from './streams/token-stream.ts'
 export interface Batch {
   readonly tokens: Int32Array
   readonly targets: Int32Array
+  /** With replayed routes, experts [batch · sequence, K] by router; a negative number leaves a choice to the router. */
+  readonly experts?: readonly Int32Array[]
+}
+
+/** Routes of the tokens of a training, in place of the choices of routers. */
+export interface TrainingReplay {
+  /** Hash of the routes: a run cannot continue with others. */
+  readonly hash: string
+  /** Number of choices of a token, K, of each router in the order of computation. */
+  readonly choices: readonly number[]
+  /** Writes the experts of a token, at `position` of the training stream, to place `t` of {@link Batch.experts}. */
+  fill(position: number, token: number, experts: readonly Int32Array[], t: number): void
 }
 
 export interface BatchShape {
@@ -32,9 +44,17 @@ export function windowsOf(stream: TokenStream, sequence: number): number {
 /**
  * Fills `into` with the batch of a step (from 0). If an epoch ends inside a batch, the next one begins
  * there; a stream with fewer windows than a batch repeats.
+ * @param replay Fills `into.experts`.
  * @throws UsageError if the stream is shorter than one sequence and its last target
  */
-export function trainBatch(stream: TokenStream, shape: BatchShape, seed: number, step: number, into: Batch): void {
+export function trainBatch(
+  stream: TokenStream,
+  shape: BatchShape,
+  seed: number,
+  step: number,
+  into: Batch,
+  replay: TrainingReplay | null = null,
+): void {
   const { batch, sequence } = shape
   const windows = windowsOf(stream, sequence)
   if (windows === 0) throw new UsageError(tooShortMessage('training', stream.length, sequence))
@@ -44,7 +64,10 @@ export function trainBatch(stream: TokenStream, shape: BatchShape, seed: number,
     const epoch = Math.floor(index / windows)
     const place = permute(index % windows, windows, seed, epoch, ORDER)
     const shift = Math.floor((hashNumbers(seed, epoch, START) / 2 ** 32) * stream.length)
-    readRing(stream, (shift + place * sequence) % stream.length, window)
+    const start = (shift + place * sequence) % stream.length
+    readRing(stream, start, window)
+    for (let s = 0; replay && into.experts && s < sequence; s++)
+      replay.fill((start + s) % stream.length, window[s] as number, into.experts, row * sequence + s)
     into.tokens.set(window.subarray(0, sequence), row * sequence)
     into.targets.set(window.subarray(1), row * sequence)
   }

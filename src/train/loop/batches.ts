@@ -1,6 +1,6 @@
 /** The batches of a training, read while steps compute. */
 import type { RunConfig } from '../../core/config/run-config.ts'
-import { type Batch, trainBatch } from '../data/batches.ts'
+import { type Batch, type TrainingReplay, trainBatch } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 
 interface Buffer extends Batch {
@@ -13,13 +13,20 @@ export class Batches {
   private readonly buffers: readonly [Buffer, Buffer]
   private readonly data: Pick<Dataset, 'train'>
   private readonly config: RunConfig
+  private readonly replay: TrainingReplay | null
 
-  constructor(data: Pick<Dataset, 'train'>, config: RunConfig) {
+  constructor(data: Pick<Dataset, 'train'>, config: RunConfig, replay: TrainingReplay | null = null) {
     const size = config.train.batch * config.model.sequence
-    const empty = (): Buffer => ({ tokens: new Int32Array(size), targets: new Int32Array(size), step: 0 })
+    const empty = (): Buffer => ({
+      tokens: new Int32Array(size),
+      targets: new Int32Array(size),
+      ...(replay && { experts: replay.choices.map((choices) => new Int32Array(size * choices)) }),
+      step: 0,
+    })
     this.buffers = [empty(), empty()]
     this.data = data
     this.config = config
+    this.replay = replay
   }
 
   /**
@@ -37,7 +44,7 @@ export class Batches {
     const buffer = this.buffer(step)
     if (step > train.steps || buffer.step === step) return
     const shape = { batch: train.batch, sequence: model.sequence }
-    trainBatch(this.data.train, shape, data.order ?? data.seed, step - 1, buffer)
+    trainBatch(this.data.train, shape, data.order ?? data.seed, step - 1, buffer, this.replay)
     buffer.step = step
   }
 

@@ -3,6 +3,7 @@ import type { RunConfig } from '../../core/config/run-config.ts'
 import { sha256 } from '../../core/sha256.ts'
 import type { Ranks } from '../../engine/contract/ranks.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
+import type { TrainingReplay } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { separatorOf } from '../data/first-visible.ts'
 import { RunState } from '../run/run-state.ts'
@@ -18,6 +19,8 @@ export interface TrainingSetting {
   readonly store: ParameterStore
   /** The ranks that take part; null for a process alone. */
   readonly ranks: Ranks | null
+  /** Routes that are replayed; default: routers choose. */
+  readonly replay?: TrainingReplay | null
 }
 
 export interface TrainingProgram extends TrainingSetting {
@@ -31,8 +34,10 @@ export interface TrainingProgram extends TrainingSetting {
  * @throws RuntimeError if the engine refuses the model, for example for lack of memory
  */
 export async function compileTraining(setting: TrainingSetting): Promise<TrainingProgram> {
-  const { runtime, config, data, store, ranks } = setting
+  const { runtime, config, data, store, ranks, replay = null } = setting
   const tokenizer = await sha256(data.tokenizer.json)
-  const trainer = await Trainer.compile(runtime, config, store, separatorOf(config.data, data.tokenizer), ranks)
-  return { ...setting, trainer, state: new RunState(config, data, tokenizer, store, trainer) }
+  const separator = separatorOf(config.data, data.tokenizer)
+  const trainer = await Trainer.compile(runtime, config, store, separator, ranks, replay !== null)
+  const text = { hash: data.hash, tokenizer, routes: replay?.hash }
+  return { ...setting, trainer, state: new RunState(config, text, store, trainer) }
 }

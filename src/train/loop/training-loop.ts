@@ -89,12 +89,12 @@ export class TrainingLoop<Checkpoint> {
    * @param done Number of steps done; the program has the state after them.
    */
   constructor(program: TrainingProgram, ceiling: Ceiling, done: number, place: Place<Checkpoint>) {
-    const { config, data, ranks, trainer } = program
+    const { config, data, ranks, trainer, replay } = program
     this.program = program
     this.place = place
     this.done = done
     this.report = new Reporter(config, place.log, ceiling, place.emit)
-    this.batches = new Batches(data, config)
+    this.batches = new Batches(data, config, replay)
     this.health = new RouterHealth(config.model.moe)
     this.observer = new RankObserver(config, ranks, trainer.allToAlls, {
       warn: (message) => this.warn(message),

@@ -16,10 +16,10 @@ import { RunError } from '../../core/errors.ts'
 const changeable =
   /^(runtime\.(device|threads)|parallel\.(expert|data|headroom|ledger)|data\.cache|train\.(steps|evalEvery|evalBatches|checkpointEvery|keep|routingEvery|maxNonFinite|schedule\..+))$/
 
-/** Field that may change if the text stays the same, which the hash in a checkpoint decides. */
-export const MOVABLE = 'data.source'
+/** Whether a field is a path, which may change if its contents stay the same. The hashes in a checkpoint decide. */
+export const isMovable = (field: string): boolean => field === 'data.source' || field === 'data.replay'
 
-const mayChange = (field: string): boolean => changeable.test(field) || field === MOVABLE
+const mayChange = (field: string): boolean => changeable.test(field) || isMovable(field)
 
 const isAllowed = ({ field, from, to }: Difference): boolean =>
   mayChange(field) || (field === 'runtime.math' && from === 'f16' && to === 'float32')

@@ -20,6 +20,8 @@ export interface State {
   readonly data: string
   readonly updates: number
   readonly nonFiniteInRow: number
+  /** Hash of the routes that are replayed (`data.replay`); missing if routers choose. */
+  readonly routes?: string | undefined
   /** SHA-256 of tokenizer.json, without which ids have no meaning. Missing in checkpoints of earlier versions. */
   readonly tokenizer?: string | undefined
   /** True if the run was stopped before the evaluation of its step. */
@@ -33,6 +35,7 @@ const stateSchema = z.object({
   data: z.string(),
   updates: count,
   nonFiniteInRow: count,
+  routes: z.string().optional(),
   tokenizer: z.string().optional(),
   evaluationDue: z.boolean().optional(),
   settings: z.record(z.string(), z.unknown()).optional(),
@@ -65,8 +68,25 @@ const changedTokenizer = (where: string): RunError =>
       'training (restore it from a copy)',
   )
 
+const otherRoutes = (path: string, hasRoutes: boolean): UsageError =>
+  new UsageError(
+    hasRoutes
+      ? wording`data.replay: ${path} was trained with other routes (resume with the record of the run, wherever it is now: ${option('data.replay', 'PATH')})`
+      : wording`data.replay: ${path} was trained without a record (resume without one, or begin a new run with these weights: ${option('from')})`,
+  )
+
 /** Value of {@link State.data} for a model that was imported, whose text is not known. */
 export const importedData = 'imported'
+
+/** The text of a training. */
+export interface TrainedText {
+  /** {@link Dataset.hash} */
+  readonly hash: string
+  /** SHA-256 of tokenizer.json. */
+  readonly tokenizer: string
+  /** Hash of the routes that are replayed; undefined if routers choose. */
+  readonly routes?: string | undefined
+}
 
 export class RunState {
   /** Consecutive steps that were skipped because the loss or gradient was not finite. */
@@ -74,22 +94,13 @@ export class RunState {
   /** Whether the evaluation of the last step is still to be made, since the training was asked to stop. */
   evaluationDue = false
   private readonly config: RunConfig
-  private readonly data: Pick<Dataset, 'hash'>
-  private readonly tokenizer: string
+  private readonly text: TrainedText
   private readonly store: ParameterStore
   private readonly trainer: Trainer
 
-  /** @param tokenizer SHA-256 of tokenizer.json. */
-  constructor(
-    config: RunConfig,
-    data: Pick<Dataset, 'hash'>,
-    tokenizer: string,
-    store: ParameterStore,
-    trainer: Trainer,
-  ) {
+  constructor(config: RunConfig, text: TrainedText, store: ParameterStore, trainer: Trainer) {
     this.config = config
-    this.data = data
-    this.tokenizer = tokenizer
+    this.text = text
     this.store = store
     this.trainer = trainer
   }
@@ -105,12 +116,14 @@ export class RunState {
   }
 
   describe(): State {
-    const { trainer, nonFiniteInRow, tokenizer } = this
+    const { trainer, nonFiniteInRow, text } = this
+    const { hash, tokenizer, routes } = text
     const due = this.evaluationDue && { evaluationDue: true }
     return {
-      data: this.data.hash,
+      data: hash,
       updates: trainer.updates,
       nonFiniteInRow,
+      ...(routes !== undefined && { routes }),
       tokenizer,
       ...due,
       settings: fixedSettings(this.config),
@@ -120,9 +133,11 @@ export class RunState {
   /**
    * Takes over everything but the tensors.
    * @param path Path of the checkpoint, for messages.
-   * @throws UsageError if the run was trained on another text; RunError if with another tokenizer or other settings
+   * @throws UsageError if the run was trained on another text, or with other routes; RunError if with another tokenizer
+   * or other settings
    */
-  adopt({ data, updates, nonFiniteInRow, tokenizer, evaluationDue = false, settings }: State, path: string): void {
+  adopt(state: State, path: string): void {
+    const { data, updates, nonFiniteInRow, routes, tokenizer, evaluationDue = false, settings } = state
     if (data === importedData)
       throw new UsageError(
         wording`cannot resume from ${path}: this model was imported, without the state of a training (train it with ${option('from')})`,
@@ -130,11 +145,12 @@ export class RunState {
     // These checks precede the check of the text, whose hash covers the tokenizer and the settings of the data.
     const directory = path.replace(/[\\/]checkpoints[\\/][^\\/]+$/, '')
     expectSettings(settings, this.config, directory)
-    if (tokenizer !== undefined && tokenizer !== this.tokenizer) throw changedTokenizer(directory)
-    if (data !== this.data.hash)
+    if (tokenizer !== undefined && tokenizer !== this.text.tokenizer) throw changedTokenizer(directory)
+    if (data !== this.text.hash)
       throw new UsageError(
         wording`data.source: the text has changed since ${path} was written, or is another one (resume with the text that the ${wording`run was trained on, wherever it is now: ${option('data.source', 'PATH')}; the names of its files count too. `}To train on another text, begin a new run with these weights: choir train --from RUN --data TEXT)`,
       )
+    if (routes !== this.text.routes) throw otherRoutes(path, routes !== undefined)
     this.take({ updates, nonFiniteInRow })
     this.evaluationDue = evaluationDue
   }
@@ -148,7 +164,7 @@ export class RunState {
       throw new UsageError(
         wording`invalid ${option('fork')}: ${path} was imported, without the state of a training (train it with ${option('from')})`,
       )
-    if (data !== this.data.hash)
+    if (data !== this.text.hash)
       throw new UsageError(
         wording`invalid data.source: it is not the text that ${path} was trained on, so a fork would lose its place in it (leave it out, ${wording`or give the same text where it is now; to train on another text, begin a new training with these weights: ${option('from')}`})`,
       )

@@ -91,7 +91,7 @@ async function compute(
     { runtime: offered, kernels: helpers, config, store, shape, separator },
     0,
   )
-  await program.run(1, tokens, targets)
+  await program.run(1, { tokens, targets })
   const { loss } = await program.result()
   const gradients = Object.fromEntries(
     parameterSpecs(config).map(({ name }) => [name, Array.from(floatsOf(store.gradient(name)), (value) => value + 0)]),

@@ -46,7 +46,7 @@ for (const settings of cases)
     const targets = Int32Array.from({ length: 28 }, (_, t) => (t === 5 ? -1 : (t * 5) % 11))
 
     const program = await GradientProgram.compile({ runtime, kernels, config, store, shape }, 0)
-    await program.run(1, tokens, targets)
+    await program.run(1, { tokens, targets })
 
     const traced = tracePass(config, store, { batch: 4, sequence: config.sequence, training: true, capacity: 'train' })
     const tables = traced.parameters.used.filter(({ spec }) => ['embedding', 'positions', 'head'].includes(spec.name))
@@ -104,7 +104,7 @@ test.each([
     const program = await GradientProgram.compile({ runtime, kernels, config, store, shape, balance }, 0)
     const gradients: Float32Array[] = []
     for (const step of coefficients.keys()) {
-      await program.run(step + 1, tokens, targets)
+      await program.run(step + 1, { tokens, targets })
       gradients.push(Float32Array.from(store.specs.flatMap(({ name }) => [...floatsOf(store.gradient(name))])))
     }
     program.release()

@@ -21,6 +21,7 @@ import type { ArenaKernels, RowScatter } from '../../engine/contract/arena-kerne
 import { channels, type Ranks } from '../../engine/contract/ranks.ts'
 import type { PortMemory, Runtime } from '../../engine/contract/runtime.ts'
 import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
+import type { Batch } from '../data/batches.ts'
 import { lossScale } from './loss-scale.ts'
 import { inputNameOf } from './model-store.ts'
 import { CompiledPass, type ExpertLoads, type Retrace, tracePass } from './pass.ts'
@@ -88,6 +89,8 @@ export interface GradientSetting {
   readonly separator?: number | undefined
   /** Coefficient of the balancing loss at a step (from 1); default: the constant of the configuration. */
   readonly balance?: ((step: number) => number) | undefined
+  /** Whether batches have the experts of their tokens; default: routers choose. */
+  readonly replay?: boolean
 }
 
 /** Name of the input with the coefficient of the balancing loss. */
@@ -166,10 +169,10 @@ export class GradientProgram {
   /**
    * Enqueues the gradient of one step. On several ranks each rank computes its shards, and owners get the sum of all
    * shards.
-   * @param tokens, targets [batch · sequence], of all ranks
+   * @param batch The batch of all ranks.
    * @param timeline Records the runs of programs and kernels.
    */
-  async run(step: number, tokens: Int32Array, targets: Int32Array, timeline = new Timeline()): Promise<void> {
+  async run(step: number, batch: Batch, timeline = new Timeline()): Promise<void> {
     const { microBatches } = this.shape
     const shards = shardsOfRank(this.layout)
     this.earlierStatistics = []
@@ -181,7 +184,7 @@ export class GradientProgram {
       for (let part = 0; part < microBatches; part++) {
         const pass = (this.layout.rank * shards + shard) * microBatches + part
         if (shard + part > 0) await this.finishPass()
-        await this.runPass(step, pass, part, tokens, targets, timeline)
+        await this.runPass(step, pass, part, batch, timeline)
       }
       if (shards > 1) await timeline.time('add gradients', () => this.sum.addShard(shard))
     }
@@ -223,16 +226,19 @@ export class GradientProgram {
     step: number,
     pass: number,
     part: number,
-    tokens: Int32Array,
-    targets: Int32Array,
+    { tokens, targets, experts = [] }: Batch,
     timeline: Timeline,
   ): Promise<void> {
     const { write, accumulate, shape, seed, kernels } = this
     const size = passSequences(shape) * shape.sequence
+    const passes = tokens.length / size
     const { pass: compiled, scatters } = part === 0 ? write : (accumulate as GradientPass)
     this.lastPass = compiled
     compiled.tokens.set(tokens.subarray(pass * size, (pass + 1) * size))
     compiled.targets.set(targets.subarray(pass * size, (pass + 1) * size))
+    compiled.giveExperts(
+      experts.map((of) => of.subarray((pass * of.length) / passes, ((pass + 1) * of.length) / passes)),
+    )
     compiled.drawChoices(seed, 'train', step, pass)
     if (this.balance) compiled.write(balanceName, this.balance(step))
     if (part > 1) this.earlierRuns.push(...compiled.lastRun())
@@ -344,7 +350,7 @@ async function compilePass(
 
 /** Traces the gradient of every parameter that is trained as program outputs, with the memory that they are written to. */
 function traceGradient(
-  { runtime, config, store, shape, separator, balance }: GradientSetting,
+  { runtime, config, store, shape, separator, balance, replay = false }: GradientSetting,
   rowMemory: RowMemory,
   accumulate: boolean,
   rooms?: Rooms,
@@ -352,7 +358,7 @@ function traceGradient(
   const { shards = 1, microBatches, sequence } = shape
   const balanceCoefficient = balance && { balanceCoefficient: input(balanceName, 'float32', []) }
   const pass = {
-    ...{ batch: passSequences(shape), sequence, training: true, capacity: 'train' as const },
+    ...{ batch: passSequences(shape), sequence, training: true, capacity: 'train' as const, replay },
     ...balanceCoefficient,
   }
   const traced = tracePass(config, store, pass, separator, rooms)

@@ -7,7 +7,7 @@ import { sizeOf } from '../../core/graph/shape.ts'
 import { input, type Tensor } from '../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../core/model/config.ts'
 import type { Rooms } from '../../core/model/expert-rows.ts'
-import type { Pass } from '../../core/model/moe.ts'
+import type { Pass, RoutingReport } from '../../core/model/moe.ts'
 import { activatedExperts, type RoutedModule, routedModules } from '../../core/model/parameters.ts'
 import type { LayerCounts } from '../../core/model/routing/statistics.ts'
 import { choicesName, type Losses, losses } from '../../core/model/transformer.ts'
@@ -204,6 +204,14 @@ export class CompiledPass {
   write(name: string, value: number): void {
     const buffer = this.buffers[name] as Float32Array | undefined
     buffer?.fill(value)
+  }
+
+  /** Gives the experts [T, K] of each router, in the order of computation, to a pass with replayed routes. */
+  giveExperts(experts: readonly Int32Array[]): void {
+    for (const [i, experts_TK] of experts.entries()) {
+      const { layer, module } = this.losses.reports[i] as RoutingReport
+      ;(this.buffers[choicesName(layer, module)] as Int32Array).set(experts_TK)
+    }
   }
 
   /** Draws the experts of a random router as a function of the seed and the labels, which name the step and pass. */

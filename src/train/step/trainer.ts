@@ -170,6 +170,7 @@ export class Trainer {
   /**
    * @param separator Token at which attention restarts (`data.crossDocuments`); default: a token sees its whole window.
    * @param ranks The ranks that take part; default: this process alone.
+   * @param replay Whether batches have the experts of their tokens.
    */
   static async compile(
     runtime: Runtime,
@@ -177,6 +178,7 @@ export class Trainer {
     store: ParameterStore,
     separator?: number,
     ranks: Ranks | null = null,
+    replay = false,
   ): Promise<Trainer> {
     const { model, train } = config
     const kernels = await runtime.createArenaKernels()
@@ -184,7 +186,7 @@ export class Trainer {
       const { overlap } = config.parallel
       const shape = shapeOf(config, store.layout)
       const balance = balanceSchedule(config)
-      const setting = { runtime, kernels, config: model, store, shape, ranks, separator, overlap, balance }
+      const setting = { runtime, kernels, config: model, store, shape, ranks, separator, overlap, balance, replay }
       const gradient = await GradientProgram.compile(setting, train.seed)
       const optimizer = await createOptimizer(runtime, kernels, store, train)
       return new Trainer(config, runtime, gradient, kernels, optimizer, store, ranks)
@@ -228,7 +230,7 @@ export class Trainer {
     runtime.orderLog?.clear()
     const start = performance.now()
     const early = await timeline.time('gradient', async () => {
-      await gradient.run(step, batch.tokens, batch.targets, timeline)
+      await gradient.run(step, batch, timeline)
       if (defers) return null
       await runtime.synchronize()
       return gradient.result(timeline)

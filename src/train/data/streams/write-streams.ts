@@ -90,6 +90,10 @@ export async function writeStreams(writing: StreamWriting): Promise<StreamCounts
   return counts
 }
 
+/** Index in the source, among the training documents, of the document at `place` of the training stream. */
+export const trainingDocumentAt = (place: number, documents: number, seed: number): number =>
+  permute(place, documents, seed)
+
 async function reorder(
   starts: NumberList,
   documents: number,
@@ -104,7 +108,7 @@ async function reorder(
     train.write(endOfText)
     let since = performance.now()
     for (let i = 0; i < documents; i++) {
-      const [start, end] = starts.pair(permute(i, documents, split.seed))
+      const [start, end] = starts.pair(trainingDocumentAt(i, documents, split.seed))
       for (const part of readParts(reader, start, end - start)) {
         train.write(part)
         progress.add(part.length)

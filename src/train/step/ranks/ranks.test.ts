@@ -191,7 +191,7 @@ async function gradientsOf(runtime: Runtime, config: RunConfig, count: number): 
   const gradients: Float32Array[] = []
   for (let first = 0; first < config.train.batch; first += count) {
     const part = (data: Int32Array) => data.slice(first * sequence, (first + count) * sequence)
-    await program.run(1, part(tokens), part(targets))
+    await program.run(1, { tokens: part(tokens), targets: part(targets) })
     gradients.push(Float32Array.from(store.specs.flatMap(({ name }) => [...floatsOf(store.gradient(name))])))
   }
   program.release()
