@@ -118,6 +118,7 @@ async function timeFormat(
             sampling: sampled,
             seed,
             kept: 0 as const,
+            schemaText: null,
           }
           return new TextState(contexts.config, start)
         })

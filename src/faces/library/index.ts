@@ -110,6 +110,7 @@ export type {
 export type { OurTensor } from '../../use/foreign/architectures/ours.ts'
 export type { TextEnd } from '../../use/infer/continue-text.ts'
 export type { SamplingOptions } from '../../use/infer/generation/sampling.ts'
+export type { JsonSchema } from '../../use/infer/json/schema.ts'
 export type { Choices, Continued, Scorable, WholeText } from '../../use/infer/scoring/scorable.ts'
 export type {
   ChoicesScore,

@@ -1,4 +1,5 @@
 /** The server as a function from requests to responses, over a small model with random weights. */
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
 import { continueText } from '../../use/infer/continue-text.ts'
@@ -226,6 +227,80 @@ describe('a stream', () => {
   })
 })
 
+describe('output by a JSON schema', () => {
+  const schema = {
+    type: 'object',
+    properties: {
+      planet: { enum: ['Earth', 'Mars'] },
+      moons: { type: 'integer', minimum: 0, maximum: 99 },
+      rings: { type: ['boolean', 'null'] },
+    },
+    required: ['planet', 'moons', 'rings'],
+    additionalProperties: false,
+  }
+  const format = (schema: unknown) => ({ type: 'json_schema', json_schema: { name: 'planet', strict: true, schema } })
+  const asked = { prompt: 'Hello', max_tokens: 200, seed: 4, response_format: format(schema) }
+
+  test('is valid in each text, ends by itself, and is what generate writes', async () => {
+    const isValid = new Ajv2020().compile(schema)
+    const { choices, usage } = await complete({ ...asked, n: 2 })
+    for (const [i, { text, finish_reason }] of choices.entries()) {
+      expect(isValid(JSON.parse(text)), text).toBe(true)
+      expect(finish_reason).toBe('stop')
+      let written = ''
+      const options = { tokens: 200, seed: 4 + i, temperature: 1, topK: 0, topP: 1, schema }
+      for await (const piece of continueText(model, { prompt: 'Hello', ...options })) written += piece
+      expect(text).toBe(written)
+    }
+    expect(choices[0].text).not.toBe(choices[1].text)
+    // The end of the value needs no token.
+    expect(usage.completion_tokens).toBe(choices[0].text.length + choices[1].text.length)
+  })
+
+  test('is the same in a stream, and log-probabilities are those of the model', async () => {
+    const [{ text, logprobs }] = (await complete({ ...asked, logprobs: 0 })).choices
+    const response = await send('/v1/completions', { ...asked, stream: true })
+    const events = (await response.text()).split('\n\n').filter((event) => event.startsWith('data: {'))
+    expect(events.map((event) => JSON.parse(event.slice(6)).choices[0].text).join('')).toBe(text)
+    const score = values(await textScore(model, `Hello${text}`)).slice(5)
+    expectNear(logprobs.token_logprobs.slice(0, 30), score.slice(0, 30))
+  })
+
+  test('may be any object', async () => {
+    const body = { ...asked, max_tokens: 400, response_format: { type: 'json_object' } }
+    const { choices } = await complete({ ...body, n: 4 })
+    for (const { text, finish_reason } of choices) {
+      expect(text[0]).toBe('{')
+      if (finish_reason === 'stop') expect(JSON.parse(text)).toBeTypeOf('object')
+    }
+  })
+
+  test.each<[string, Json, string, RegExp]>([
+    [
+      'an unsupported keyword',
+      { type: 'string', pattern: 'a' },
+      'response_format.json_schema.schema.pattern',
+      /unsupported keyword response_format\.json_schema\.schema\.pattern: "a"/,
+    ],
+    ['an endless schema', { $ref: '#' }, 'response_format.json_schema.schema', /no value of it ends/],
+    [
+      'many constants',
+      { enum: Array.from({ length: 9000 }, (_, i) => i) },
+      'response_format.json_schema.schema.enum',
+      /more than 4,096/,
+    ],
+    ['no schema', undefined, 'response_format.json_schema.schema', /expected a schema/],
+  ])('is refused with %s', async (_, schema, param, message) => {
+    const response = await send('/v1/completions', { prompt: 'a', response_format: format(schema) })
+    const { error } = (await response.json()) as Json
+    expect({ status: response.status, param: error.param, message: error.message }).toEqual({
+      status: 400,
+      param,
+      message: expect.stringMatching(message),
+    })
+  })
+})
+
 test('models are listed and described', async () => {
   const { data } = (await (await get('/v1/models')).json()) as Json
   expect(data).toEqual([expect.objectContaining({ id: 'demo', object: 'model', owned_by: 'choir' })])
@@ -334,7 +409,8 @@ describe('an error has the shape of OpenAI, for', () => {
     ['a message without a content', { messages: [{ role: 'user' }] }, /invalid messages\[0\]/],
     ['a picture', { messages: [{ role: 'user', content: [{ type: 'image_url' }] }] }, /invalid messages\[0\]/],
     ['a name', { messages: [{ role: 'user', content: 'Hi', name: 'x' }] }, /unknown field messages\[0\]\.name/],
-    ['a schema', { messages: [], response_format: { type: 'json_schema' } }, /response_format.type: "json_schema"/],
+    ['no schema', { messages: [], response_format: { type: 'json_schema' } }, /response_format\.json_schema/],
+    ['a form of its own', { messages: [], response_format: { type: 'yaml' } }, /response_format\.type: "yaml"/],
     ['tools', { messages: [], tools: [{}] }, /unknown field tools/],
   ])('a chat with %s', async (_, body, message) => {
     const response = await send('/v1/chat/completions', body)

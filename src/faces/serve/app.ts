@@ -19,6 +19,7 @@ import { type Plan, planOf } from './plan.ts'
 import { chatPrompt, givenPrompts, messagesOf, promptOf } from './prompts.ts'
 import { chatFields, completionFields, parseFields } from './request-fields.ts'
 import { gone, queueFull, respond } from './respond.ts'
+import { schemaOf } from './response-format.ts'
 import type { ServedModel } from './served-model.ts'
 import { REFRESH, trafficJson, trafficPage } from './traffic-page.ts'
 
@@ -85,6 +86,7 @@ export function createServeApp(rules: Access): ServeApp {
       tokens: fields.max_tokens ?? 16,
       top,
       ratesPrompt: echo && top !== null,
+      schema: schemaOf(fields, tokenizer),
     })
     return answer(c, plan, completionFormat({ tokenizer, rated: top !== null, echo }))
   })
@@ -110,7 +112,12 @@ export function createServeApp(rules: Access): ServeApp {
         param: 'top_logprobs',
       })
     const tokens = fields.max_completion_tokens ?? fields.max_tokens ?? Math.max(1, sequence - prompt.ids.length)
-    const plan = planOf(served, [prompt], fields, { tokens, top, ratesPrompt: false })
+    const plan = planOf(served, [prompt], fields, {
+      tokens,
+      top,
+      ratesPrompt: false,
+      schema: schemaOf(fields, tokenizer),
+    })
     return answer(c, plan, chatFormat({ tokenizer, rated: top !== null, echo: false }))
   })
   app.notFound((c) => errorResponse(c, new ApiError(404, `There is nothing at ${c.req.method} ${c.req.path}.`)))

@@ -1,6 +1,7 @@
 /** What a request comes to: its prompts and texts, and the limits on them. */
 import { randomInt } from 'node:crypto'
 import { grouped } from '../../core/text/numbers.ts'
+import type { TextSchema } from '../../use/infer/json/text-schema.ts'
 import type { TextRequest } from '../../use/infer/streams/contract.ts'
 import { ApiError } from './api-error.ts'
 import type { Prompt } from './prompts.ts'
@@ -23,11 +24,12 @@ interface Wishes {
   readonly tokens: number
   readonly top: number | null
   readonly ratesPrompt: boolean
+  readonly schema: TextSchema | null
 }
 
 /** @throws ApiError if the request is larger than a limit */
 export function planOf(served: ServedModel, prompts: readonly Prompt[], fields: CommonFields, wishes: Wishes): Plan {
-  const { tokens, top, ratesPrompt } = wishes
+  const { tokens, top, ratesPrompt, schema } = wishes
   const n = fields.n ?? 1
   const texts = prompts.length * n
   if (texts > limits.texts)
@@ -57,6 +59,7 @@ export function planOf(served: ServedModel, prompts: readonly Prompt[], fields: 
         tokens,
         seed: seed + i,
         stop,
+        schema,
         temperature: fields.temperature ?? 1,
         topP: fields.top_p ?? 1,
         topK: fields.top_k ?? 0,

@@ -30,6 +30,21 @@ const penalty = z
   .refine((value) => !value, 'there are no penalties here: leave the field out')
 const ignored = z.unknown().optional()
 
+const responseFormat = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('text') }),
+  z.strictObject({ type: z.literal('json_object') }),
+  z.strictObject({
+    type: z.literal('json_schema'),
+    json_schema: z.strictObject({
+      name: ignored,
+      description: ignored,
+      strict: ignored,
+      // It is checked when a grammar is made of it.
+      schema: z.unknown().optional(),
+    }),
+  }),
+])
+
 const commonFields = {
   model: z.string().optional(),
   max_tokens: z.int().min(0).max(limits.tokens).nullish(),
@@ -42,6 +57,7 @@ const commonFields = {
   stream: z.boolean().nullish(),
   stream_options: z.strictObject({ include_usage: z.boolean().optional(), include_obfuscation: ignored }).nullish(),
   choir: z.strictObject({ routing: z.boolean().optional() }).nullish(),
+  response_format: responseFormat.nullish(),
   presence_penalty: penalty,
   frequency_penalty: penalty,
   logit_bias: z.unknown().optional().refine(isNothing, 'a bias of tokens is not possible here: leave the field out'),
@@ -79,7 +95,6 @@ export const chatFields = z.strictObject({
   max_completion_tokens: commonFields.max_tokens,
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(limits.topLogprobs).nullish(),
-  response_format: z.strictObject({ type: z.literal('text') }).nullish(),
 })
 
 export type CommonFields = z.output<z.ZodObject<typeof commonFields>>

@@ -3,6 +3,8 @@ import { UsageError } from '../../core/errors.ts'
 import { plural } from '../../core/text/numbers.ts'
 import { Generator } from './generation/generator.ts'
 import type { SamplingOptions } from './generation/sampling.ts'
+import type { JsonSchema } from './json/schema.ts'
+import { TextSchema } from './json/text-schema.ts'
 import type { LiveModel } from './live-model.ts'
 import { WrittenText } from './written-text.ts'
 
@@ -15,13 +17,15 @@ export interface TextOptions extends SamplingOptions {
   readonly seed: number
   /** Stop texts, none of which is empty: the text ends before the first of them. */
   readonly stop?: readonly string[]
+  /** A JSON Schema: the text is a value that is valid by it, unless it ends early. */
+  readonly schema?: JsonSchema
   readonly signal?: AbortSignal
 }
 
 /** How a text ended. */
 export interface TextEnd {
   /**
-   * `end`: the model ended the text with one of its end tokens; `stop`: one of the stop texts came; `length`: the text has as many tokens as
+   * `end`: the model ended the text with one of its end tokens, or the value of a schema is complete; `stop`: one of the stop texts came; `length`: the text has as many tokens as
    * were asked for; `interrupted`: the signal was aborted.
    */
   readonly reason: 'end' | 'stop' | 'length' | 'interrupted'
@@ -35,6 +39,7 @@ export interface TextEnd {
  * Yields the continuation of the prompt in pieces, and returns how it ended. It is fastest with a model that has
  * `tokenScratch`.
  * @param isChanging Whether parameters may change between two pieces.
+ * @throws UsageError if the schema is wrong or not supported
  */
 export async function* continueText(
   { runtime, config, tokenizer, store }: Omit<LiveModel, 'step'>,
@@ -43,13 +48,15 @@ export async function* continueText(
 ): AsyncGenerator<string, TextEnd> {
   if (options.signal?.aborted) return { reason: 'interrupted', tokens: 0, seconds: 0 }
   const began = performance.now()
+  const { schema, seed } = options
+  const schemaText = schema === undefined ? null : new TextSchema(schema, 'schema', tokenizer).begin()
   const prompt = await promptTokens(tokenizer, options, config.model.sequence)
   const generator = new Generator(runtime, config.model, store, isChanging)
-  const text = new WrittenText(tokenizer, options.tokens, options.stop)
+  const text = new WrittenText(tokenizer, options.tokens, options.stop, schemaText)
   let reason: TextEnd['reason'] | null = null
   try {
     const kept = keptOf(tokenizer, prompt)
-    for await (const token of generator.tokens(prompt, tokenizer.vocabulary, options, options.seed, kept)) {
+    for await (const token of generator.tokens(prompt, tokenizer.vocabulary, options, seed, kept, schemaText)) {
       if (options.signal?.aborted && !text.ends(token)) {
         reason = 'interrupted'
         break

@@ -8,6 +8,7 @@
 import type { ModelConfig } from '../../../core/model/config.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import type { ModelStore } from '../../../train/step/model-store.ts'
+import type { SchemaText } from '../json/text-schema.ts'
 import { Contexts } from './contexts.ts'
 import type { SamplingOptions } from './sampling.ts'
 import { TextState } from './text-state.ts'
@@ -31,6 +32,7 @@ export class Generator {
    * a longer prompt are read ({@link TextState}).
    * @param vocabulary Sampled ids are 0 to vocabulary − 1.
    * @param kept Number of tokens, 0 or 1, at the beginning of the prompt that stay at the beginning of every context.
+   * @param schemaText The text as it is written by a schema.
    */
   async *tokens(
     prompt: readonly number[],
@@ -38,11 +40,19 @@ export class Generator {
     options: SamplingOptions,
     seed: number,
     kept: 0 | 1 = 0,
+    schemaText: SchemaText | null = null,
   ): AsyncGenerator<number, never> {
     if (this.writing) throw new Error('internal: a generator handles one text at a time')
     this.writing = true
     try {
-      const text = new TextState(this.contexts.config, { prompt, vocabulary, sampling: options, seed, kept })
+      const text = new TextState(this.contexts.config, {
+        prompt,
+        vocabulary,
+        sampling: options,
+        seed,
+        kept,
+        schemaText,
+      })
       for (;;) yield text.next(await this.contexts.compute(0, text))
     } finally {
       this.writing = false

@@ -5,6 +5,7 @@
  */
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { type Random, randomFor } from '../../../train/step/random.ts'
+import type { SchemaText } from '../json/text-schema.ts'
 import { PredeterminedExperts } from './predetermined-experts.ts'
 import { type SamplingOptions, sample } from './sampling.ts'
 
@@ -17,6 +18,8 @@ export interface TextStart {
   readonly seed: number
   /** Number of tokens at the beginning of the prompt that stay at the beginning of every context. */
   readonly kept: 0 | 1
+  /** The text as it is written by a schema; null: any token may come. */
+  readonly schemaText: SchemaText | null
 }
 
 /** What must be computed for the next token: a whole context, or one more token, at its position in the context. */
@@ -58,9 +61,9 @@ export class TextState {
    * predicted from at most `sequence` tokens before it, and from at least ⌊sequence / 2⌋ if there are that many.
    */
   next(logits: Float32Array): number {
-    const { sampling, vocabulary, kept } = this.start
+    const { sampling, vocabulary, kept, schemaText } = this.start
     const { sequence } = this.config
-    const next = sample(logits, vocabulary, sampling, this.random)
+    const next = schemaText?.next(logits, sampling, this.random) ?? sample(logits, vocabulary, sampling, this.random)
     this.isFirst = false
     this.isUnread = this.context.length >= sequence
     if (this.isUnread) {

@@ -1,6 +1,7 @@
 /** Texts that are written at the same time, each for a reader of its own: what is asked for, and what is read. */
 import type { TracedRouter } from '../collected-routes.ts'
 import type { SamplingOptions } from '../generation/sampling.ts'
+import type { TextSchema } from '../json/text-schema.ts'
 import type { RatedToken } from './token-probabilities.ts'
 
 export interface TextRequest extends SamplingOptions {
@@ -11,6 +12,8 @@ export interface TextRequest extends SamplingOptions {
   readonly seed: number
   /** Stop texts, none of which is empty. */
   readonly stop: readonly string[]
+  /** The schema of the text; null: any text. */
+  readonly schema: TextSchema | null
   /** Number of most probable tokens that are returned for each token; null: tokens are not rated. */
   readonly top: number | null
   /** Whether the tokens of the prompt are rated too, from the second on. */

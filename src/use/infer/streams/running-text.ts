@@ -27,7 +27,7 @@ export class RunningText {
 
   /** @param index Index of the text in its request. */
   constructor(contexts: Contexts, tokenizer: Tokenizer, request: TextRequest, answer: Answer, index: number) {
-    const { prompt, tokens, seed, stop, routes } = request
+    const { prompt, tokens, seed, stop, schema, routes } = request
     this.answer = answer
     this.index = index
     this.request = request
@@ -35,8 +35,9 @@ export class RunningText {
     this.contexts = contexts
     const { vocabulary } = tokenizer
     const kept = keptOf(tokenizer, prompt)
-    this.state = new TextState(contexts.config, { prompt, vocabulary, sampling: request, seed, kept })
-    this.text = new WrittenText(tokenizer, tokens, stop)
+    const schemaText = schema?.begin() ?? null
+    this.state = new TextState(contexts.config, { prompt, vocabulary, sampling: request, seed, kept, schemaText })
+    this.text = new WrittenText(tokenizer, tokens, stop, schemaText)
     this.routes = routes ? new CollectedRoutes() : undefined
     this.ids = routes ? [...prompt] : []
   }

@@ -36,7 +36,7 @@ export interface Wish extends Partial<Omit<TextRequest, 'prompt'>> {
 export async function requestOf({ tokenizer, config }: Model, { text, ...others }: Wish): Promise<TextRequest> {
   const prompt = await promptTokens(tokenizer, { prompt: text }, config.model.sequence)
   const sampling = { temperature: 0.9, topK: 40, topP: 0.95 }
-  const plain = { tokens: 10, seed: 1, stop: [], top: null, ratesPrompt: false, routes: false }
+  const plain = { tokens: 10, seed: 1, stop: [], schema: null, top: null, ratesPrompt: false, routes: false }
   return { ...sampling, ...plain, ...others, prompt }
 }
 
