@@ -9,7 +9,12 @@ import { storedFields } from '../../core/config/stored-fields.ts'
 import { UsageError } from '../../core/errors.ts'
 import { version } from '../../core/version.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
-import { type MemoryFile, memoryDataset } from '../../train/data/memory-dataset.ts'
+import {
+  type MemoryFile,
+  memoryDataset,
+  type TokenizedText,
+  tokenizedDataset,
+} from '../../train/data/memory-dataset.ts'
 import { corpusNames } from '../../train/data/sources/corpus.ts'
 import { byteLevelTokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 import { compileTraining, type TrainingProgram } from '../../train/loop/program.ts'
@@ -23,6 +28,7 @@ import { createStore } from '../../train/step/trainer.ts'
 import { newestCheckpointFiles, readCheckpointFiles } from './checkpoint-files.ts'
 import { MemoryLog } from './memory-log.ts'
 import { type PageText, placeText, runText } from './page-text.ts'
+import { expectPreparedFor, isPrepared, type PreparedText, prepareText } from './prepared-text.ts'
 import { bytesOf, type RunFiles, textOf, unzipRun } from './run-files.ts'
 
 /** Options of every way to open a training. */
@@ -37,6 +43,14 @@ export interface TrainingOptions {
 
 export interface OpenOptions extends TrainingOptions {
   /** Fields as in config.json. `data.source` follows from the text; Node uses `runtime` when it continues the run. */
+  readonly config: RunInput
+  /** The text, or the text as {@link prepareNew} has prepared it. */
+  readonly text: PageText | PreparedText
+}
+
+/** Options of preparing a text for trainings. */
+export interface PrepareOptions extends Omit<TrainingOptions, 'runtime'> {
+  /** The configuration of one of the trainings. They have the same `data` and the same `model.vocabulary`. */
   readonly config: RunInput
   readonly text: PageText
 }
@@ -60,7 +74,7 @@ export interface Parts extends TrainingProgram {
 /** Inputs of a training that begins or continues. */
 interface Beginning {
   readonly config: RunConfig
-  readonly text: readonly MemoryFile[]
+  readonly text: readonly MemoryFile[] | TokenizedText
   /** config.json, and the text if the run holds it. */
   readonly files: RunFiles
   /** Files of the run to continue; null for a new run. */
@@ -78,15 +92,35 @@ function expectOptions(subject: string, options: TrainingOptions, others: readon
 /** @throws UsageError for an option or a setting that is wrong, or text that is unusable or too short */
 export async function openNew(given: OpenOptions): Promise<Parts> {
   expectOptions('options of WebTraining.open', given, ['config', 'text'])
-  const { config: input, text, ...options } = given
-  const { source, files, inRun } = placeText(text)
+  const { config: input, text: shown, ...options } = given
+  const prepared = isPrepared(shown) ? shown : null
+  const { source, inRun, text } = prepared ? { ...prepared, text: prepared.tokens } : placed(shown as PageText)
+  const config = configFor(input, source)
+  if (prepared) expectPreparedFor(prepared, config)
+  const stored = { version: version(), created: new Date().toISOString(), ...config }
+  const configFile = bytesOf(`${JSON.stringify(stored, null, 2)}\n`)
+  return begin({ config, text, files: new Map([['config.json', configFile], ...inRun]), run: null }, options)
+}
+
+/** Tokenizes a text for trainings. @throws UsageError for a setting that is wrong, or text that is unusable */
+export async function prepareNew(given: PrepareOptions): Promise<PreparedText> {
+  const anything = z.unknown().optional()
+  const live = { onMessage: callback, signal: abortSignal }
+  checkOptions('options of WebTraining.prepare', given, { config: anything, text: anything }, live)
+  const { config, text, ...options } = given
+  return prepareText(text, configFor(config, placeText(text).source), options)
+}
+
+function placed(given: PageText) {
+  const { files, ...place } = placeText(given)
+  return { ...place, text: files }
+}
+
+function configFor(input: RunInput, source: string): RunConfig {
   const fields = fieldsOf(input)
   const { data = {} } = fields
   const complete = { ...fields, data: isFields(data) ? { ...data, source } : data }
-  const config = parseInput(runSchema, complete, 'configuration')
-  const stored = { version: version(), created: new Date().toISOString(), ...config }
-  const configFile = bytesOf(`${JSON.stringify(stored, null, 2)}\n`)
-  return begin({ config, text: files, files: new Map([['config.json', configFile], ...inRun]), run: null }, options)
+  return parseInput(runSchema, complete, 'configuration')
 }
 
 /** @throws UsageError for an option that is wrong, a file that holds no run, or text that is missing or another one */
@@ -121,14 +155,17 @@ async function begin(
   const onNotice = (message: string) => onMessage({ kind: 'notice', message })
   const warn = (message: string) => onMessage({ kind: 'warning', message })
   const savedTokenizer = run?.get('tokenizer.json')
-  const data = await memoryDataset(text, dataConfig, {
-    vocabulary: model.vocabulary,
-    sequence: model.sequence,
-    onProgress,
-    onNotice,
-    ...(savedTokenizer && { tokenizer: byteLevelTokenizer(textOf(savedTokenizer)) }),
-    ...(signal && { signal }),
-  })
+  const data =
+    'tokenizer' in text
+      ? tokenizedDataset(text, model.sequence)
+      : await memoryDataset(text, dataConfig, {
+          vocabulary: model.vocabulary,
+          sequence: model.sequence,
+          onProgress,
+          onNotice,
+          ...(savedTokenizer && { tokenizer: byteLevelTokenizer(textOf(savedTokenizer)) }),
+          ...(signal && { signal }),
+        })
   for (const message of trainingNotices(runtime, config)) onNotice(message)
   const ceiling = new Ceiling(() => measurePeakFlops(runtime))
   await ceiling.measure()

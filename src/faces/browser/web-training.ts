@@ -20,7 +20,16 @@ import { expectText, routingOf, type TextRouting } from '../../use/infer/text-ro
 import { textOptions, type WritingOptions } from '../../use/infer/writing-options.ts'
 import { writeCheckpointFiles } from './checkpoint-files.ts'
 import { Exclusive } from './exclusive.ts'
-import { type OpenOptions, openNew, openZip, type Parts, type RestoreOptions } from './opening.ts'
+import {
+  type OpenOptions,
+  openNew,
+  openZip,
+  type Parts,
+  type PrepareOptions,
+  prepareNew,
+  type RestoreOptions,
+} from './opening.ts'
+import type { PreparedText } from './prepared-text.ts'
 import { type RunFiles, zipRun } from './run-files.ts'
 import type { RunStore } from './storage/run-store.ts'
 
@@ -63,6 +72,14 @@ export class WebTraining {
    */
   static async open(options: OpenOptions): Promise<WebTraining> {
     return new WebTraining(await openNew(options))
+  }
+
+  /**
+   * Tokenizes a text once, for several trainings on it: {@link open} takes the result in place of the text.
+   * @throws UsageError for a wrong setting, or text that is unusable or too short
+   */
+  static prepare(options: PrepareOptions): Promise<PreparedText> {
+    return prepareNew(options)
   }
 
   /**

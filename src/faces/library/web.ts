@@ -36,15 +36,23 @@ export type { JsonSchema } from '../../use/infer/json/schema.ts'
 export type { RouterChoices, TextRouting } from '../../use/infer/text-routing.ts'
 export type { WritingOptions } from '../../use/infer/writing-options.ts'
 export { missingGpu, openBrowserRuntime } from '../browser/open-runtime.ts'
-export type { OpenOptions, RestoreOptions, TrainingOptions } from '../browser/opening.ts'
+export type { OpenOptions, PrepareOptions, RestoreOptions, TrainingOptions } from '../browser/opening.ts'
 export type { PageText, TextFile } from '../browser/page-text.ts'
+export type { PreparedText } from '../browser/prepared-text.ts'
 export { type RunTrainingOptions, runTraining, type TrainingEvent } from '../browser/run-training.ts'
 export { browserStore, indexedDbStore } from '../browser/storage/indexed-db.ts'
 export { opfsStore } from '../browser/storage/opfs.ts'
 export { memoryStore, type RunStore, runStore, type SlotName, type Slots } from '../browser/storage/run-store.ts'
 export { type StepRecords, WebTraining } from '../browser/web-training.ts'
 export { TrainingWorker, type WorkerPort } from '../browser/worker/client.ts'
-export type { ImportInput, OpenedTraining, OpenInput, Port, ResumeInput } from '../browser/worker/messages.ts'
+export type {
+  ImportInput,
+  OpenedTraining,
+  OpenInput,
+  Port,
+  PrepareInput,
+  ResumeInput,
+} from '../browser/worker/messages.ts'
 export { serveTraining } from '../browser/worker/serve.ts'
 export type { Services } from '../browser/worker/session.ts'
 export { type ConfigInput, defineConfig } from './config.ts'

@@ -19,12 +19,25 @@ import { chooseFiles, type Examined, examine, isExamined, readThrough } from './
 import type { Piece } from './sources/piece.ts'
 import { recordReaders } from './sources/records.ts'
 import { hashedHeader, type SourceFile } from './sources/source-file.ts'
-import { MemoryStorage } from './streams/memory-storage.ts'
-import { writeStreams } from './streams/write-streams.ts'
+import { MemoryStorage, type TokenIds } from './streams/memory-storage.ts'
+import { type StreamCounts, writeStreams } from './streams/write-streams.ts'
 import { byteLevelTokenizer, bytesTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts'
 
 export interface MemoryFile extends SourceFile {
   readonly bytes: Uint8Array
+}
+
+/** A text as the tokens of its two streams. It is plain data, so a worker can prepare it for other workers. */
+export interface TokenizedText {
+  /** The tokenizer.json. */
+  readonly tokenizer: string
+  /** {@link Dataset.hash} */
+  readonly hash: string
+  readonly counts: StreamCounts
+  readonly train: TokenIds
+  readonly heldOut: TokenIds
+  /** The lines that describe the held-out documents. */
+  readonly documents: readonly string[]
 }
 
 /**
@@ -36,6 +49,15 @@ export async function memoryDataset(
   config: DataConfig,
   options: TextOptions,
 ): Promise<Dataset> {
+  return tokenizedDataset(await tokenizeFiles(given, config, options), options.sequence)
+}
+
+/** Tokenizes files. @throws UsageError as {@link memoryDataset}, except for text shorter than a sequence */
+export async function tokenizeFiles(
+  given: readonly MemoryFile[],
+  config: DataConfig,
+  options: TextOptions,
+): Promise<TokenizedText> {
   const { signal, onProgress = () => {}, onNotice = () => {} } = options
   const { files, notices } = await examineAll(given, config)
   for (const notice of notices) onNotice(notice)
@@ -47,11 +69,25 @@ export async function memoryDataset(
   const storage = new MemoryStorage()
   const counts = await writeStreams({ pieces: text.sides(split), split, tokenizer, storage, onProgress, signal })
   return {
-    tokenizer,
-    ...openStreams(storage, tokenizer, counts, options.sequence),
+    tokenizer: tokenizer.json,
     hash: await datasetHash(content, config, tokenizer),
+    counts,
+    train: storage.idsOf('train'),
+    heldOut: storage.idsOf('held-out'),
+    documents: storage.documents,
+  }
+}
+
+/** Opens a text that {@link tokenizeFiles} has made. @throws UsageError if it is shorter than a sequence */
+export function tokenizedDataset(text: TokenizedText, sequence: number | undefined): Dataset {
+  const tokenizer = byteLevelTokenizer(text.tokenizer)
+  const storage = new MemoryStorage({ train: text.train, 'held-out': text.heldOut })
+  return {
+    tokenizer,
+    ...openStreams(storage, tokenizer, text.counts, sequence),
+    hash: text.hash,
     async *heldOutDocuments() {
-      for (const line of storage.documents) yield JSON.parse(line) as HeldOutDocument
+      for (const line of text.documents) yield JSON.parse(line) as HeldOutDocument
     },
     async close() {},
   }

@@ -4,6 +4,7 @@ import type { EvalRecord } from '../../../train/step/records.ts'
 import type { TextEnd } from '../../../use/infer/continue-text.ts'
 import type { TextRouting } from '../../../use/infer/text-routing.ts'
 import type { WritingOptions } from '../../../use/infer/writing-options.ts'
+import type { PreparedText } from '../prepared-text.ts'
 import type { TrainingEvent } from '../run-training.ts'
 import {
   type CommandName,
@@ -13,6 +14,7 @@ import {
   type OpenedTraining,
   type OpenInput,
   type OutputOf,
+  type PrepareInput,
   type Request,
   type ResumeInput,
   receiveError,
@@ -52,6 +54,11 @@ export class TrainingWorker {
       for (const { reject } of this.waiting.values()) reject(this.failure)
       this.waiting.clear()
     })
+  }
+
+  /** Tokenizes a text once, for {@link open} in this worker and in others. @throws UsageError */
+  prepare(input: PrepareInput): Promise<PreparedText> {
+    return this.request('prepare', input)
   }
 
   /** Starts a training, which {@link run} then runs. @throws UsageError, RuntimeError */

@@ -11,6 +11,7 @@ import type { TextEnd } from '../../../use/infer/continue-text.ts'
 import type { TextRouting } from '../../../use/infer/text-routing.ts'
 import type { WritingOptions } from '../../../use/infer/writing-options.ts'
 import type { PageText } from '../page-text.ts'
+import type { PreparedText } from '../prepared-text.ts'
 import type { TrainingEvent } from '../run-training.ts'
 
 /** A training that is open in the worker. */
@@ -38,9 +39,14 @@ interface Stored {
   readonly store?: string
 }
 
-export interface OpenInput extends Stored {
+export interface PrepareInput {
   readonly config: RunInput
   readonly text: PageText
+}
+
+export interface OpenInput extends Stored {
+  readonly config: RunInput
+  readonly text: PageText | PreparedText
 }
 
 export interface ImportInput extends Stored {
@@ -60,6 +66,8 @@ export interface GenerateInput {
 
 /** Input and output of each command. */
 export interface Commands {
+  /** Needs no open training. */
+  prepare: [PrepareInput, PreparedText]
   open: [OpenInput, OpenedTraining]
   import: [ImportInput, OpenedTraining]
   /** The output is null if nothing is stored. */

@@ -38,6 +38,7 @@ export class Session {
   /** Texts under way, by the id of their request. */
   private readonly texts = new Map<number, AbortController>()
   private readonly handlers: { readonly [Name in CommandName]: Handler<Name> } = {
+    prepare: (input) => WebTraining.prepare({ ...input, onMessage: this.emit }),
     open: ({ store, ...input }) => this.open(store, (options) => WebTraining.open({ ...input, ...options })),
     import: ({ zip, store, ...input }) =>
       this.open(store, (options) => WebTraining.import(zip, { ...input, ...options })),

@@ -5,6 +5,7 @@ import type { RunInput } from '../../../core/config/run-config.ts'
 import { RunError, UsageError } from '../../../core/errors.ts'
 import { RuntimeError } from '../../../engine/contract/runtime.ts'
 import { createRuntime } from '../../../engine/cpu/cpu-runtime.ts'
+import { unzipRun } from '../run-files.ts'
 import type { TrainingEvent } from '../run-training.ts'
 import { memoryStore, type RunStore } from '../storage/run-store.ts'
 import { smallModel, smallText as text } from '../testing/small-training.ts'
@@ -116,6 +117,38 @@ test('a paused training continues in another worker, from its store or from a zi
   const last = connect()
   expect((await last.import({ zip })).steps).toBe(12)
   await last.close()
+})
+
+test('trainings on a text that one worker has prepared are those on the text itself', async () => {
+  const messages: TrainingEvent[] = []
+  const prepared = await connect(messages).prepare({ config, text })
+  expect(messages.map(({ kind }) => kind)).toContain('prepare')
+  const filesOf = async (given: Parameters<TrainingWorker['open']>[0]['text']) => {
+    const worker = connect()
+    await worker.open({ config, text: given })
+    await worker.run()
+    const run = unzipRun(await worker.export())
+    await worker.close()
+    return new Map([...run].filter(([path]) => !['config.json', 'metrics.jsonl'].includes(path)))
+  }
+  const direct = await filesOf(text)
+  // Text, tokenizer, routing, and the parameters and moments of every checkpoint, to the last bit.
+  expect(direct.size).toBeGreaterThan(4)
+  expect(await filesOf(prepared)).toEqual(direct)
+  expect(await filesOf(prepared)).toEqual(direct)
+})
+
+test('a prepared text is refused by a training that needs other tokens', async () => {
+  const worker = connect()
+  const prepared = await worker.prepare({ config, text })
+  for (const other of [
+    { ...config, data: { ...config.data, heldOut: 0.2 } },
+    { ...config, model: { ...smallModel, vocabulary: 300 } },
+  ])
+    expect((await failure(worker.open({ config: other, text: prepared })))?.message).toContain('prepare the text again')
+  const long = { ...config, model: { ...smallModel, sequence: 100_000 } }
+  expect(await failure(worker.open({ config: long, text: prepared }))).toBeInstanceOf(UsageError)
+  expect(await failure(worker.prepare({ config, text: { name: 'a.txt', content: '' } }))).toBeInstanceOf(UsageError)
 })
 
 test('a text ends when the page no longer reads it', async () => {
