@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { axisOf } from './axis.ts'
+import { axisOf, roundSnapshots } from './axis.ts'
 
 const anyAxis = fc.record({
   cells: fc.integer({ min: 1, max: 300 }),
@@ -52,4 +52,14 @@ test('a gap has no cells, and the cell at a pixel in it is the cell before', () 
   expect(axis.size).toBe(10)
   expect([...axis.first.slice(20, 28)]).toEqual(Array(8).fill(-1))
   expect([axis.cellAt(24), axis.cellAt(28), axis.cellAt(-5), axis.cellAt(99)]).toEqual([1, 2, 0, 3])
+})
+
+test('the snapshots that are named are at round steps, of those that are recorded', () => {
+  const stepsNamed = (steps: number[]) => roundSnapshots(steps).map((column) => steps[column])
+  const every = (distance: number, count: number) => Array.from({ length: count }, (_, i) => distance * (i + 1))
+  expect(stepsNamed(every(4, 100))).toEqual([100, 200, 300, 400])
+  expect(stepsNamed(every(5, 12))).toEqual([10, 20, 30, 40, 50, 60])
+  // No two snapshots are at a round step: the first and the last are named.
+  expect(stepsNamed([3, 17, 23])).toEqual([3, 23])
+  expect(stepsNamed([7])).toEqual([7])
 })

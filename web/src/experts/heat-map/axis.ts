@@ -2,6 +2,8 @@
  * Cells along one side of a heat map, in pixels of the screen. If cells are narrower than a pixel, a pixel shows
  * several cells.
  */
+import { linearTicks } from '../../../../src/core/charts/ticks.ts'
+
 export interface Axis {
   readonly cells: number
   readonly pixels: number
@@ -47,4 +49,13 @@ export function axisOf(cells: number, pixels: number, gaps: readonly number[], g
     return low
   }
   return { cells, pixels, first, last, startOf, size, cellAt }
+}
+
+/** Snapshots at round steps, such as 100, 200, 300, and where there are fewer than two, the first and the last. */
+export function roundSnapshots(steps: readonly number[]): readonly number[] {
+  const last = steps.length - 1
+  const round = linearTicks(steps[0] ?? 0, steps[last] ?? 0, 5)
+    .map(({ value }) => steps.indexOf(value))
+    .filter((column) => column >= 0)
+  return round.length > 1 ? round : [...new Set([0, Math.max(0, last)])]
 }

@@ -7,6 +7,7 @@ import { Message } from '../../controls/message.tsx'
 import { describeLoad, loadOf } from '../expert-load.ts'
 import { Facts } from '../expert-panel.tsx'
 import * as view from '../view.ts'
+import { roundSnapshots } from './axis.ts'
 import { type Frame, timeFrame } from './frame.ts'
 import { HeatMap } from './heat-map.tsx'
 
@@ -35,7 +36,7 @@ export function TimeMap({ history, router, index, at, moveTo, open, opened = [],
   const rowHeight = Math.max(4, Math.min(24, Math.floor(620 / router.experts)))
   const every = Math.ceil(12 / rowHeight)
   const rows = Array.from({ length: router.experts }, (_, row) => row).filter((row) => row % every === 0)
-  const columns = [0, 0.25, 0.5, 0.75, 1].map((share) => Math.round(share * (frame.columns - 1)))
+  const columns = roundSnapshots(index.steps.slice(0, frame.columns))
   return (
     <HeatMap
       frame={frame}
@@ -67,9 +68,9 @@ export function TimeMap({ history, router, index, at, moveTo, open, opened = [],
         placeOf: (row, column) => [frame.expertAt(row, column), index.steps[column] ?? 0],
       }}
       rowNames={rows.map((row) => ({ row, element: <span>{frame.expertAt(row, 0)}</span> }))}
-      columnNames={[...new Set(columns)].map((column) => ({
+      columnNames={columns.map((column, i) => ({
         column,
-        text: `${column === 0 ? 'step ' : ''}${grouped(index.steps[column] ?? 0)}`,
+        text: `${i === 0 ? 'step ' : ''}${grouped(index.steps[column] ?? 0)}`,
       }))}
     />
   )
