@@ -85,13 +85,16 @@ export function RouterPicture({ tokens, routes, prototypes, refusals, limited }:
               </text>
               <rect class="load" x={bars} y={y - 5} width={x(kept) - bars} height={10} />
               {load > kept && <rect class="load over" x={x(kept)} y={y - 5} width={x(load) - x(kept)} height={10} />}
-              <text class="small" x={x(load) + 4} y={y + 4}>
-                {load}
-              </text>
             </g>
           )
         })}
         <path class="capacity" d={`M${x(line)} -2V${height + 2}`} />
+        {/* Numbers are above the line, which would strike some of them out. */}
+        {loads.map((load, expert) => (
+          <text key={expert} class="small count" x={x(load) + 4} y={rowOf(expert) + 4}>
+            {load}
+          </text>
+        ))}
       </svg>
     </div>
   )

@@ -270,7 +270,7 @@ describe.skipIf(chromium === undefined)(named('a shared page'), { timeout: 120_0
     await makeRun(workspace, 'even', { sets: ['model.layers=1'], train: routing.map(() => ({})), routing })
     expect(await share('runs/even', 'even.html')).toMatchObject({ moments: [], moments_found: 0 })
     await open('even.html', async (page) => {
-      await page.getByText('Nothing notable by the rules below').waitFor()
+      await page.getByText('Nothing notable by the rules at the end of this page.').waitFor()
       await page.getByText('The run has no evaluation on held-out text').waitFor()
       expect(await violationsOn(page)).toEqual([])
     })

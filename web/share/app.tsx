@@ -57,7 +57,7 @@ function Head({ run }: { readonly run: SharedRun }) {
         This language model sends each token of its text to a few of the {grouped(index.experts)} experts in a layer.
         The pictures show how many tokens each expert got while the model was trained, at{' '}
         {plural(index.steps.length, 'snapshot')} from step {grouped(first)} to {grouped(last)}
-        {thinned}. Press play, or a moment.
+        {thinned}. Press play{run.moments.length > 0 && ', or a moment'}.
       </p>
       <p class={run.state === 'failed' ? 'bad' : 'quiet'}>
         {stateText(run)}

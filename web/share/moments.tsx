@@ -8,7 +8,9 @@ export function Moments({ replay }: { readonly replay: Replay }) {
     <nav class="share-moments" aria-labelledby="moments">
       <h2 id="moments">Moments</h2>
       {run.moments.length === 0 ? (
-        <p class="quiet">Nothing notable by the rules below: the load stayed even, and the loss fell steadily.</p>
+        <p class="quiet">
+          Nothing notable by the rules at the end of this page. Loads may differ all the same: the maps show them.
+        </p>
       ) : (
         <ol>
           {run.moments.map((moment) => (
