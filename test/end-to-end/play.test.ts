@@ -140,7 +140,11 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
     await expect
       .poll(() => page.getByRole('alert').textContent(), patience)
       .toMatch(/no WebGPU.*Chrome.*Safari.*Firefox/s)
-    expect(await page.getByRole('button', { name: 'Train', exact: true }).isDisabled()).toBe(true)
+    for (const name of ['Train', 'Try it']) {
+      await page.getByRole('button', { name, exact: true }).first().click()
+      await page.locator('.banner').getByText('This browser cannot train: there is no WebGPU').waitFor()
+    }
+    expect(await phaseOf(page, 'A').count()).toBe(0)
     // What a training looks like is shown all the same.
     await expect.poll(() => page.locator('.balancing .heat-box canvas').count(), patience).toBe(2)
     expect(await violationsOn(page)).toEqual([])

@@ -3,20 +3,20 @@ import type { ComponentType } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { missingGpu } from '../../src/faces/library/web.ts'
 import { Message } from '../src/controls/message.tsx'
+import { Dialog } from '../src/shell/dialog.tsx'
 import { ThemeButton } from '../src/shell/theme-button.tsx'
 import { Actions, Controls } from './controls.tsx'
 import { LessonList } from './lesson-list.tsx'
 import { LossPanel } from './loss-panel.tsx'
 import { RoutingPanel } from './routing-panel.tsx'
 import { Facts } from './run-facts.tsx'
-import { lesson, openSides, problem, started, takeText } from './session.ts'
+import { lesson, missing, openSides, problem, question, started, takeText } from './session.ts'
 import { TokensPanel } from './tokens-panel.tsx'
 import { WritingPanel } from './writing-panel.tsx'
 
 export function App() {
-  const [missing, setMissing] = useState<string | null>(null)
   useEffect(() => {
-    missingGpu().then(setMissing)
+    missingGpu().then((reason) => (missing.value = reason))
   }, [])
   const main = useRef<HTMLElement>(null)
   const count = started.value
@@ -32,7 +32,7 @@ export function App() {
       </a>
       <header class="top">
         <span class="brand">Choir play</span>
-        <Actions disabled={missing !== null} />
+        <Actions />
         <a class="guide-link" href="./routing.html" target="_blank" rel="noreferrer">
           How routing works
         </a>
@@ -43,6 +43,7 @@ export function App() {
           {problem.value}
         </div>
       )}
+      {question.value && <Ask question={question.value} />}
       <div class="body">
         <aside
           class="play-side"
@@ -54,17 +55,18 @@ export function App() {
             if (file) void takeText(file)
           }}
         >
-          <LessonList disabled={missing !== null} />
+          {missing.value === null && openSides.value.length === 0 && <Welcome where="side" />}
+          <LessonList />
           <Controls />
         </aside>
         <main ref={main} id="main" class="play-main" tabIndex={-1}>
           <h1 class="hidden">Trainings</h1>
-          {missing !== null && (
+          {missing.value !== null && (
             <Message bad title="This browser cannot train">
               There is {missing}. In Node, <code>choir train</code> also trains without a GPU.
             </Message>
           )}
-          {missing === null && openSides.value.length === 0 && <Welcome />}
+          {missing.value === null && openSides.value.length === 0 && <Welcome where="main" />}
           {openSides.value.length === 0 && <Recorded />}
           {openSides.value.length > 0 && <Trainings />}
         </main>
@@ -73,13 +75,37 @@ export function App() {
   )
 }
 
-function Welcome() {
+function Welcome({ where }: { readonly where: 'side' | 'main' }) {
   return (
-    <p class="look">
-      <b>Nothing is trained yet.</b> Try a lesson, or press Train: two small language models then learn the State of the
-      Union addresses, or a text of yours, in this browser, side by side and from the same seed. The text stays in this
-      browser. Until then, here is a training that was recorded.
+    <p class={`look welcome-${where}`}>
+      <b>Train two small language models in this browser</b>, side by side and from the same seed, on the State of the
+      Union addresses or on a text of yours, and see which experts they use. Try a lesson, or press Train. The text
+      stays in this browser. {where === 'main' ? 'Until then, here is' : 'Below is'} a training that was recorded.
     </p>
+  )
+}
+
+function Ask({ question: { title, text, yes, act } }: { readonly question: NonNullable<typeof question.value> }) {
+  const close = () => (question.value = null)
+  return (
+    <Dialog title={title} close={close}>
+      <p>{text}</p>
+      <p class="answers">
+        <button
+          type="button"
+          class="primary"
+          onClick={() => {
+            close()
+            act()
+          }}
+        >
+          {yes}
+        </button>
+        <button type="button" onClick={close}>
+          Keep training
+        </button>
+      </p>
+    </Dialog>
   )
 }
 

@@ -2,7 +2,7 @@
  * The settings of each side, the settings that both share, and the buttons that start and stop. A side, A or B, is one
  * of the two trainings that the page compares.
  */
-import type { ReadonlySignal, Signal } from '@preact/signals'
+import type { Signal } from '@preact/signals'
 import { useId } from 'preact/hooks'
 import { Segments, Select } from '../src/controls/selection.tsx'
 import type { SideName } from './live-run.ts'
@@ -16,10 +16,8 @@ import {
   importRun,
   isBusy,
   openSides,
-  ownText,
   pause,
   restore,
-  runs,
   settings,
   shared,
   takeText,
@@ -37,47 +35,55 @@ import {
   usesK,
   usesPrototypes,
 } from './settings/settings.ts'
+import { ownText } from './training-text.ts'
 
 const numbers = (values: readonly number[]) => values.map((value) => ({ value: String(value), text: String(value) }))
+
+/** On a narrow screen the settings are closed at first, because they would hide what is below them. */
+const isWide = matchMedia('(min-width: 901px)').matches
 
 export function Controls() {
   const change = (part: Partial<typeof shared.value>) => (shared.value = { ...shared.value, ...part })
   const { size, experts, steps, seed } = shared.value
   return (
-    <section class="controls" aria-label="Your own experiment">
-      <h2>Your own</h2>
-      <TextChoice />
-      <div class="fields">
-        <Select
-          label="Size"
-          value={size}
-          options={Object.keys(sizes).map((name) => ({ value: name, text: name }))}
-          pick={(value) => change({ size: value as SizeName })}
-        />
-        <Select
-          label="Experts"
-          value={String(experts)}
-          options={numbers(offered.experts)}
-          pick={(value) => {
-            change({ experts: Number(value) })
-            for (const side of [settings.A, settings.B]) side.value = fitting(side.value, Number(value))
-          }}
-        />
-        <NumberField label="Steps" value={steps} range={offered.steps} set={(value) => change({ steps: value })} />
-        <NumberField label="Seed" value={seed} range={offered.seed} set={(value) => change({ seed: value })} />
-      </div>
-      <p class="quiet">{sizes[size].hint}. Both sides have the same seed, text and order of it.</p>
-      <SettingFields side="A" setting={settings.A} />
-      <label class="check">
-        <input
-          type="checkbox"
-          checked={comparing.value}
-          onChange={(event) => (comparing.value = event.currentTarget.checked)}
-        />
-        Compare with a second setting
-      </label>
-      {comparing.value && <SettingFields side="B" setting={settings.B} />}
-    </section>
+    <details class="own" open={isWide}>
+      <summary>
+        <h2>Your own</h2>
+      </summary>
+      <section class="controls" aria-label="Your own experiment">
+        <TextChoice />
+        <div class="fields">
+          <Select
+            label="Size"
+            value={size}
+            options={Object.keys(sizes).map((name) => ({ value: name, text: name }))}
+            pick={(value) => change({ size: value as SizeName })}
+          />
+          <Select
+            label="Experts"
+            value={String(experts)}
+            options={numbers(offered.experts)}
+            pick={(value) => {
+              change({ experts: Number(value) })
+              for (const side of [settings.A, settings.B]) side.value = fitting(side.value, Number(value))
+            }}
+          />
+          <NumberField label="Steps" value={steps} range={offered.steps} set={(value) => change({ steps: value })} />
+          <NumberField label="Seed" value={seed} range={offered.seed} set={(value) => change({ seed: value })} />
+        </div>
+        <p class="quiet">{sizes[size].hint}. Both sides have the same seed, text and order of it.</p>
+        <SettingFields side="A" setting={settings.A} />
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={comparing.value}
+            onChange={(event) => (comparing.value = event.currentTarget.checked)}
+          />
+          Compare with a second setting
+        </label>
+        {comparing.value && <SettingFields side="B" setting={settings.B} />}
+      </section>
+    </details>
   )
 }
 
@@ -206,8 +212,8 @@ function NumberField({ label, value, range: [min, max], set }: NumberFieldProps)
   )
 }
 
-/** Buttons that start, stop, save and open trainings. */
-export function Actions({ disabled }: { readonly disabled: boolean }) {
+/** Buttons that start, stop, save and open trainings. None is ever disabled: a button that cannot act says why. */
+export function Actions() {
   return (
     <div class="actions">
       {isBusy.value ? (
@@ -215,7 +221,7 @@ export function Actions({ disabled }: { readonly disabled: boolean }) {
           Pause
         </button>
       ) : (
-        <button type="button" class={canContinue.value ? '' : 'primary'} disabled={disabled} onClick={begin}>
+        <button type="button" class={canContinue.value ? '' : 'primary'} onClick={begin}>
           {openSides.value.length > 0 ? 'Start over' : 'Train'}
         </button>
       )}
@@ -225,28 +231,22 @@ export function Actions({ disabled }: { readonly disabled: boolean }) {
         </button>
       )}
       {hasStored.value && (
-        <button type="button" disabled={disabled} onClick={restore}>
+        <button type="button" onClick={restore}>
           Open the stored runs
         </button>
       )}
       {openSides.value.map((side) => (
-        <ExportButton key={side} side={side} phase={runs[side].phase} />
+        <button
+          key={side}
+          type="button"
+          title="A run directory: choir train --resume, eval and generate open it"
+          onClick={() => exportRun(side)}
+        >
+          Save {side}
+        </button>
       ))}
-      {!isBusy.value && !disabled && <FileButton text="Open a run" accept=".zip" take={importRun} />}
+      <FileButton text="Open a run" accept=".zip" take={importRun} />
     </div>
-  )
-}
-
-function ExportButton({ side, phase }: { readonly side: SideName; readonly phase: ReadonlySignal<string> }) {
-  return (
-    <button
-      type="button"
-      disabled={!['running', 'paused', 'finished'].includes(phase.value)}
-      title="A run directory: choir train --resume, eval and generate open it"
-      onClick={() => exportRun(side)}
-    >
-      Save {side}
-    </button>
   )
 }
 

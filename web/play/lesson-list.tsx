@@ -1,9 +1,9 @@
 /** The lessons, one open at a time. */
 import { useSignal } from '@preact/signals'
 import { type Lesson, lessons } from './lessons.ts'
-import { isBusy, tryLesson } from './session.ts'
+import { tryLesson } from './session.ts'
 
-export function LessonList({ disabled }: { readonly disabled: boolean }) {
+export function LessonList() {
   const open = useSignal<Lesson | null>(lessons[0] ?? null)
   return (
     <section class="lessons" aria-label="Lessons">
@@ -20,7 +20,7 @@ export function LessonList({ disabled }: { readonly disabled: boolean }) {
           <summary>{each.title}</summary>
           <p>{each.text}</p>
           <p>
-            <button type="button" class="primary" disabled={disabled || isBusy.value} onClick={() => tryLesson(each)}>
+            <button type="button" class="primary" onClick={() => tryLesson(each)}>
               Try it
             </button>
             <a href={`./routing.html#${each.section}`} target="_blank" rel="noreferrer">

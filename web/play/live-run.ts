@@ -5,6 +5,7 @@ import {
   type EvalRecord,
   type OpenedTraining,
   type PageText,
+  type PreparedText,
   type RoutingRecord,
   type TrainingEvent,
   TrainingWorker,
@@ -28,7 +29,7 @@ const REDRAW_MS = 120
 /** Shortest time between two routings of the same text. */
 const ROUTE_MS = 1500
 
-const startWorker = (): WorkerPort => new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' })
+export const startWorker = (): WorkerPort => new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' })
 
 /** Name of a side's run in the storage of the browser. */
 export const storeOf = (side: SideName): string => `play-${side}`
@@ -82,9 +83,9 @@ export class LiveRun {
     return this.records.at(-1)?.step ?? 0
   }
 
-  /** Opens a new training of a configuration, and trains. */
-  start(config: ConfigInput, text: PageText): Promise<void> {
-    return this.open((worker) => worker.open({ config, text, store: storeOf(this.side) }))
+  /** Opens a new training of a configuration, and trains. The text may still be in preparation. */
+  start(config: ConfigInput, text: Promise<PreparedText>): Promise<void> {
+    return this.open(async (worker) => worker.open({ config, text: await text, store: storeOf(this.side) }))
   }
 
   /** Opens the run that the browser has stored; it stays paused. */

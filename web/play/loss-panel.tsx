@@ -9,16 +9,17 @@ import '../src/curves/curves.css'
 import type { Figure } from '../src/curves/drawing/figure.ts'
 import { type Line, rangeOfX, rangeOfY } from '../src/curves/drawing/lines.ts'
 import { from, to } from '../src/curves/settings.ts'
+import { Swatch } from '../src/runs/swatch.tsx'
 import { scheme } from '../src/shell/theme.ts'
 import type { LiveRun } from './live-run.ts'
 import { nameOf, openSides, runs } from './session.ts'
 import { styleOfSide } from './styles.ts'
 
 const measures = {
-  loss: { text: 'Loss', hint: 'On the batches trained on, smoothed; the faint line is not' },
-  heldOut: { text: 'Held-out loss', hint: 'On text that is not trained on, every 50 steps' },
-  drop_rate: { text: 'Dropped', hint: 'Share of choices that found their expert full' },
-  load_cv: { text: 'Imbalance', hint: 'c_v of tokens per expert, before drops' },
+  loss: { text: 'Loss', hint: 'On the batches trained on, smoothed; the faint line is not. Lower is better.' },
+  heldOut: { text: 'Held-out loss', hint: 'On text that is not trained on, every 50 steps. Lower is better.' },
+  drop_rate: { text: 'Dropped', hint: 'Share of choices that found their expert full.' },
+  load_cv: { text: 'Imbalance', hint: 'c_v of tokens per expert, before drops: 0 is perfectly even.' },
 } as const
 
 type Measure = keyof typeof measures
@@ -42,9 +43,17 @@ export function LossPanel() {
         label="Curve"
         labelHidden
         value={shown}
-        options={Object.entries(measures).map(([value, { text, hint }]) => ({ value: value as Measure, text, hint }))}
+        options={Object.entries(measures).map(([value, { text }]) => ({ value: value as Measure, text }))}
         pick={(value) => (measure.value = value)}
       />
+      <p class="curve-legend quiet">
+        {open.map(({ side }) => (
+          <span key={side}>
+            <Swatch run={side} style={styleOfSide(side)} /> {side}
+          </span>
+        ))}
+        <span>{measures[shown].hint} Left to right: steps.</span>
+      </p>
       <div class="play-chart">{figure ? <Chart figure={figure} /> : <p class="empty small">No values yet.</p>}</div>
     </section>
   )

@@ -4,13 +4,21 @@ import { Swatch } from '../src/runs/swatch.tsx'
 import type { LiveRun } from './live-run.ts'
 import { commonStep, nameOf, openSides, runs } from './session.ts'
 import { styleOfSide } from './styles.ts'
+import { progress } from './training-text.ts'
 
 export function Facts() {
   return (
-    <div class="sides">
-      {openSides.value.map((side) => (
-        <RunFacts key={side} run={runs[side]} />
-      ))}
+    <div>
+      <div class="sides">
+        {openSides.value.map((side) => (
+          <RunFacts key={side} run={runs[side]} />
+        ))}
+      </div>
+      {openSides.value.length > 1 && (
+        <p class="quiet seeds-note">
+          One seed is an illustration: train again with other seeds before you believe a small difference.
+        </p>
+      )}
     </div>
   )
 }
@@ -23,6 +31,8 @@ function RunFacts({ run }: { readonly run: LiveRun }) {
   const last = run.records.findLast((record) => record.step <= step)
   const evaluation = run.evaluations.findLast((record) => record.step <= step)
   const steps = opened?.config.train.steps ?? 0
+  // A run reports its own preparation once its text is prepared and the GPU is open.
+  const message = run.message.value || (run.phase.value === 'preparing' ? progress.value || 'opening the GPU' : '')
   const isSparse = opened?.config.model.moe != null
   return (
     <section class="pane facts-pane" aria-label={nameOf(run.side)} data-side={run.side} data-phase={run.phase.value}>
@@ -35,7 +45,7 @@ function RunFacts({ run }: { readonly run: LiveRun }) {
           {run.problem.value}
         </p>
       )}
-      {run.message.value !== '' && <p class="quiet">{run.message.value}</p>}
+      {message !== '' && <p class="quiet">{message}</p>}
       {opened && (
         <>
           <progress value={step} max={steps} aria-label={`Steps of ${run.side}`} />

@@ -1,12 +1,13 @@
 /** The state of the page: text, settings of both sides, and their trainings. */
 import { computed, effect, signal } from '@preact/signals'
-import { browserStore, type PageText } from '../../src/faces/library/web.ts'
+import { browserStore } from '../../src/faces/library/web.ts'
 import { router, toNewest } from '../src/experts/view.ts'
 import { flag, inAddress } from '../src/view-state.ts'
 import { type Lesson, settingOf } from './lessons.ts'
 import { LiveRun, type SideName, storeOf } from './live-run.ts'
-import { inAddressOfPlay } from './settings/address.ts'
+import { inAddressOfPlay, queryOf } from './settings/address.ts'
 import { configOf, describe, type Setting, type Shared } from './settings/settings.ts'
+import { ownText, preparedText, speeches } from './training-text.ts'
 
 const sideNames = ['A', 'B'] as const
 
@@ -52,12 +53,23 @@ effect(() => {
   }
 })
 
-/** The visitor's own text; null for the speeches. */
-export const ownText = signal<{ readonly name: string; readonly content: string } | null>(null)
 /** The reason why the last action failed, or null. */
 export const problem = signal<string | null>(null)
-/** The lesson that was tried last. */
+/** Reason why this browser cannot train, or null. */
+export const missing = signal<string | null>(null)
+/** The lesson whose settings are trained, or null. */
 export const lesson = signal<Lesson | null>(null)
+
+/** A question before an action that replaces trainings. */
+interface Question {
+  readonly title: string
+  readonly text: string
+  /** Text of the button that acts. */
+  readonly yes: string
+  readonly act: () => void
+}
+
+export const question = signal<Question | null>(null)
 /** Whether this browser has a stored run that no side has open. */
 export const hasStored = signal(false)
 
@@ -109,13 +121,6 @@ export function nameOf(side: SideName): string {
   return `${side}: ${describe({ router: known, k, prototypes, capacity, factor, balance: balance.coefficient })}`
 }
 
-/** The speeches: a file beside the page, which is so large that it is loaded only when it is needed. */
-async function speeches(): Promise<PageText> {
-  const answer = await fetch('./speeches.json').catch(() => null)
-  if (!answer?.ok) throw new Error('The speeches cannot be loaded: is the page still served?')
-  return { name: 'sotu', documents: await answer.json() }
-}
-
 /** Number of trainings that were started from this page, which then shows them. */
 export const started = signal(0)
 
@@ -126,18 +131,47 @@ function leaveReplay(): void {
   router.value = 0
 }
 
+/** Acts, or first asks if trainings are under way that would be replaced. */
+function replacing(yes: string, act: () => void): void {
+  const done = openSides.value
+    .filter((side) => ['preparing', 'running', 'paused'].includes(runs[side].phase.value))
+    .map((side) => runs[side].done.value)
+  const most = Math.max(0, ...done)
+  const title = done.length > 1 ? 'Two trainings are under way' : 'A training is under way'
+  const text = `Step ${most} is done, and there are more to come. What is trained is lost unless you save it first.`
+  if (most === 0) act()
+  else question.value = { title, text, yes, act }
+}
+
 /** Starts trainings with the current settings, in place of the open trainings. */
-export const begin = () =>
+export const begin = (): void =>
+  replacing('Start over', () => {
+    const { value: tried } = lesson
+    // The note of a lesson is about its settings.
+    if (tried && (!comparing.value || queryOf(settings.A.value, settings.B.value) !== queryOfLesson(tried)))
+      lesson.value = null
+    void train()
+  })
+
+const queryOfLesson = ({ a, b }: Lesson): string => queryOf(settingOf(a), settingOf(b))
+
+const train = () =>
   attempt(async () => {
+    expectGpu()
+    if (ownText.value?.content.trim() === '') throw new Error('Your text is empty: paste some pages, or choose a file.')
     hasStored.value = false
     started.value++
     leaveReplay()
-    const text = ownText.value ?? (await speeches())
     const chosen = comparing.value ? sideNames : (['A'] as const)
     await Promise.all(sideNames.map((side) => runs[side].close()))
     if (!comparing.value) await (await browserStore(storeOf('B'))).clear()
-    await Promise.all(chosen.map((side) => runs[side].start(configOf(settings[side].value, shared.value), text)))
+    const configs = chosen.map((side) => [side, configOf(settings[side].value, shared.value)] as const)
+    await Promise.all(configs.map(([side, config]) => runs[side].start(config, preparedText(config))))
   })
+
+function expectGpu(): void {
+  if (missing.value !== null) throw new Error(`This browser cannot train: there is ${missing.value}.`)
+}
 
 export const pause = () => attempt(() => Promise.all(sideNames.map((side) => runs[side].pause())))
 
@@ -149,17 +183,22 @@ export function goOn(): void {
 /** Opens the runs that the browser has stored. */
 export const restore = () =>
   attempt(async () => {
+    expectGpu()
     hasStored.value = false
     leaveReplay()
     const text = await speeches()
     for (const side of sideNames) if (await (await browserStore(storeOf(side))).load()) await runs[side].restore(text)
   })
 
-/** Opens the run of a zip file as side A. */
-export const importRun = (file: File) =>
+/** Opens the run of a zip file as side A, in place of the open trainings. */
+export const importRun = (file: File): void => replacing('Open the run', () => void openFile(file))
+
+const openFile = (file: File) =>
   attempt(async () => {
+    expectGpu()
     const zip = new Uint8Array(await file.arrayBuffer())
     hasStored.value = false
+    lesson.value = null
     leaveReplay()
     await runs.B.close()
     await runs.A.importZip(zip, await speeches())
@@ -168,6 +207,7 @@ export const importRun = (file: File) =>
 /** Saves the run directory of a side as a file. */
 export const exportRun = (side: SideName) =>
   attempt(async () => {
+    expectOpen([side], 'saved')
     const zip = await runs[side].export()
     const link = document.createElement('a')
     link.href = URL.createObjectURL(new Blob([zip as BlobPart], { type: 'application/zip' }))
@@ -176,14 +216,30 @@ export const exportRun = (side: SideName) =>
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
   })
 
-/** Sets the controls to the settings of a lesson, and trains. */
-export function tryLesson(chosen: Lesson): void {
-  lesson.value = chosen
-  settings.A.value = settingOf(chosen.a)
-  settings.B.value = settingOf(chosen.b)
-  comparing.value = true
-  void begin()
+/** @throws Error if none of these sides has a model yet */
+function expectOpen(sides: readonly SideName[], what: string): void {
+  if (sides.some((side) => runs[side].isOpen)) return
+  const failed = sides.every((side) => runs[side].phase.value === 'failed')
+  const reason = failed ? 'its training failed' : 'it is still being prepared'
+  throw new Error(`${sides.join(' and ')}: nothing can be ${what} yet, because ${reason}.`)
 }
+
+/** Both models write a text that continues the prompt. */
+export const write = (prompt: string, options: { tokens: number; temperature: number; seed: number }) =>
+  attempt(async () => {
+    expectOpen(openSides.value, 'written')
+    for (const side of openSides.value) void runs[side].write(prompt, options)
+  })
+
+/** Sets the controls to the settings of a lesson, and trains. */
+export const tryLesson = (chosen: Lesson): void =>
+  replacing('Start the lesson', () => {
+    lesson.value = chosen
+    settings.A.value = settingOf(chosen.a)
+    settings.B.value = settingOf(chosen.b)
+    comparing.value = true
+    void train()
+  })
 
 /** Takes a file that the visitor dropped or chose as the text to train on. */
 export const takeText = (file: File) =>

@@ -1,8 +1,11 @@
 /** Line styles of the two sides. */
 import { computed } from '@preact/signals'
+import { dashes } from '../../src/core/charts/palette.ts'
 import { assignStyles, type LineStyle } from '../src/line-styles.ts'
 import { scheme } from '../src/shell/theme.ts'
 import type { SideName } from './live-run.ts'
+
+const DASH = dashes[1] ?? []
 
 const sides = [
   { id: 'A', created: 0 },
@@ -10,4 +13,8 @@ const sides = [
 ]
 const styles = computed(() => assignStyles(sides, scheme.value))
 
-export const styleOfSide = (side: SideName): LineStyle => styles.value.get(side) as LineStyle
+/** B is dashed, so that colour is not the only difference. */
+export const styleOfSide = (side: SideName): LineStyle => {
+  const style = styles.value.get(side) as LineStyle
+  return side === 'B' ? { ...style, dash: DASH } : style
+}

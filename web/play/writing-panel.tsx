@@ -1,7 +1,7 @@
 /** Texts that both models write, also while they train. Each token is computed with the parameters of that moment. */
 import { signal } from '@preact/signals'
 import type { LiveRun } from './live-run.ts'
-import { nameOf, openSides, runs } from './session.ts'
+import { nameOf, openSides, runs, write } from './session.ts'
 
 const prompt = signal('My fellow citizens, ')
 const temperature = signal(0.8)
@@ -9,18 +9,14 @@ const TOKENS = 120
 let seed = 0
 
 export function WritingPanel() {
-  const write = () => {
-    seed++
-    for (const side of openSides.value)
-      void runs[side].write(prompt.value, { tokens: TOKENS, temperature: temperature.value, seed })
-  }
   return (
     <section class="pane" aria-label="Writing">
       <form
         class="writing"
         onSubmit={(event) => {
           event.preventDefault()
-          write()
+          seed++
+          void write(prompt.value, { tokens: TOKENS, temperature: temperature.value, seed })
         }}
       >
         <label class="pick">

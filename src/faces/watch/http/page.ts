@@ -23,7 +23,7 @@ const types: Readonly<Record<string, string>> = {
   '.js': 'text/javascript; charset=utf-8',
   '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
-  '.json': 'application/json',
+  '.bin': 'application/octet-stream',
 }
 
 /** Reads the files of a page. @throws RunError when the page is not built */

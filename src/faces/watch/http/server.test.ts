@@ -1,6 +1,7 @@
 /** Tests the server on real ports. */
 import { createServer, request } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
+import { gunzipSync } from 'node:zlib'
 import { afterEach, describe, expect, test } from 'vitest'
 import { UsageError } from '../../../core/errors.ts'
 import type { PageServer, ServerAddress } from '../../http/serve.ts'
@@ -162,8 +163,18 @@ test('choir play serves its page to this machine only, and asks the server for n
   expect(page.headers.get('content-security-policy')).toContain("default-src 'self'")
   const files = [...html.matchAll(/(?:src|href)="(\.[^"]+)"/g)].map(([, path]) => new URL(path ?? '', address))
   expect(files.length).toBeGreaterThan(1)
-  for (const file of [...files, new URL('speeches.json', address), new URL('routing.html', address)])
+  for (const file of [...files, new URL('speeches.bin', address), new URL('routing.html', address)])
     expect((await fetch(file)).status, file.href).toBe(200)
+  // The code is compressed on the way, and the speeches are compressed in their file.
+  const script = files.find(({ pathname }) => pathname.endsWith('.js')) as URL
+  const plain = await fetch(script, { headers: { 'accept-encoding': 'identity' } })
+  const zipped = await fetch(script, { headers: { 'accept-encoding': 'gzip' } })
+  expect([plain, zipped].map(({ headers }) => headers.get('content-encoding'))).toEqual([null, 'gzip'])
+  expect(await zipped.text()).toBe(await plain.text())
+  const speeches = await fetch(new URL('speeches.bin', address), { headers: { 'accept-encoding': 'gzip' } })
+  expect(speeches.headers.get('content-encoding')).toBe(null)
+  const documents = JSON.parse(gunzipSync(await speeches.arrayBuffer()).toString())
+  expect(documents[0]).toEqual({ name: expect.stringMatching(/^1790_.*\.json$/), content: expect.any(String) })
   expect((await fetch(`${address}api/collection`)).status).toBe(404)
   // A request under the name of another site, which was made to point here.
   const status = await new Promise((resolve) => {

@@ -3,6 +3,7 @@
  * dashboard adds the routes that its page requests. Files are looked up in a list; nothing in a request becomes a path.
  */
 import { type Context, Hono } from 'hono'
+import { compress } from 'hono/compress'
 import { html } from 'hono/html'
 import { ProblemError, problemOf } from '../../http/problem.ts'
 import { isOwnName } from '../../http/senders.ts'
@@ -22,7 +23,7 @@ export function createSite(page: Page, rules: Access, addRoutes: (app: Hono) => 
   app.use(access(rules))
   addRoutes(app)
 
-  app.get('*', (c) => {
+  app.get('*', compress(), (c) => {
     const file = page.get(c.req.path)
     if (!file) throw new ProblemError(404, `There is nothing at ${c.req.path}.`)
     const caching = file.hashed ? 'public, max-age=31536000, immutable' : 'no-cache'
