@@ -242,6 +242,9 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
     await expect.poll(top, patience).toBeLessThan(844 / 2)
     const { y = 0 } = (await phaseOf(page, 'A').boundingBox()) ?? {}
     expect(y).toBeLessThan(844)
+    // The header with its buttons stays where it is.
+    expect(await page.locator('.top').boundingBox()).toMatchObject({ y: 0 })
+    expect(await page.evaluate('[document.scrollingElement.scrollHeight, innerHeight]')).toEqual([844, 844])
     expect(problems).toEqual([])
     await page.close()
   })

@@ -31,6 +31,19 @@ describe('ticks', () => {
     expect(timeTicks(1e18 - 1280, 1e18, 4)).toEqual([])
   })
 
+  it('of steps are whole numbers, also of the first steps', () => {
+    expect(labels(xTicks('step', 1, 3, 8))).toEqual(['1', '2', '3'])
+    expect(labels(xTicks('step', 1, 40, 8))).toEqual(['5', '10', '15', '20', '25', '30', '35', '40'])
+    const step = fc.integer({ min: 0, max: 1e9 })
+    fc.assert(
+      fc.property(step, fc.integer({ min: 1, max: 1e6 }), fc.integer({ min: 1, max: 12 }), (min, more, count) => {
+        const found = values(xTicks('step', min, min + more, count))
+        expect(found.length).toBeGreaterThan(0)
+        expect(found.every(Number.isInteger)).toBe(true)
+      }),
+    )
+  })
+
   it('all have labels', () => {
     expect(labels(yTicks(true, 0.5, 2000, 5))).toEqual(['1', '10', '100', '1,000'])
     expect(labels(yTicks(false, 5.15, 6.3, 5))).toEqual(['5.2', '5.4', '5.6', '5.8', '6.0', '6.2'])

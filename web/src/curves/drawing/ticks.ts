@@ -29,8 +29,11 @@ function timesBetween(min: number, max: number, count: number): readonly number[
     : range(step * Math.ceil(min / step - 1e-9), max + step * 1e-9, step)
 }
 
-export const xTicks = (axis: XAxis, min: number, max: number, count: number): readonly Tick[] =>
-  axis === 'time' ? timeTicks(min, max, count) : linearTicks(min, max, count)
+/** Ticks of the horizontal axis. Steps and tokens are whole numbers, and so are their ticks. */
+export function xTicks(axis: XAxis, min: number, max: number, count: number): readonly Tick[] {
+  if (axis === 'time') return timeTicks(min, max, count)
+  return linearTicks(min, max, max - min >= 1 ? Math.min(count, Math.floor(max - min)) : count)
+}
 
 /** Ticks of the vertical axis. Minor ticks are left out: grid lines are only where there are labels. */
 export const yTicks = (log: boolean, min: number, max: number, count: number): readonly Tick[] =>
