@@ -44,7 +44,7 @@ export interface TrainingOptions {
 export interface OpenOptions extends TrainingOptions {
   /** Fields as in config.json. `data.source` follows from the text; Node uses `runtime` when it continues the run. */
   readonly config: RunInput
-  /** The text, or the text as {@link prepareNew} has prepared it. */
+  /** The text, or the text as `WebTraining.prepare` has prepared it. */
   readonly text: PageText | PreparedText
 }
 

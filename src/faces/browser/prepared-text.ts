@@ -14,10 +14,11 @@ import type { RunFiles } from './run-files.ts'
 export interface PreparedText {
   readonly kind: 'prepared'
   readonly source: string
-  /** Files of the text in the run directory, by path; empty for a corpus. */
+  /** @internal Files of the text in the run directory, by path; empty for a corpus. */
   readonly inRun: RunFiles
-  /** The settings that the tokens depend on. */
+  /** @internal The settings that the tokens depend on. */
   readonly settings: string
+  /** @internal */
   readonly tokens: TokenizedText
 }
 
