@@ -76,7 +76,7 @@ export class Evaluator {
   ): Promise<Evaluator> {
     const shape = { batch, sequence: config.sequence }
     const size = batch * config.sequence
-    const filled: Batch = { tokens: new Int32Array(size), targets: new Int32Array(size) }
+    const filled: Pick<Batch, 'tokens' | 'targets'> = { tokens: new Int32Array(size), targets: new Int32Array(size) }
     const compiled = new Map<string, CompiledPass>()
     const passUnder = async (rule: CapacityRule): Promise<CompiledPass> => {
       const used = configForCapacity(config, rule)
