@@ -5,7 +5,7 @@ import { flag, inAddress, list, number, oneOf, optional, text } from '../view-st
 
 export const xAxis = inAddress<XAxis>('x', oneOf(xAxes), 'step', true)
 export const logY = inAddress('log', flag, false)
-/** Weight of earlier values in the moving average, as in TensorBoard. */
+/** Weight of the next value on either side in the mean that smooths a curve (`smooth` in series.ts). */
 export const smoothing = inAddress('smoothing', number, 0.6)
 export const seedBands = inAddress('bands', flag, false)
 /** Whether outliers count for the range of y. */

@@ -8,7 +8,7 @@ import type { MetricColumns } from './metric-columns.ts'
 
 export interface SeriesQuery {
   readonly x: XAxis
-  /** Weight of earlier values, from 0 (none) to below 1. */
+  /** Weight of the next value on either side, from 0 (none) to below 1. */
   readonly smoothing: number
   /** Limit of points, at least 4. */
   readonly points: number
@@ -108,34 +108,52 @@ export function rowsInRange(
   return { x, index: index.subarray(0, count), inRange }
 }
 
-/** Below this share of the largest value so far, the remainder of earlier values counts as 0. */
+/** Below this share of the largest value, the remainder of other values counts as 0. */
 const NEGLIGIBLE = 1e-4
 
+/** Points across a curve. With more of them, the weight is for a distance of a part of the curve, and not of a point. */
+const ACROSS = 400
+
 /**
- * TensorBoard's smoothing: an exponential moving average from 0, divided by the sum of its weights so far so that
- * early values are not biased towards 0. Values that are not finite are skipped, and a constant series is unchanged
- * (tensorboard/components/vz_line_chart2/line-chart.ts, `resmoothDataset`). Unlike TensorBoard, once a series repeats
- * a value and the remainder of earlier ones is negligible, that value is used: a count that has reached 0 would
- * otherwise be drawn as a fall to 2e-16.
+ * A smooth line without a lag: each value becomes the mean of all values, with the weights `weight ** d` at a distance of
+ * `d` points, and this mean once more. These are the weights of TensorBoard's exponential moving average, but on both
+ * sides: a mean of earlier values alone lies above a falling loss, and it has the corners of the values. A curve of more
+ * than {@link ACROSS} points is as smooth as one of so many, as in the charts of Weights & Biases, whose smoothing
+ * depends on the range too.
+ *
+ * Values that are not finite are skipped, and a constant series is unchanged. Once a series repeats a value and the
+ * remainder of others is negligible, that value is used: a count that has reached 0 would otherwise be drawn as a fall
+ * to 2e-16.
  */
 export function smooth(values: Float64Array, weight: number): Float64Array {
   if (values.every((value) => value === values[0])) return values.slice()
-  const smoothed = values.slice()
-  let [average, count, share, largest, before] = [0, 0, 0, 0, Number.NaN]
-  for (let row = 0; row < values.length; row++) {
-    const value = values[row] ?? Number.NaN
-    if (!Number.isFinite(value)) continue
-    average = average * weight + (1 - weight) * value
-    count++
-    // Once the share is exactly 1 it stays 1, and the power costs more than the rest of the loop.
-    if (share < 1) share = 1 - weight ** count
-    const mean = average / share
-    largest = Math.max(largest, Math.abs(value))
-    const isSettled = value === before && Math.abs(mean - value) < NEGLIGIBLE * largest
-    smoothed[row] = isSettled ? value : mean
+  const sums = values.map((value) => (Number.isFinite(value) ? value : 0))
+  const weights = values.map((value) => (Number.isFinite(value) ? 1 : 0))
+  const count = weights.reduce((sum, each) => sum + each, 0)
+  const perPoint = weight ** (ACROSS / Math.max(ACROSS, count))
+  for (const column of [sums, sums, weights, weights]) weigh(column, perPoint)
+  const negligible =
+    NEGLIGIBLE * values.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 0)
+  let before = Number.NaN
+  return values.map((value, row) => {
+    if (!Number.isFinite(value)) return value
+    const mean = (sums[row] ?? 0) / (weights[row] ?? 1)
+    const isSettled = value === before && Math.abs(mean - value) < negligible
     before = value
+    return isSettled ? value : mean
+  })
+}
+
+/** Replaces each value by the sum of all values, each times `weight ** d` at a distance of `d`. */
+function weigh(values: Float64Array, weight: number): void {
+  const earlier = values.slice()
+  for (let i = 1; i < values.length; i++) earlier[i] = (earlier[i] ?? 0) + weight * (earlier[i - 1] ?? 0)
+  let later = 0
+  for (let i = values.length - 1; i >= 0; i--) {
+    const own = values[i] ?? 0
+    values[i] = (earlier[i] ?? 0) + weight * later
+    later = own + weight * later
   }
-  return smoothed
 }
 
 /**
