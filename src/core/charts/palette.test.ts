@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { ink } from '../../tools/report/figures/style.ts'
 import { colourAlong, contrast, linearOf, luminance } from './colour.ts'
-import { categorical, diverging, type Scheme, sequential } from './palette.ts'
+import { categorical, diverging, lineOrder, type Scheme, sequential } from './palette.ts'
 
 const schemes: readonly Scheme[] = ['light', 'dark']
 
@@ -111,6 +111,35 @@ test.each(schemes.flatMap((scheme) => Object.keys(limits).map((name) => ({ schem
     }
   },
 )
+
+/** Smallest distances of the first four colours of lines, of usual vision and of the two frequent deficiencies. */
+const firstFour = { usual: 24, protanopia: 14, deuteranopia: 14 } as const
+
+test.each(schemes)('lines on %s have each colour once, the first four far apart, and neighbours too', (scheme) => {
+  const order = lineOrder[scheme]
+  expect([...order].sort((a, b) => a - b)).toEqual(categorical[scheme].map((_, i) => i))
+  const colours = order.map((i) => categorical[scheme][i] as string)
+  for (const [name, far] of Object.entries(firstFour)) {
+    const vision = visions[name] as Matrix
+    for (const [i, a] of colours.entries()) {
+      const next = colours[(i + 1) % colours.length] as string
+      expect(difference(a, next, vision), `${a} ${next}, ${name}`).toBeGreaterThan(limits[name]?.neighbours ?? far)
+      for (const b of colours.slice(i + 1, i < 4 ? 4 : 0))
+        expect(difference(a, b, vision), `${a} ${b}, ${name}`).toBeGreaterThan(far)
+    }
+  }
+})
+
+test.each(schemes)('two purples are not neighbours among the lines on %s', (scheme) => {
+  const isPurple = (colour: string) => {
+    const [, a, b] = oklab(linearOf(colour))
+    const hue = ((Math.atan2(b, a) * 180) / Math.PI + 360) % 360
+    return Math.hypot(a, b) > 0.04 && hue >= 285 && hue < 345
+  }
+  const purple = lineOrder[scheme].map((i) => isPurple(categorical[scheme][i] as string))
+  expect(purple.filter((is) => is).length).toBeGreaterThan(0)
+  expect(purple.filter((is, i) => is && purple[(i + 1) % purple.length])).toEqual([])
+})
 
 test.each(schemes)('at most one colour of the %s palette is a blue', (scheme) => {
   const blues = categorical[scheme].filter((colour) => {

@@ -16,6 +16,16 @@ export const categorical: Readonly<Record<Scheme, readonly string[]>> = {
   dark: ['#1a63f9', '#e35201', '#0cb28f', '#8a7cc7', '#94cfc5', '#e29f0a', '#d493fa', '#eaedf3', '#b14c7a', '#d3df58'],
 }
 
+/**
+ * The order in which the lines of runs take the colours: the first are as different as they can be, and two that are
+ * next to each other never share a name, such as violet and plum. It is not the order of arms in reports, whose colours
+ * stand beside shapes.
+ */
+export const lineOrder: Readonly<Record<Scheme, readonly number[]>> = {
+  light: [0, 4, 7, 2, 1, 6, 5, 3, 9, 8],
+  dark: [0, 1, 9, 6, 2, 7, 8, 5, 3, 4],
+}
+
 /** Number of colours of series. */
 export const COLOURS = categorical.light.length
 
