@@ -31,8 +31,8 @@ export const columns: ReadonlySignal<readonly Column[]> = computed(() => [
   ...fixedColumnsFor(runs.value).map((column) => {
     if (!seedsGrouped.value) return column
     if (column.numeric) return { ...column, width: Math.max(column.width, MEAN_COLUMN) }
-    // Names without seeds are shorter.
-    return column.id === 'name' ? { ...column, width: 190 } : column
+    // Names without seeds are shorter, and give the room that the means take.
+    return column.id === 'name' ? { ...column, width: Math.min(190, column.width - 22) } : column
   }),
   ...addedFields.value.map(configColumn),
 ])
