@@ -223,11 +223,11 @@ async function exerciseExperts(page: Page): Promise<Frames[]> {
     await page.mouse.up()
     await page.waitForTimeout(500)
   })
-  const overTime = await recordFrames(page, 'to experts over time', async () => {
-    await page.getByLabel('Experts over time').check()
+  const otherLayer = await recordFrames(page, 'to another layer', async () => {
+    await page.getByLabel('Layer', { exact: true }).selectOption('1')
     await page.waitForTimeout(2000)
   })
-  return [played, scrubbed, overTime]
+  return [played, scrubbed, otherLayer]
 }
 
 /** Records the frames of a page while `act` runs. */

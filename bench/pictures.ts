@@ -48,7 +48,7 @@ const pictures: Readonly<Record<string, Picture>> = {
   'dashboard-experts': {
     size: { width: 1440, height: 900 },
     dark: true,
-    query: 'page=experts&map=time&router=1',
+    query: 'page=experts&router=1',
     async prepare(page) {
       await page.getByRole('combobox', { name: 'Run', exact: true }).selectOption('no-balancing')
       await page.getByRole('combobox', { name: 'Layer' }).selectOption('1')

@@ -6,7 +6,8 @@
 import { writeFileSync } from 'node:fs'
 import type { Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { card, chromium, heatMap, named, pickRun, rowOf, violationsOn } from './dashboard-page.ts'
+import { card, chromium, go, heatMap, named, pickRun, rowOf, timeMap, violationsOn } from './dashboard-page.ts'
+import { makeRun } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 import { expectSuccess, prose } from './support.ts'
 
@@ -23,31 +24,27 @@ describe.skipIf(chromium === undefined)(named('accessibility of the dashboard'),
       const config = workspace.config({ model: { moe }, data: { source } })
       await expectSuccess(workspace.start('train', config, '--out', `runs/${name}`))
     }
+    const ranks = [1, 2, 3].map(() => ({ compute_ms: [5, 6], wait_ms: [1, 0] }))
+    await makeRun(workspace, 'ranks', { train: ranks.map(() => ({})), ranks, hosts: ['a', 'b'] })
   })
 
-  test.each(['curves', 'experts', 'tokens'])('%s fits a narrow screen, and follows a dark colour scheme', (name) =>
+  test.each(
+    Object.keys(views).flatMap((name) =>
+      [1440, 390].flatMap((width) => (['light', 'dark'] as const).map((scheme) => [name, width, scheme] as const)),
+    ),
+  )('%s fits a screen of %d pixels and has no accessibility violations: %s', (name, width, colorScheme) =>
     site.on(
-      `page=${name}`,
+      '',
       async (page) => {
-        if (name !== 'curves') await pickRun(page, 'good')
-        const main = page.getByRole('main')
-        await main
-          .getByRole(name === 'curves' ? 'article' : 'application')
-          .first()
-          .waitFor()
-        const widths = await page.evaluate('[document.scrollingElement.scrollWidth, innerWidth]')
-        const [width, screen] = widths as [number, number]
-        expect(width).toBeLessThanOrEqual(screen)
+        await views[name as keyof typeof views](page)
+        expect(await page.evaluate('document.scrollingElement.scrollWidth')).toBeLessThanOrEqual(width)
         const background = await page.evaluate('getComputedStyle(document.body).backgroundColor')
-        const [red = 255, green = 255, blue = 255] = String(background).match(/\d+/g)?.map(Number) ?? []
-        expect(Math.max(red, green, blue)).toBeLessThan(80)
+        const [red = 128, green = 128, blue = 128] = String(background).match(/\d+/g)?.map(Number) ?? []
+        if (colorScheme === 'dark') expect(Math.max(red, green, blue)).toBeLessThan(80)
+        else expect(Math.min(red, green, blue)).toBeGreaterThan(200)
         expect(await violationsOn(page)).toEqual([])
-        await page.getByRole('button', { name: 'Runs', exact: true }).click()
-        await rowOf(page, 'good').waitFor()
-        expect(await violationsOn(page)).toEqual([])
-        expect(await page.evaluate('document.scrollingElement.scrollWidth')).toBeLessThanOrEqual(screen)
       },
-      { viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
+      { viewport: { width, height: 844 }, colorScheme },
     ),
   )
 
@@ -69,6 +66,56 @@ describe.skipIf(chromium === undefined)(named('accessibility of the dashboard'),
     ),
   )
 })
+
+const cardsOf = (page: Page) => page.getByRole('main').getByRole('article').first().waitFor()
+
+/** Opens each page of the dashboard, on any screen. */
+const views = {
+  async curves(page: Page) {
+    await cardsOf(page)
+  },
+  async 'curves against a baseline'(page: Page) {
+    await cardsOf(page)
+    await page.getByLabel('Compare with').selectOption({ index: 1 })
+    await page.getByRole('heading', { name: /, compared with / }).waitFor()
+  },
+  async 'the table of runs'(page: Page) {
+    await cardsOf(page)
+    if ((page.viewportSize()?.width ?? 0) < 1000) await page.getByRole('button', { name: 'Runs', exact: true }).click()
+    await rowOf(page, 'good').waitFor()
+  },
+  async 'differences of configurations'(page: Page) {
+    await cardsOf(page)
+    await page.keyboard.press('d')
+    await page.getByRole('dialog').getByRole('table').waitFor()
+  },
+  async keys(page: Page) {
+    await cardsOf(page)
+    await page.keyboard.press('?')
+    await page.getByRole('dialog').waitFor()
+  },
+  async experts(page: Page) {
+    await go(page, { page: 'experts' })
+    await pickRun(page, 'good')
+    await heatMap(page).press('Home')
+    await timeMap(page).waitFor()
+  },
+  async tokens(page: Page) {
+    await go(page, { page: 'tokens' })
+    await pickRun(page, 'good')
+    await page.getByRole('combobox', { name: 'Compare with' }).selectOption('other')
+    await page.getByRole('application', { name: 'Text as other routes it' }).waitFor()
+  },
+  async ranks(page: Page) {
+    await go(page, { page: 'ranks' })
+    await page.getByRole('region', { name: 'Ranks' }).waitFor()
+    await page.getByRole('region', { name: 'Ranks' }).getByRole('row').nth(2).waitFor()
+  },
+  async 'a filter that finds nothing'(page: Page) {
+    await go(page, { filter: 'nothing-has-this-name' })
+    await page.getByRole('main').getByText('No run').first().waitFor()
+  },
+}
 
 /** Steps through the states of each page. */
 const pages = {
@@ -100,8 +147,7 @@ const pages = {
       .nth(1)
       .waitFor()
     yield 'layers and an expert'
-    await page.getByRole('radio', { name: 'Experts over time' }).check()
-    await heatMap(page).press('Home')
+    await timeMap(page).press('Home')
     await page.locator('.heat-tip').waitFor()
     yield 'experts over time'
   },

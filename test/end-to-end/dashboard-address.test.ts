@@ -17,9 +17,9 @@ const everywhere = ['columns', 'sort', 'down', 'differences', 'unheard-of']
 const hiding = ['page', 'runs', 'hide', 'filter', 'metrics', 'from', 'to', 'metric', 'folded']
 const pages = {
   curves: ['x', 'log', 'smoothing', 'bands', 'outliers', 'pinned', 'metric', 'baseline'],
-  experts: ['run', 'map', 'order', 'load', 'scale', 'router', 'expert', 'at'],
+  experts: ['run', 'order', 'load', 'scale', 'router', 'expert', 'at'],
   ranks: ['run', 'span', 'until'],
-  tokens: ['a', 'b', 'source', 'document', 'layer', 'module', 'choice', 'mark', 'numbers', 'text'],
+  tokens: ['a', 'b', 'source', 'document', 'layer', 'module', 'choice', 'mark', 'mark-b', 'numbers', 'text'],
 } as const
 
 /** The address of a page, all of whose fields have this value. */

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs'
 import type { Locator } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
-import { chromium, heatMap, named, pixelsOf, readOut, soon } from './dashboard-page.ts'
+import { chromium, heatMap, named, pixelsOf, readOut, soon, timeMap } from './dashboard-page.ts'
 import { makeRun } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 
@@ -89,10 +89,10 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
       await heatMap(page).waitFor()
       await page.locator('.heat-rows', { hasText: 'layer' }).waitFor()
       await page.locator('.heat-columns', { hasText: 'expert 0' }).waitFor()
-      const saved = async (name: string) => {
+      const saved = async (name: string, map = 0) => {
         const [download] = await Promise.all([
           page.waitForEvent('download'),
-          page.getByRole('button', { name }).click(),
+          page.getByRole('button', { name }).nth(map).click(),
         ])
         return { name: download.suggestedFilename(), bytes: readFileSync(await download.path()) }
       }
@@ -114,6 +114,23 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
       expect(picture.bytes.subarray(1, 4).toString()).toBe('PNG')
       // The width of a PNG is in its header; the picture is as wide as the map on the page.
       expect(picture.bytes.readUInt32BE(16)).toBeGreaterThan(400)
+      const overTime = await saved('Save loads (CSV)', 1)
+      expect(overTime.name).toBe('Loads-of-the-experts-of-layer-0-over-time.csv')
+      expect(overTime.bytes.toString().split('\r\n')[0]).toBe('expert,step,tokens over mean')
+    }))
+
+  test('all experts at a step and one layer over time are on one page, with one scale and one time', () =>
+    site.on('page=experts&at=10', async (page) => {
+      await heatMap(page).waitFor()
+      await timeMap(page).waitFor()
+      await expect.poll(() => page.locator('.legend').count(), soon).toBe(1)
+      await page.getByRole('heading', { name: 'Layer 0 over time' }).waitFor()
+      await page.getByRole('button', { name: 'Layer 1 over time' }).click()
+      await page.getByRole('heading', { name: 'Layer 1 over time' }).waitFor()
+      for (const key of ['Home', 'End']) await timeMap(page).press(key)
+      await expect
+        .poll(() => page.getByRole('slider', { name: 'Snapshot' }).getAttribute('aria-valuetext'), soon)
+        .toContain('step 20,')
     }))
 
   test('the marks are read out, and explained below', () =>
@@ -125,7 +142,7 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
         'layer 0, expert 1: 2.5 times the mean, 40.0 % dropped, overloaded',
         'layer 0, expert 2: 1.0 times the mean, none dropped',
       ]) {
-        await expect.poll(async () => (await readOut(page)).text, soon).toBe(words)
+        await expect.poll(async () => (await readOut(map)).text, soon).toBe(words)
         await map.press('ArrowRight')
       }
       await page.getByText('dead: no tokens').waitFor()
@@ -146,9 +163,9 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
           for (const key of ['Home', layer === 0 ? 'ArrowUp' : 'ArrowDown']) await map.press(key)
           for (const expert of experts) {
             await expect
-              .poll(async () => (await readOut(page)).text, { ...soon, message: order })
+              .poll(async () => (await readOut(map)).text, { ...soon, message: order })
               .toMatch(new RegExp(`^layer ${layer}, expert ${expert}:`))
-            expect((await readOut(page)).tokens, order).toBe(late[layer]?.[expert])
+            expect((await readOut(map)).tokens, order).toBe(late[layer]?.[expert])
             await map.press('ArrowRight')
           }
         }
@@ -157,8 +174,8 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
     }))
 
   test('the order over time is the order of the sums over all snapshots', () =>
-    site.on('page=experts&map=time', async (page) => {
-      const map = heatMap(page)
+    site.on('page=experts', async (page) => {
+      const map = timeMap(page)
       await map.waitFor()
       for (const [order, experts] of [
         ['Load', [0, 1, 4, 7, 6, 2, 3, 5]],
@@ -170,7 +187,7 @@ describe.skipIf(chromium === undefined)(named('heat maps of the dashboard'), { t
         await map.press('End')
         for (const expert of experts) {
           await expect
-            .poll(async () => (await readOut(page)).text, soon)
+            .poll(async () => (await readOut(map)).text, soon)
             .toMatch(new RegExp(`^step 20, expert ${expert}:`))
           await map.press('ArrowDown')
         }

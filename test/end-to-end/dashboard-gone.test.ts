@@ -61,7 +61,7 @@ describe
       site.on('page=experts', async (page) => {
         await pickRun(page, 'experts')
         await heatMap(page).press('Home')
-        await expect.poll(async () => (await readOut(page)).tokens, soon).toBe(1)
+        await expect.poll(async () => (await readOut(heatMap(page))).tokens, soon).toBe(1)
         await page.getByRole('button', { name: 'Play (space)' }).click()
         remove('experts')
         const run = page.getByRole('combobox', { name: 'Run', exact: true })
@@ -69,7 +69,7 @@ describe
         await make(site.workspace, 'experts', 7)
         await expect.poll(() => run.locator('option:checked').textContent(), soon).toBe('experts')
         await heatMap(page).press('Home')
-        await expect.poll(async () => (await readOut(page)).tokens, soon).toBe(7)
+        await expect.poll(async () => (await readOut(heatMap(page))).tokens, soon).toBe(7)
         await untilLive(page)
       }))
 
@@ -96,7 +96,7 @@ describe
             await heatMap(page).press('Home')
           }
           const shown = async () =>
-            name === 'curves' ? Number((await tableOf(page, 'train/loss'))[1]) : (await readOut(page)).tokens
+            name === 'curves' ? Number((await tableOf(page, 'train/loss'))[1]) : (await readOut(heatMap(page))).tokens
           await expect.poll(shown, soon).toBe(1)
           await make(site.workspace, `../new ${run}`, 3)
           const [before, after] = [site.workspace.file('runs', run), site.workspace.file(`new ${run}`)]

@@ -158,12 +158,14 @@ export const go = (page: Page, query: Record<string, string>): Promise<unknown> 
     dispatchEvent(new PopStateEvent('popstate'))
     new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))`)
 
-export const heatMap = (page: Page): Locator => page.getByRole('application', { name: /^Load of / })
+/** The heat map of all experts at one step, and the map of one layer over time. */
+export const heatMap = (page: Page): Locator => page.getByRole('application', { name: /^Load of \d+ experts in / })
+export const timeMap = (page: Page): Locator => page.getByRole('application', { name: /^Load of the \d+ experts of / })
 
-/** The text that the heat map reads out for the current cell, and the tokens in its tooltip. */
-export async function readOut(page: Page): Promise<{ text: string; tokens: number }> {
-  const text = await textOf(heatMap(page).locator('[aria-live]'))
-  const facts = await textOf(heatMap(page).locator('dl'))
+/** The text that a heat map reads out for the current cell, and the tokens in its tooltip. */
+export async function readOut(map: Locator): Promise<{ text: string; tokens: number }> {
+  const text = await textOf(map.locator('[aria-live]'))
+  const facts = await textOf(map.locator('dl'))
   return { text, tokens: Number(/Tokens([\d,]+)/.exec(facts)?.[1]?.replaceAll(',', '')) }
 }
 

@@ -40,8 +40,8 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
         const { tokens_per_expert: loads, kept_per_expert: kept } = routingOf(site.workspace, 'one', step, 1)
         const tokens = loads[2] ?? Number.NaN
         const mean = loads.reduce((sum, load) => sum + load, 0) / loads.length
-        await expect.poll(async () => (await readOut(page)).tokens, soon).toBe(tokens)
-        const { text } = await readOut(page)
+        await expect.poll(async () => (await readOut(map)).tokens, soon).toBe(tokens)
+        const { text } = await readOut(map)
         expect(text).toContain('layer 1, expert 2: ')
         if (tokens > 0) expect(text).toContain(`${(tokens / mean).toFixed(1)} times the mean`)
         expect(text.includes('none dropped')).toBe(tokens > 0 && kept[2] === tokens)
@@ -54,7 +54,6 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
   test('one layer over time has a column per step of routing.jsonl and a row per expert', () =>
     site.on('page=experts', async (page) => {
       await showOnly(page, 'one')
-      await page.getByRole('radio', { name: 'Experts over time' }).check()
       const map = page.getByRole('application', { name: /^Load of the 8 experts of layer 0 over 6 snapshots/ })
       await expect.poll(() => coloursOf(map.locator('canvas')), soon).toBeGreaterThan(3)
       for (const [key, step] of [
@@ -63,9 +62,9 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
       ] as const) {
         for (const pressed of ['ArrowDown', key]) await map.press(pressed)
         const expert = key === 'Home' ? 1 : 2
-        await expect.poll(async () => (await readOut(page)).text, soon).toContain(`step ${step}, expert ${expert}: `)
+        await expect.poll(async () => (await readOut(map)).text, soon).toContain(`step ${step}, expert ${expert}: `)
         const { tokens_per_expert: loads } = routingOf(site.workspace, 'one', step, 0)
-        expect((await readOut(page)).tokens).toBe(loads[expert])
+        expect((await readOut(map)).tokens).toBe(loads[expert])
       }
     }))
 
@@ -149,9 +148,9 @@ describe.skipIf(chromium === undefined)(named('experts and tokens on the dashboa
           for (let moved = 0; moved < expert; moved++) await map.press('ArrowRight')
           const expected = traced.filter((each) => each.layer === layer && each.expert === expert).length
           await expect
-            .poll(async () => (await readOut(page)).text, soon)
+            .poll(async () => (await readOut(map)).text, soon)
             .toMatch(new RegExp(`layer ${layer}.*expert ${expert}:`))
-          expect((await readOut(page)).tokens).toBe(expected)
+          expect((await readOut(map)).tokens).toBe(expected)
         }
     }))
 })

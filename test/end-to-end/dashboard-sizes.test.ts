@@ -66,14 +66,13 @@ describe.skipIf(chromium === undefined)(named('sizes on the dashboard'), { timeo
   test('the controls are in one line at a width of 1400 pixels', () =>
     site.on('', async (page) => {
       await rowOf(page, 'a-run-with-a-name-that-is-rather-long').waitFor()
-      for (const query of [{}, { from: '1', to: '1.5' }, { page: 'experts' }, { page: 'experts', map: 'time' }]) {
+      for (const query of [{}, { from: '1', to: '1.5' }, { page: 'experts' }]) {
         await go(page, query)
         const controls =
           'page' in query ? page.locator('.experts-controls') : page.getByRole('form', { name: 'How curves are shown' })
         await controls.waitFor()
         if ('from' in query) await page.locator('.zoomed').waitFor()
         if ('page' in query) await heatMap(page).waitFor()
-        if ('map' in query) await page.getByRole('radio', { name: 'Experts over time', checked: true }).waitFor()
         const lines = await controls.locator(':scope > *:not(.zoomed)').evaluateAll((elements) =>
           elements.map((element) => {
             const { bottom } = (

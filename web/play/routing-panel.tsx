@@ -10,8 +10,9 @@ import { TimeMap } from '../src/experts/heat-map/time-map.tsx'
 import { LayerMap } from '../src/experts/layer-map.tsx'
 import { snapshotAt } from '../src/experts/loads/snapshot-at.ts'
 import type { ShownLoads } from '../src/experts/loads/use-loads.ts'
+import { map, openRouter } from '../src/experts/map-choice.ts'
+import { MapControls } from '../src/experts/map-controls.tsx'
 import { RouterLines } from '../src/experts/router-lines.tsx'
-import { MapControls } from '../src/experts/routing-controls.tsx'
 import * as view from '../src/experts/view.ts'
 import type { LiveRun } from './live-run.ts'
 import { commonStep, nameOf, openSides, runs } from './session.ts'
@@ -71,7 +72,7 @@ function Maps({ run, index }: { readonly run: LiveRun; readonly index: RoutingIn
     return snapshot < 0 ? null : { snapshot, loads: run.snapshots.loads(snapshot, snapshot + 1) }
   })
   const version = run.version.value
-  const overTime = view.map.value === 'time'
+  const overTime = map.value === 'time'
   const history = useMemo(() => (overTime ? run.snapshots.history(router) : null), [overTime, router, version])
   const summary = useMemo(() => run.snapshots.summary(router), [router, version])
   const moveTo = (snapshot: number) => view.moveTo(index.steps[snapshot] ?? 0)
@@ -80,7 +81,15 @@ function Maps({ run, index }: { readonly run: LiveRun; readonly index: RoutingIn
       {overTime && info ? (
         <TimeMap history={history} router={info} index={index} at={at} moveTo={moveTo} open={() => undefined} />
       ) : (
-        <LayerMap shown={shown} index={index} names={names} selected={router} opened={[]} open={view.openRouter} />
+        <LayerMap
+          shown={shown}
+          index={index}
+          names={names}
+          selected={router}
+          opened={[]}
+          open={openRouter}
+          openRow={openRouter}
+        />
       )}
       <div class="lines">
         <p class="quiet">Layer {names[router]} over time</p>

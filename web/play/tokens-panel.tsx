@@ -40,7 +40,7 @@ function Trace({ run, pointed }: { readonly run: LiveRun; readonly pointed: Sign
   if (text.value === '') return <Message title="Write or paste a text" />
   const trace = run.trace.value
   return trace ? (
-    <TracePanel run={{ name: nameOf(run.side) }} trace={trace} pointed={pointed} />
+    <TracePanel run={{ name: nameOf(run.side) }} trace={trace} pointed={pointed} side={run.side === 'A' ? 0 : 1} />
   ) : (
     <Message title="Not routed yet" />
   )

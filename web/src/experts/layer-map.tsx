@@ -20,9 +20,16 @@ interface LayerMapProps {
   /** Experts of the selected router that are outlined, such as the expert whose panel is open. */
   readonly opened: readonly number[]
   readonly open: (router: number, expert: number) => void
+  /** Called for a press on the name of a row; it selects the router by default. */
+  readonly openRow?: (router: number) => void
 }
 
-export function LayerMap({ shown, index, names, selected, opened, open }: LayerMapProps) {
+const select = (router: number): void => {
+  view.router.value = router
+}
+
+export function LayerMap(props: LayerMapProps) {
+  const { shown, index, names, selected, opened, open, openRow = select } = props
   const { routers, experts } = index
   const order = view.order.value
   const stage = view.loadKind.value
@@ -70,7 +77,7 @@ export function LayerMap({ shown, index, names, selected, opened, open }: LayerM
             aria-current={row === selected}
             title={`Layer ${name} over time`}
             aria-label={`Layer ${name} over time`}
-            onClick={() => view.openRouter(row)}
+            onClick={() => openRow(row)}
           >
             {name}
           </button>

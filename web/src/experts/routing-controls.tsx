@@ -1,4 +1,4 @@
-/** The controls of the experts page: run, view, layer, loads and order. */
+/** The controls of heat maps: run, layer, loads and order. */
 import type { RunSummary } from '../../../src/faces/watch/api.ts'
 import { Segments, Select } from '../controls/selection.tsx'
 import * as view from './view.ts'
@@ -6,12 +6,9 @@ import * as view from './view.ts'
 interface RoutingControlsProps {
   readonly run: RunSummary
   readonly runs: readonly RunSummary[]
-  /** Names of the routers, and the index of the selected one. */
-  readonly names: readonly string[]
-  readonly router: number
 }
 
-export function RoutingControls({ run, runs, names, router }: RoutingControlsProps) {
+export function RoutingControls({ run, runs }: RoutingControlsProps) {
   return (
     <div class="experts-controls">
       <Select
@@ -20,30 +17,32 @@ export function RoutingControls({ run, runs, names, router }: RoutingControlsPro
         options={runs.map(({ id, name }) => ({ value: id, text: name }))}
         pick={view.openRun}
       />
-      <MapControls names={names} router={router} />
+      <LoadAndOrder />
     </div>
   )
 }
 
-/** Controls that select a heat map and its look. */
-export function MapControls({ names, router }: Pick<RoutingControlsProps, 'names' | 'router'>) {
+interface LayerSelectProps {
+  /** Names of the routers, and the index of the selected one. */
+  readonly names: readonly string[]
+  readonly router: number
+}
+
+export function LayerSelect({ names, router }: LayerSelectProps) {
+  return (
+    <Select
+      label="Layer"
+      value={String(router)}
+      options={names.map((text, value) => ({ value: String(value), text }))}
+      pick={(value) => (view.router.value = Number(value))}
+    />
+  )
+}
+
+/** Which loads the maps show, and in which order they show experts. */
+export function LoadAndOrder() {
   return (
     <>
-      <Segments
-        label="View"
-        value={view.map.value}
-        pick={(value) => (view.map.value = value)}
-        options={[
-          { value: 'layers', text: 'Layers × experts' },
-          { value: 'time', text: 'Experts over time' },
-        ]}
-      />
-      <Select
-        label="Layer"
-        value={String(router)}
-        options={names.map((text, value) => ({ value: String(value), text }))}
-        pick={(value) => (view.router.value = Number(value))}
-      />
       <Segments
         label="Load"
         value={view.loadKind.value}
@@ -62,8 +61,7 @@ export function MapControls({ names, router }: Pick<RoutingControlsProps, 'names
           {
             value: 'load',
             text: 'Load',
-            hint:
-              view.map.value === 'time' ? 'Most loaded over all snapshots first' : 'Most loaded first, in each layer',
+            hint: 'Most loaded first: at one step in each layer, and over time over all snapshots',
           },
           { value: 'prototype', text: 'Prototype', hint: 'Grouped by prototype, most loaded first in each' },
         ]}

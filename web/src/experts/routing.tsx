@@ -14,7 +14,7 @@ import { LayerMap } from './layer-map.tsx'
 import { snapshotAt } from './loads/snapshot-at.ts'
 import { useLoads } from './loads/use-loads.ts'
 import { RouterLines } from './router-lines.tsx'
-import { RoutingControls } from './routing-controls.tsx'
+import { LayerSelect, RoutingControls } from './routing-controls.tsx'
 import { Scrubber, togglePlaying } from './scrubber.tsx'
 import { useSpace } from './use-space.ts'
 import * as view from './view.ts'
@@ -53,10 +53,9 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
   const router = Math.min(newest.routers.length - 1, view.router.value)
   const info = newest.routers[router]
   const expert = info && view.expert.value !== null && view.expert.value < info.experts ? view.expert.value : null
-  const overTime = view.map.value === 'time'
   // Data over time is requested again when snapshots are added or thinned out.
   const version = newest.generation * 1e6 + newest.of
-  const history = useAnswer(overTime || expert !== null ? `${run.id}:${router}` : null, version, (signal) =>
+  const history = useAnswer(`${run.id}:${router}`, version, (signal) =>
     getFloats('/api/routing/history', { run: run.id, router }, signal),
   )
   const summary = useAnswer(`${run.id}:${router}`, version, (signal) =>
@@ -73,7 +72,7 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
   const problem = loads.problem.value ?? history.problem ?? summary.problem
   return (
     <div class={expert === null ? 'experts' : 'experts experts-open'}>
-      <RoutingControls run={run} runs={runs} names={names} router={router} />
+      <RoutingControls run={run} runs={runs} />
       {problem !== null && (
         <p class="experts-problem bad" role="alert">
           {problem}
@@ -81,15 +80,24 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
       )}
       {run.routerFaults && <RouterFaults faults={run.routerFaults} />}
       <div class="experts-main">
-        <section class="pane">
-          <Scrubber
-            steps={steps}
-            at={at}
-            ready={(snapshot) => overTime || loads.ready(snapshot)}
-            running={run.state === 'running'}
-            of={newest.of}
+        <section class="pane" aria-labelledby="now">
+          <Scrubber steps={steps} at={at} ready={loads.ready} running={run.state === 'running'} of={newest.of} />
+          <h2 id="now">Every expert at this step</h2>
+          <LayerMap
+            shown={loads.shown}
+            index={newest}
+            names={names}
+            selected={router}
+            opened={expert === null ? [] : [expert]}
+            open={view.openExpert}
           />
-          {overTime && info ? (
+        </section>
+        {info && (
+          <section class="pane over-time" aria-labelledby="over-time">
+            <header>
+              <h2 id="over-time">Layer {names[router]} over time</h2>
+              {names.length > 1 && <LayerSelect names={names} router={router} />}
+            </header>
             <TimeMap
               history={history.value}
               router={info}
@@ -97,29 +105,18 @@ export function Routing({ run, runs, index: newest }: RoutingProps) {
               at={at}
               moveTo={moveTo}
               open={(each) => view.openExpert(router, each)}
+              legend={false}
+              saved
             />
-          ) : (
-            <LayerMap
-              shown={loads.shown}
-              index={newest}
-              names={names}
-              selected={router}
-              opened={expert === null ? [] : [expert]}
-              open={view.openExpert}
-            />
-          )}
-        </section>
-        <section
-          class={overTime ? 'pane lines lines-aligned' : 'pane lines'}
-          aria-label={`Balance of layer ${names[router]}`}
-        >
-          {!overTime && <h2>Layer {names[router]} over time</h2>}
-          {summary.value && info && (
-            <div>
-              <RouterLines history={summary.value} router={info} at={at} moveTo={moveTo} />
-            </div>
-          )}
-        </section>
+            {summary.value && (
+              <div class="lines lines-aligned">
+                <div>
+                  <RouterLines history={summary.value} router={info} at={at} moveTo={moveTo} />
+                </div>
+              </div>
+            )}
+          </section>
+        )}
       </div>
       {info && expert !== null && (
         <ExpertPanel

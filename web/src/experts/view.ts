@@ -8,9 +8,7 @@ import { loadKinds } from './expert-load.ts'
 import { orders } from './heat-map/order.ts'
 import { scaleEnds } from './heat-map/scale.ts'
 
-const maps = ['layers', 'time'] as const
 export const chosenRun = inAddress('run', optional(text), null, true)
-export const map = inAddress('map', oneOf(maps), 'layers', true)
 export const order = inAddress('order', oneOf(orders), 'number')
 export const loadKind = inAddress('load', oneOf(loadKinds), 'before')
 /** Scales of the colours: `auto` fits the shown loads, the others end at this load over mean. */
@@ -62,14 +60,6 @@ export function openRun(id: string): void {
     router.value = 0
     expert.value = null
     chosenRun.value = id
-  })
-}
-
-/** Shows one router over time. */
-export function openRouter(index: number): void {
-  batch(() => {
-    router.value = index
-    map.value = 'time'
   })
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { colorOf, lineOf, oklch, patternOf, type Rgb } from './expert-colors.ts'
+import { colorOf, lineOf, oklch, patternOf, type Rgb, type Side } from './expert-colors.ts'
 
 const experts = Array.from({ length: 128 }, (_, expert) => expert)
 const themes = ['light', 'dark'] as const
@@ -32,6 +32,16 @@ test.each(themes)('no two of 128 experts share a colour, and the first eight are
   const distance = (a: Rgb, b: Rgb) => Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2])
   for (let a = 0; a < 8; a++)
     for (let b = 0; b < a; b++) expect(distance(colorOf(a, theme), colorOf(b, theme))).toBeGreaterThan(25)
+})
+
+test.each(themes)('none of 64 experts shares its colour with an expert of the run beside it, theme %s', (theme) => {
+  const colours = (side: Side) => experts.slice(0, 64).map((expert) => colorOf(expert, theme, side))
+  const [first, second] = [colours(0), colours(1)]
+  const both = new Set([...first, ...second].map((color) => color.join()))
+  expect(both.size).toBe(128)
+  const distance = (a: Rgb, b: Rgb) => Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2])
+  for (const a of first.slice(0, 8)) for (const b of second.slice(0, 8)) expect(distance(a, b)).toBeGreaterThan(25)
+  for (const color of second) expect(contrast(color, text[theme])).toBeGreaterThan(4.5)
 })
 
 test('consecutive experts also differ in pattern', () => {

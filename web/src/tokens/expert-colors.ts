@@ -6,6 +6,14 @@
 
 export type Rgb = readonly [number, number, number]
 
+/**
+ * The first or the second of two runs side by side. Expert 3 of one run has nothing in common with expert 3 of the other,
+ * so they have different colours.
+ */
+export type Side = 0 | 1
+
+/** Degrees between the hues of a number in both runs: the turn that keeps the colours of 8 and 8 experts farthest apart. */
+const SIDE_TURN = 42
 const goldenAngle = 180 * (3 - Math.sqrt(5))
 /** Lightness behind dark text and behind light text. */
 const lightness = { light: [0.9, 0.81], dark: [0.33, 0.43] } as const
@@ -15,16 +23,17 @@ export const patterns = ['solid', 'dashed', 'dotted', 'double'] as const
 export const patternOf = (expert: number): (typeof patterns)[number] => patterns[expert % patterns.length] ?? 'solid'
 
 /** Background of a token. */
-export const colorOf = (expert: number, theme: 'light' | 'dark'): Rgb => shade(expert, theme, 0, 1)
+export const colorOf = (expert: number, theme: 'light' | 'dark', side: Side = 0): Rgb =>
+  shade(expert, theme, side, 0, 1)
 /** Underline of a token: the same hue, with more contrast to the page. */
-export const lineOf = (expert: number, theme: 'light' | 'dark'): Rgb =>
-  shade(expert, theme, theme === 'light' ? -0.3 : 0.28, 1.35)
+export const lineOf = (expert: number, theme: 'light' | 'dark', side: Side = 0): Rgb =>
+  shade(expert, theme, side, theme === 'light' ? -0.3 : 0.28, 1.35)
 
 export const css = ([red, green, blue]: Rgb): string => `rgb(${red} ${green} ${blue})`
 
-function shade(expert: number, theme: 'light' | 'dark', lightnessShift: number, chromaFactor: number): Rgb {
+function shade(expert: number, theme: 'light' | 'dark', side: Side, lightnessShift: number, chromaFactor: number): Rgb {
   const level = lightness[theme][expert % 2 === 0 ? 0 : 1]
-  return oklch(level + lightnessShift, chroma[theme] * chromaFactor, 25 + expert * goldenAngle)
+  return oklch(level + lightnessShift, chroma[theme] * chromaFactor, 25 + side * SIDE_TURN + expert * goldenAngle)
 }
 
 /** Converts Ottosson's OKLCH to sRGB, 0 to 255, clipped to the gamut. */

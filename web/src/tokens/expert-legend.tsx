@@ -2,15 +2,18 @@
 import type { Signal } from '@preact/signals'
 import { grouped } from '../../../src/core/text/numbers.ts'
 import type { ExpertCount } from './choices.ts'
+import type { Side } from './expert-colors.ts'
+import { expertClass } from './expert-styles.ts'
 
 interface ExpertLegendProps {
   readonly counts: readonly ExpertCount[]
   /** How many experts took tokens, of how many. */
   readonly about: string
   readonly marked: Signal<number | null>
+  readonly side?: Side
 }
 
-export function ExpertLegend({ counts, about, marked }: ExpertLegendProps) {
+export function ExpertLegend({ counts, about, marked, side = 0 }: ExpertLegendProps) {
   const tokens = counts.reduce((sum, entry) => sum + entry.tokens, 0)
   return (
     <div class="expert-legend">
@@ -24,7 +27,7 @@ export function ExpertLegend({ counts, about, marked }: ExpertLegendProps) {
               title={`Expert ${entry.expert}: ${((100 * entry.tokens) / tokens).toFixed(1)} % of the tokens`}
               onClick={() => (marked.value = marked.value === entry.expert ? null : entry.expert)}
             >
-              <span class={`chip e${entry.expert}`}>
+              <span class={`chip ${expertClass(entry.expert, side)}`}>
                 <span class="hidden">Expert </span>
                 {entry.expert}
               </span>

@@ -3,7 +3,8 @@ import { dash } from '../../../src/core/text/numbers.ts'
 import type { TokenRouter } from '../../../src/faces/watch/api.ts'
 import { routerNames } from '../experts/heat-map/order.ts'
 import { expertOf } from './choices.ts'
-import { classOf } from './expert-styles.ts'
+import type { Side } from './expert-colors.ts'
+import { expertClass } from './expert-styles.ts'
 
 interface LayerStripProps {
   readonly routers: readonly TokenRouter[]
@@ -13,9 +14,10 @@ interface LayerStripProps {
   readonly token: number | null
   readonly text: string
   readonly choice: number
+  readonly side: Side
 }
 
-export function LayerStrip({ routers, chosen, choose, token, text, choice }: LayerStripProps) {
+export function LayerStrip({ routers, chosen, choose, token, text, choice, side }: LayerStripProps) {
   const names = routerNames(routers)
   const onKey = (event: KeyboardEvent) => {
     const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key]
@@ -48,7 +50,7 @@ export function LayerStrip({ routers, chosen, choose, token, text, choice }: Lay
             onClick={() => choose(index)}
           >
             {names[index]}
-            <i class={`strip-expert ${classOf(expert)}`}>{expert < 0 ? dash : expert}</i>
+            <i class={`strip-expert ${expertClass(expert, side)}`}>{expert < 0 ? dash : expert}</i>
           </button>
         )
       })}

@@ -1,6 +1,8 @@
 /** One token: the experts that it chose in this layer, with their gates. */
 import type { TokenRouter } from '../../../src/faces/watch/api.ts'
 import { choiceName, fullGate } from './choices.ts'
+import type { Side } from './expert-colors.ts'
+import { expertClass } from './expert-styles.ts'
 import { piecesOf } from './pieces.ts'
 
 interface TokenDetailProps {
@@ -9,9 +11,10 @@ interface TokenDetailProps {
   readonly router: TokenRouter
   /** Index of the coloured choice. */
   readonly choice: number
+  readonly side: Side
 }
 
-export function TokenDetail({ token, index, router, choice }: TokenDetailProps) {
+export function TokenDetail({ token, index, router, choice, side }: TokenDetailProps) {
   const first = index * router.choices
   const full = fullGate(router)
   return (
@@ -30,7 +33,7 @@ export function TokenDetail({ token, index, router, choice }: TokenDetailProps) 
               {expert < 0 ? (
                 <span>no expert</span>
               ) : (
-                <span class={`chip e${expert}`}>
+                <span class={`chip ${expertClass(expert, side)}`}>
                   <span class="hidden">expert </span>
                   {expert}
                 </span>

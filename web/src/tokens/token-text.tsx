@@ -6,6 +6,7 @@ import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
 import { useLayoutEffect, useRef } from 'preact/hooks'
 import type { TokenRouter } from '../../../src/faces/watch/api.ts'
 import { expertOf } from './choices.ts'
+import type { Side } from './expert-colors.ts'
 import { addExpertRules, classOf, markExpert } from './expert-styles.ts'
 import { piecesOf } from './pieces.ts'
 
@@ -16,6 +17,8 @@ interface TokenTextProps {
   readonly choice: number
   readonly numbers: boolean
   readonly marked: number | null
+  /** Whether it is the first run, the default, or the second one beside it. */
+  readonly side?: Side
   /** The current tokens, selected here or in the other text, as [first, after last). */
   readonly pointed: ReadonlySignal<readonly [number, number]>
   readonly point: (token: number) => void
@@ -23,7 +26,7 @@ interface TokenTextProps {
 }
 
 export function TokenText(props: TokenTextProps) {
-  const { label, tokens, router, choice, numbers, marked, pointed, point, moveLayer } = props
+  const { label, tokens, router, choice, numbers, marked, side = 0, pointed, point, moveLayer } = props
   const box = useRef<HTMLDivElement>(null)
   useLayoutEffect(() => {
     const isTextless = tokens.every((token) => token === '')
@@ -33,13 +36,13 @@ export function TokenText(props: TokenTextProps) {
     addExpertRules(router.experts)
     let token = 0
     for (const span of box.current?.children ?? []) {
-      span.className = classOf(expertOf(router, token, choice))
+      span.className = classOf(expertOf(router, token, choice), side)
       token++
     }
-  }, [tokens, router, choice])
+  }, [tokens, router, choice, side])
   useLayoutEffect(() => {
-    if (marked !== null) markExpert(marked)
-  }, [marked])
+    if (marked !== null) markExpert(marked, side)
+  }, [marked, side])
   const shown = useRef<readonly [number, number]>([0, 0])
   useSignalEffect(() => {
     const spans = box.current?.children

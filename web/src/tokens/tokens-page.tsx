@@ -6,6 +6,7 @@ import { Message } from '../controls/message.tsx'
 import { Select } from '../controls/selection.tsx'
 import { runOf, runs, shownRuns } from '../store.ts'
 import { type Answer, useAnswer } from '../use-answer.ts'
+import type { Side } from './expert-colors.ts'
 import { TextSource } from './text-source.tsx'
 import './tokens.css'
 import { type Span, TracePanel } from './trace-panel.tsx'
@@ -58,8 +59,8 @@ function Traces({ a, b }: { readonly a: RunSummary; readonly b: RunSummary | und
         </label>
       </div>
       <div class={b ? 'traces traces-two' : 'traces'}>
-        <TraceOrMessage run={a} answer={first} hasText={request !== null} pointed={pointed} />
-        {b && <TraceOrMessage run={b} answer={second} hasText={request !== null} pointed={pointed} />}
+        <TraceOrMessage run={a} answer={first} hasText={request !== null} pointed={pointed} side={0} />
+        {b && <TraceOrMessage run={b} answer={second} hasText={request !== null} pointed={pointed} side={1} />}
       </div>
     </div>
   )
@@ -83,9 +84,10 @@ interface TraceOrMessageProps {
   readonly answer: Answer<TokenTrace>
   readonly hasText: boolean
   readonly pointed: Signal<Span | null>
+  readonly side: Side
 }
 
-function TraceOrMessage({ run, answer, hasText, pointed }: TraceOrMessageProps) {
+function TraceOrMessage({ run, answer, hasText, pointed, side }: TraceOrMessageProps) {
   if (!hasText)
     return (
       <Message title="Write or paste a text">
@@ -99,5 +101,5 @@ function TraceOrMessage({ run, answer, hasText, pointed }: TraceOrMessageProps) 
       </Message>
     )
   if (answer.value === null) return <Message title={`Routing the text with ${run.name}…`} />
-  return <TracePanel run={run} trace={answer.value} pointed={pointed} />
+  return <TracePanel run={run} trace={answer.value} pointed={pointed} side={side} />
 }

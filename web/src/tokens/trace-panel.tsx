@@ -6,11 +6,13 @@ import type { RunSummary, TokenTrace } from '../../../src/faces/watch/api.ts'
 import { Message } from '../controls/message.tsx'
 import { Select } from '../controls/selection.tsx'
 import { choiceName, countsOf, nearestRouter, takersText } from './choices.ts'
+import type { Side } from './expert-colors.ts'
 import { ExpertLegend } from './expert-legend.tsx'
 import { LayerStrip } from './layer-strip.tsx'
 import { offsetsOf, tokensAt } from './pieces.ts'
 import { TokenDetail } from './token-detail.tsx'
 import { TokenText } from './token-text.tsx'
+import { TraceFiles } from './trace-files.tsx'
 import * as view from './view.ts'
 
 /** The selected range of characters, or of tokens for a trace without text. */
@@ -21,9 +23,10 @@ interface TracePanelProps {
   readonly trace: TokenTrace
   /** The selected range, which both runs share. */
   readonly pointed: Signal<Span | null>
+  readonly side: Side
 }
 
-export function TracePanel({ run, trace, pointed }: TracePanelProps) {
+export function TracePanel({ run, trace, pointed, side }: TracePanelProps) {
   const { tokens, routers } = trace
   const offsets = useMemo(() => {
     const offsets = offsetsOf(tokens)
@@ -39,7 +42,7 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
   const choice = Math.min(view.choice.value, (router?.choices ?? 1) - 1)
   const counts = useMemo(() => (router ? countsOf(router, choice, tokens) : []), [router, choice, tokens])
   // Marking an expert without tokens here would dim the whole text.
-  const marked = counts.some(({ expert }) => expert === view.marked.value) ? view.marked.value : null
+  const marked = counts.some(({ expert }) => expert === view.marked[side].value) ? view.marked[side].value : null
   if (!router || tokens.length === 0)
     return (
       <Message title={tokens.length === 0 ? 'No tokens' : 'No routing to show'}>
@@ -77,6 +80,7 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
           token={token}
           text={token === null ? '' : (tokens[token] ?? '')}
           choice={choice}
+          side={side}
         />
         {router.choices > 1 && (
           <Select
@@ -97,16 +101,33 @@ export function TracePanel({ run, trace, pointed }: TracePanelProps) {
             choice={choice}
             numbers={view.numbers.value}
             marked={marked}
+            side={side}
             pointed={pointedTokens}
             point={(index) => {
               pointed.value = [offsets[index] ?? 0, offsets[index + 1] ?? 0]
             }}
             moveLayer={(by) => choose(chosen + by)}
           />
+          <TraceFiles
+            run={run.name}
+            step={trace.step}
+            tokens={tokens}
+            routers={routers}
+            chosen={chosen}
+            choice={choice}
+            side={side}
+          />
         </div>
         <div class="trace-aside">
-          {token !== null && <TokenDetail token={tokens[token] ?? ''} index={token} router={router} choice={choice} />}
-          <ExpertLegend counts={counts} about={takersText(router, choice, counts.length)} marked={view.marked} />
+          {token !== null && (
+            <TokenDetail token={tokens[token] ?? ''} index={token} router={router} choice={choice} side={side} />
+          )}
+          <ExpertLegend
+            counts={counts}
+            about={takersText(router, choice, counts.length)}
+            marked={view.marked[side]}
+            side={side}
+          />
         </div>
       </section>
     </div>

@@ -14,8 +14,8 @@ export const layer = inAddress('layer', index, 0)
 export const module = inAddress('module', text, 'ffn')
 /** Index of the coloured choice of a token. */
 export const choice = inAddress('choice', index, 0)
-/** An expert whose tokens are highlighted. */
-export const marked = inAddress('mark', optional(index), null)
+/** An expert of the first and of the second run whose tokens are highlighted. */
+export const marked = [inAddress('mark', optional(index), null), inAddress('mark-b', optional(index), null)] as const
 export const numbers = inAddress('numbers', flag, false)
 
 const MAX_ADDRESS_LENGTH = 2000

@@ -42,7 +42,7 @@ export class SvgSurface implements Surface {
       : `x="${short(x)}" y="${short(y)}"`
     const weight = bold ? ' font-weight="600"' : ''
     this.parts.push(
-      `<text ${place} font-size="${size}" fill="${escapeXml(color)}" text-anchor="${anchor}"${weight}>${escapeXml(text)}</text>`,
+      `<text ${place} font-size="${size}" fill="${escapeXml(color)}" text-anchor="${anchor}"${weight}${/^ /.test(text) ? ' xml:space="preserve"' : ''}>${escapeXml(text)}</text>`,
     )
   }
 

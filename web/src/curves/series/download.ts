@@ -4,7 +4,7 @@ import { drawFigure, FIGURE_WIDTH, type Figure, figureHeight, type Ink } from '.
 import { SvgSurface } from '../drawing/svg-surface.ts'
 
 /** Pixels of the PNG per unit of the drawing: sharp on paper and on screens of high resolution. */
-const PNG_SCALE = 2
+export const PNG_SCALE = 2
 
 export function downloadSvg(figure: Figure, ink: Ink): void {
   const surface = new SvgSurface(FIGURE_WIDTH, figureHeight(figure))

@@ -31,6 +31,8 @@ interface HeatMapProps {
   readonly opened?: readonly Cell[]
   /** Whether the legend of colours is below; default: true. Of two maps on a page, one is enough. */
   readonly legend?: boolean
+  /** Whether the map can be saved; default: if it has a legend. */
+  readonly saved?: boolean
   /** What files of the map say; the names of its sides are on the page too. */
   readonly file: MapFile
   /** Characters in the longest row name. */
@@ -44,7 +46,7 @@ interface HeatMapProps {
 const GAP = 8
 
 export function HeatMap(props: HeatMapProps) {
-  const { frame, label, rowHeight, describe, open, drag, at, opened = [], legend = true, file } = props
+  const { frame, label, rowHeight, describe, open, drag, at, opened = [], legend = true, saved = legend, file } = props
   const { rowNames, columnNames } = props
   const whole = useRef<HTMLDivElement>(null)
   const box = useRef<HTMLDivElement>(null)
@@ -138,7 +140,7 @@ export function HeatMap(props: HeatMapProps) {
         </div>
       </div>
       {legend && <Legend end={end} />}
-      {legend && <MapFiles file={file} frame={frame} map={whole} pixels={{ across, down, ratio, dark, end }} />}
+      {saved && <MapFiles file={file} frame={frame} map={whole} pixels={{ across, down, ratio, dark, end }} />}
     </>
   )
 }
@@ -148,9 +150,10 @@ function fittingNames(names: HeatMapProps['columnNames'], across: Axis, ratio: n
   const cellWidth = across.size / ratio
   let end = Number.NEGATIVE_INFINITY
   return names.flatMap(({ column, text }) => {
-    const x = (across.startOf(column) + across.size / 2) / ratio
     const textWidth = 6.5 * text.length + 6
     const shift = cellWidth > textWidth ? -50 : column === 0 ? 0 : column === across.cells - 1 ? -100 : -50
+    // The first name begins at the edge of its cell, to leave room for the second.
+    const x = across.startOf(column) / ratio + (shift === 0 ? 0 : cellWidth / 2)
     const start = x + (shift / 100) * textWidth
     if (start < end) return []
     end = start + textWidth

@@ -22,9 +22,11 @@ interface TimeMapProps {
   /** Experts that are outlined at the current snapshot. */
   readonly opened?: readonly number[]
   readonly legend?: boolean
+  readonly saved?: boolean
 }
 
-export function TimeMap({ history, router, index, at, moveTo, open, opened = [], legend = true }: TimeMapProps) {
+export function TimeMap(props: TimeMapProps) {
+  const { history, router, index, at, moveTo, open, opened = [], legend = true, saved = legend } = props
   const width = index.experts
   const order = view.order.value
   const stage = view.loadKind.value
@@ -61,6 +63,7 @@ export function TimeMap({ history, router, index, at, moveTo, open, opened = [],
       open={({ row }) => open(frame.expertAt(row, 0))}
       at={at}
       legend={legend}
+      saved={saved}
       opened={opened.map((expert) => ({ row: rowOf(frame, expert), column: at.value }))}
       file={{
         name: `Loads of the experts of layer ${router.layer} over time`,
