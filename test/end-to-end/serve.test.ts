@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Ajv2020 } from 'ajv/dist/2020.js'
 import OpenAI, { APIError, NotFoundError, RateLimitError } from 'openai'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Fields } from '../../src/core/config/fields.ts'
@@ -94,6 +95,42 @@ test('the text of these tests that does not end by itself is one', async () => {
 })
 
 describe("OpenAI's client", () => {
+  const schema = {
+    type: 'object',
+    properties: { name: { type: 'string', maxLength: 8 }, size: { type: 'integer', minimum: 0, maximum: 99 } },
+    required: ['name', 'size'],
+    additionalProperties: false,
+  }
+  const response_format = { type: 'json_schema' as const, json_schema: { name: 'planet', strict: true, schema } }
+  const isValid = new Ajv2020().compile(schema)
+
+  test('gets values by a JSON Schema, several at once, whole and in a stream', async () => {
+    const messages = [{ role: 'user' as const, content: 'Hi' }]
+    const asked = { model: 'chat', messages, max_tokens: 120, seed: 3, n: 2, response_format }
+    const { choices } = await client.chat.completions.create(asked)
+    const texts = ['', '']
+    for await (const { choices } of await client.chat.completions.create({ ...asked, stream: true }))
+      for (const { index, delta } of choices) texts[index] += delta.content ?? ''
+    expect(texts).toEqual(choices.map(({ message }) => message.content))
+    for (const { finish_reason } of choices) expect(finish_reason).toBe('stop')
+    for (const text of texts) expect(isValid(JSON.parse(text)), text).toBe(true)
+  })
+
+  test('gets an error with the place of a keyword that is not supported', async () => {
+    const messages = [{ role: 'user' as const, content: 'Hi' }]
+    const json_schema = {
+      name: 'planet',
+      schema: { type: 'object', properties: { a: { type: 'string', pattern: 'a' } } },
+    }
+    await expect(
+      client.chat.completions.create({
+        model: 'chat',
+        messages,
+        response_format: { type: 'json_schema', json_schema },
+      }),
+    ).rejects.toMatchObject({ status: 400, param: 'response_format.json_schema.schema.properties.a.pattern' })
+  })
+
   test('lists the models', async () => {
     const ids = []
     for await (const { id } of client.models.list()) ids.push(id)
