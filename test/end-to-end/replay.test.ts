@@ -6,6 +6,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { launchers } from '../../src/engine/world/mpi/testing/launch.ts'
+import { outcome } from './rank-runs.ts'
 import { expectSuccess, type Line, readJsonLines, results, Workspace, withoutLastCheckpoint } from './support.ts'
 
 let workspace: Workspace
@@ -65,6 +67,20 @@ test('a run trains with recorded routes, and resumes bit for bit, but not with o
   expect(plain.code).toBe(2)
   expect(plain.stderr).toContain('was trained without a record')
 })
+
+test.skipIf(!launchers.has('Open MPI'))(
+  `two ranks that share experts replay the routes with the bits of one process${launchers.has('Open MPI') ? '' : ' (skipped: no Open MPI)'}`,
+  async () => {
+    const args = (out: string, expert: number) => [
+      ...['train', '--from', source, '--data', corpus(), '--out', workspace.file(out), '--steps', '4', '--json'],
+      ...['--set', `data.replay=${workspace.file('routes')}`, '--set', 'parallel.shards=2'],
+      ...['--set', `parallel.expert=${expert}`],
+    ]
+    await expectSuccess(workspace.start(...args('alone', 1)))
+    await expectSuccess(workspace.startRanks('Open MPI', 2, ...args('ranks', 2)))
+    expect(outcome(workspace.file('ranks'))).toEqual(outcome(workspace.file('alone')))
+  },
+)
 
 test('every token goes to its recorded expert', async () => {
   await expectSuccess(from('zeros', 'zeros.jsonl', '--set', 'model.moe.capacity=none'))

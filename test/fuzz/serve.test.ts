@@ -24,6 +24,14 @@ const chat = {
   ...{ model: 'demo', messages: [{ role: 'user', content: [{ type: 'text', text: 'a' }] }], max_tokens: 1 },
   ...{ logprobs: true, top_logprobs: 2, response_format: { type: 'text' } },
 }
+const schema = {
+  type: 'object',
+  properties: { a: { type: 'string', maxLength: 3 }, b: { anyOf: [{ $ref: '#' }, { enum: [1, null] }] } },
+}
+const formed = {
+  ...completion,
+  response_format: { type: 'json_schema', json_schema: { name: 'a', schema, strict: true } },
+}
 
 test(
   'any request is answered in the shape of OpenAI, and never by a failure of the server',
@@ -35,7 +43,7 @@ test(
       const { max_tokens, n } = (body ?? {}) as { max_tokens?: unknown; n?: unknown }
       return !(typeof max_tokens === 'number' && max_tokens > 100) && !(typeof n === 'number' && n > 10)
     }
-    const bodies = fc.oneof(changed(completion), changed(chat), anyJson).filter(short)
+    const bodies = fc.oneof(changed(completion), changed(chat), changed(formed), anyJson).filter(short)
     const request = fc.tuple(
       fc.constantFrom('/v1/completions', '/v1/chat/completions'),
       fc.oneof(

@@ -1,3 +1,8 @@
+/**
+ * Texts by random schemas: what comes out is valid, and what is valid can come out. Ajv is the witness.
+ *
+ * @slow
+ */
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
