@@ -188,6 +188,6 @@ export async function violationsOn(page: Page, rules: readonly string[] = axeRul
   await page.evaluate(axe)
   const { violations, passes } = (await page.evaluate(`axe.run(${options})`)) as AxeResults
   // Of a dialog over a page, axe cannot always tell the ground of the text.
-  if (rules === axeRules) expect(passes.map(({ id }) => id)).toContain('color-contrast')
+  if ((await page.getByRole('dialog').count()) === 0) expect(passes.map(({ id }) => id)).toContain('color-contrast')
   return violations.flatMap(({ help, nodes }) => nodes.map(({ html }) => `${help}: ${html}`))
 }
