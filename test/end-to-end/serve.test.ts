@@ -4,7 +4,9 @@
  *
  * @slow
  */
+
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -59,10 +61,10 @@ interface Wish {
 }
 
 /** The text that `choir generate` writes for a completion. */
-async function generated({ prompt, max_tokens, seed }: Wish): Promise<string> {
+async function generated({ prompt, max_tokens, seed }: Wish, ...more: string[]): Promise<string> {
   const sampling = ['--temperature', '1', '--top-k', '0', '--top-p', '1', '--threads', '1']
   const asked = ['--prompt', prompt, '--tokens', String(max_tokens), '--seed', String(seed)]
-  const { stdout } = await expectSuccess(workspace.start('generate', 'run', ...asked, ...sampling, '--json'))
+  const { stdout } = await expectSuccess(workspace.start('generate', 'run', ...asked, ...sampling, ...more, '--json'))
   return JSON.parse(stdout.trimEnd().split('\n').at(-1) as string).text
 }
 
@@ -114,6 +116,14 @@ describe("OpenAI's client", () => {
     expect(texts).toEqual(choices.map(({ message }) => message.content))
     for (const { finish_reason } of choices) expect(finish_reason).toBe('stop')
     for (const text of texts) expect(isValid(JSON.parse(text)), text).toBe(true)
+  })
+
+  test('gets the value by a JSON Schema that choir generate writes', async () => {
+    const wish = { prompt: 'The people', max_tokens: 120, seed: 5 }
+    const { choices } = await client.completions.create({ model: 'run', ...wish, ...{ response_format } })
+    writeFileSync(workspace.file('planet.json'), JSON.stringify(schema))
+    expect(choices[0]?.text).toBe(await generated(wish, '--json-schema', 'planet.json'))
+    expect(isValid(JSON.parse(choices[0]?.text ?? ''))).toBe(true)
   })
 
   test('gets an error with the place of a keyword that is not supported', async () => {

@@ -151,6 +151,10 @@ describe('help and usage', () => {
     [['train', '--data', 'a', '--set', 'data.source=b'], 'invalid --data: "a" (--set data.source=b gives another text'],
     [['train', '--data', 'a', '--simulate-ranks', '2'], 'choir: invalid --simulate-ranks: not with --data'],
     [['launch', 'train', '--from', 'a', '--resume', 'x'], 'choir: invalid --resume'],
+    [
+      ['generate', 'x', '--prompt', 'a', '--json-schema', 'nowhere.json'],
+      'choir: cannot read --json-schema "nowhere.json"',
+    ],
     [['generate', 'x', '--prompt', 'a', '--stop', ''], 'choir: invalid --stop: "" (expected text)'],
     [
       ['generate', 'x', '--prompt', 'a', '--checkpoint', 'last'],

@@ -25,8 +25,8 @@ export interface TextOptions extends SamplingOptions {
 /** How a text ended. */
 export interface TextEnd {
   /**
-   * `end`: the model ended the text with one of its end tokens, or the value of a schema is complete; `stop`: one of the stop texts came; `length`: the text has as many tokens as
-   * were asked for; `interrupted`: the signal was aborted.
+   * `end`: the model ended the text with one of its end tokens, or the value of a schema is complete; `stop`: one of the
+   * stop texts came; `length`: the text has as many tokens as were asked for; `interrupted`: the signal was aborted.
    */
   readonly reason: 'end' | 'stop' | 'length' | 'interrupted'
   /** Number of computed tokens, with the tokens of a stop text and without the end token. */

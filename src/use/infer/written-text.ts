@@ -7,8 +7,8 @@ export class WrittenText {
   /** Number of tokens, with the tokens of a stop text and without the end token. */
   tokens = 0
   /**
-   * Why the text has ended: `end` is an end token of the model, or the end of a value by a schema, `stop` a stop text, `length` the maximum number of
-   * tokens; null: it has not.
+   * Why the text has ended: `end` is an end token of the model, or the end of a value by a schema, `stop` a stop text,
+   * `length` the maximum number of tokens; null: it has not.
    */
   reason: 'end' | 'stop' | 'length' | null = null
   /** Number of characters of all tokens, some of which may belong to a stop text. */

@@ -3,12 +3,14 @@ import type { Command } from 'commander'
 import { UsageError } from '../../../core/errors.ts'
 import { printable } from '../../../core/text/printable.ts'
 import type { OnMessage } from '../../../train/run/messages.ts'
+import type { JsonSchema } from '../../../use/infer/json/schema.ts'
 import type { GeneratedEnd, Prompt } from '../../../use/runs/generate.ts'
 import { printNote } from '../display/print.ts'
 import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
 import { writeJson } from '../json.ts'
 import { jsonOption, listOption, type ModelFlags, numberOption, ranges, withModelOptions } from '../options.ts'
 import { readPrompt } from '../prompt.ts'
+import { readGiven } from '../read-given.ts'
 
 interface GenerateFlags extends Omit<ModelFlags, 'math'> {
   readonly prompt?: string
@@ -20,6 +22,7 @@ interface GenerateFlags extends Omit<ModelFlags, 'math'> {
   readonly topP: number
   readonly seed: number
   readonly stop?: readonly string[]
+  readonly jsonSchema?: string
   readonly json?: true
 }
 
@@ -47,6 +50,7 @@ export function addGenerate(program: Command, io: Io): void {
     )
     .addOption(numberOption('--seed <n>', 'the same seed gives the same text', ranges.count).default(0))
     .addOption(listOption('--stop <text>', 'end before this text, and print nothing of it; repeatable'))
+    .option('--json-schema <file>', 'write a value of JSON that is valid by this JSON Schema')
   withModelOptions(command, { math: false })
     .addOption(jsonOption())
     .addHelpText(
@@ -59,19 +63,22 @@ Examples:
   choir generate runs/demo --prompt - --stop $'\\n\\n' < question.txt
   choir generate runs/demo --prompt "Peace" --checkpoint 400 --json | tail -1
   choir generate runs/demo --prompt "Peace" --weights int8
+  choir generate runs/qwen3 --message "Describe Saturn." --json-schema planet.json > saturn.json
   choir generate runs/qwen3 --system "Answer in one word." --message "Which is the largest planet?"
 
 One line break at the end of standard input is not a part of the prompt.
 --message writes the chat by the chat template that the model was imported with, and prints the answer only.
 With --json each piece of the text is a line; the last line has all of the text, its number of tokens, the
-seconds, and why it ended: the model ended it (end), --stop (stop), --tokens (length), or Ctrl-C (interrupted).`,
+seconds, and why it ended: the model ended it, or the value of --json-schema is complete (end), --stop (stop),
+--tokens (length), or Ctrl-C (interrupted).`,
     )
     .action((directory: string, flags: GenerateFlags) => run(io, directory, flags))
 }
 
 async function run(io: Io, directory: string, flags: GenerateFlags): Promise<void> {
-  const { json, prompt: text, message, system, ...options } = flags
-  if (options.stop?.includes('')) throw new UsageError('invalid --stop: "" (expected text)')
+  const { json, jsonSchema, prompt: text, message, system, ...others } = flags
+  if (others.stop?.includes('')) throw new UsageError('invalid --stop: "" (expected text)')
+  const options = jsonSchema === undefined ? others : { ...others, schema: await schemaIn(jsonSchema) }
   const prompt = await promptOf(io, { text, message, system })
   const onMessage: OnMessage = (event) => {
     if (json) writeJson(io, event)
@@ -88,6 +95,18 @@ async function run(io: Io, directory: string, flags: GenerateFlags): Promise<voi
     return signal.aborted
   })
   if (interrupted) throw new Interrupted()
+}
+
+/** @throws UsageError if the file cannot be read or is no JSON */
+async function schemaIn(file: string): Promise<JsonSchema> {
+  const text = await readGiven('--json-schema', file, 'a JSON Schema')
+  try {
+    return JSON.parse(text) as JsonSchema
+  } catch (error) {
+    throw new UsageError(
+      `invalid --json-schema: "${file}" is not JSON: ${(error as Error).message} (expected a JSON Schema)`,
+    )
+  }
 }
 
 interface Given {

@@ -14,7 +14,6 @@ import type { Io } from '../io.ts'
 import { findMpirun, missingMpirun } from '../launch/find-mpirun.ts'
 import { type Activity, type LaunchFlags, targetOf } from '../launch/flags.ts'
 import { expectRanks, loadLaunchedRun, trainArguments } from '../launch/launched-run.ts'
-import { readGiven } from '../launch/read-given.ts'
 import { type MpiJobSettings, mpiCommandLine, runMpiJob } from '../launch/run-job.ts'
 import { choirVariables } from '../launch/variables.ts'
 import {
@@ -33,6 +32,7 @@ import {
   resumeOption,
   setOption,
 } from '../options.ts'
+import { readGiven } from '../read-given.ts'
 import { freeDirectory } from '../train-job.ts'
 
 export function addLaunch(program: Command, io: Io): void {

@@ -12,12 +12,12 @@ import { slurmStudy } from '../../../tools/launch/slurm-study.ts'
 import { slurmTraining } from '../../../tools/launch/slurm-train.ts'
 import { loadCluster } from '../../../tools/plan/inputs/load-plan.ts'
 import type { Io } from '../io.ts'
+import { readGiven } from '../read-given.ts'
 import { loadSpecification, studyWords } from '../study/specification.ts'
 import { freeDirectory } from '../train-job.ts'
 import { findMpirun } from './find-mpirun.ts'
 import type { LaunchFlags } from './flags.ts'
 import { expectRanks, type LaunchedRun, loadLaunchedRun, trainArguments } from './launched-run.ts'
-import { readGiven } from './read-given.ts'
 import { choirVariables } from './variables.ts'
 
 export async function writeSlurmTraining(io: Io, source: string | undefined, flags: LaunchFlags): Promise<void> {

@@ -1,6 +1,6 @@
 /** Reads the file of an option. */
-import { UsageError } from '../../../core/errors.ts'
-import { CONFIG_BYTES, readText } from '../../../node/system/read-text.ts'
+import { UsageError } from '../../core/errors.ts'
+import { CONFIG_BYTES, readText } from '../../node/system/read-text.ts'
 
 /**
  * @param flag Name of the option, such as `--hostfile`.
