@@ -53,6 +53,8 @@ const pictures: Readonly<Record<string, Picture>> = {
       await page.getByRole('combobox', { name: 'Run', exact: true }).selectOption('no-balancing')
       await page.getByRole('combobox', { name: 'Layer' }).selectOption('1')
       await page.getByText('Dead experts').waitFor()
+      // The warnings above have scrolled away: both maps are in the picture.
+      await page.getByRole('slider', { name: 'Snapshot' }).evaluate((slider) => slider.scrollIntoView({ block: 'start' }))
     },
   },
   play: {
