@@ -7,7 +7,7 @@ import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'nod
 import { request } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { randomFor } from '../../src/train/step/random.ts'
-import { chromium, named, pickRun, rowOf, showOnly, soon, stepOf, textOf, type Watching } from './dashboard-page.ts'
+import { chromium, heatMap, named, pickRun, rowOf, showOnly, soon, stepOf, textOf, type Watching } from './dashboard-page.ts'
 import { siteOf } from './dashboard-site.ts'
 import { expectSuccess, type Workspace } from './support.ts'
 
@@ -39,7 +39,7 @@ describe.skipIf(chromium === undefined)(named('safety of the dashboard'), { time
       await dialog.getByRole('cell', { name: `${attack}.txt` }).waitFor()
       await page.goto(`${site.server.address}?page=experts`)
       await pickRun(page, attack)
-      await page.getByRole('application', { name: /^Load of / }).waitFor()
+      await heatMap(page).waitFor()
       await page.goto(`${site.server.address}?page=tokens`)
       await pickRun(page, attack)
       await page.getByRole('radio', { name: 'Your own' }).check()
