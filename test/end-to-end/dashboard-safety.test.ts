@@ -7,7 +7,18 @@ import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'nod
 import { request } from 'node:http'
 import { describe, expect, test } from 'vitest'
 import { randomFor } from '../../src/train/step/random.ts'
-import { chromium, heatMap, named, pickRun, rowOf, showOnly, soon, stepOf, textOf, type Watching } from './dashboard-page.ts'
+import {
+  chromium,
+  heatMap,
+  named,
+  pickRun,
+  rowOf,
+  showOnly,
+  soon,
+  stepOf,
+  textOf,
+  type Watching,
+} from './dashboard-page.ts'
 import { siteOf } from './dashboard-site.ts'
 import { expectSuccess, type Workspace } from './support.ts'
 
