@@ -125,7 +125,8 @@ function Caption({ replay, isOn }: { readonly replay: Replay; readonly isOn: boo
       </b>{' '}
       Expert {busiest} of layer {routers[router]?.layer} gets {percent(all[busiest]?.share ?? 0)} of the tokens (a fair
       share is {percent(1 / all.length)}), and {idle} of {all.length} experts get less than a tenth of their fair share.
-      {last >= 0 && ` Held-out loss: ${fixed(run.heldOut.loss[last], 2)}.`}
+      {last >= 0 &&
+        ` Held-out loss at step ${grouped(run.heldOut.step[last] ?? 0)}: ${fixed(run.heldOut.loss[last], 2)}.`}
     </p>
   )
 }

@@ -35,3 +35,8 @@ test('a field whose name is too long is left out with its contents', () => {
   const { fields } = readRunConfig(config({ layers: 2, ['k'.repeat(100_000)]: below }))
   expect(fields).toEqual({ 'model.layers': 2, 'train.steps': 5 })
 })
+
+test('the layout over ranks is among the fields, since the number of shards changes losses', () => {
+  const { fields } = readRunConfig(JSON.stringify({ model: { layers: 2 }, parallel: { expert: 2, shards: 4 } }))
+  expect(fields).toEqual({ 'model.layers': 2, 'parallel.expert': 2, 'parallel.shards': 4 })
+})

@@ -51,7 +51,7 @@ export function readRunConfig(text: string): KnownConfig {
     return { ...unknownConfig, problem: 'config.json is not JSON' }
   }
   if (!isFields(stored)) return { ...unknownConfig, problem: 'config.json is not an object' }
-  const sections = ['model', 'data', 'train', 'runtime'].filter((name) => Object.hasOwn(stored, name))
+  const sections = ['model', 'data', 'train', 'parallel', 'runtime'].filter((name) => Object.hasOwn(stored, name))
   const settings = sections.flatMap((name) => flat(stored[name], name))
   const created = typeof stored.created === 'string' ? Date.parse(stored.created) : Number.NaN
   const found = {
