@@ -38,7 +38,7 @@ const isOnPart = ({ heldOutPart }: RunSummary): boolean => heldOutPart !== undef
 export function fixedColumnsFor(runs: readonly RunSummary[]): readonly Column[] {
   if (!runs.some(isOnPart)) return fixedColumns
   const widths: Readonly<Record<string, Partial<Column>>> = {
-    name: { width: 182 },
+    name: { width: 196 },
     held_out: { title: 'Held-out, part', width: 106 },
   }
   return fixedColumns.map((column) => ({ ...column, ...widths[column.id] }))
@@ -53,8 +53,8 @@ function heldOutHint({ heldOutLoss, heldOutPart }: RunSummary): string {
 }
 
 export const fixedColumns: readonly Column[] = [
-  { id: 'name', title: 'Run', value: ({ name }) => name, numeric: false, width: 212 },
-  { id: 'state', title: 'State', value: stateAndProgress, numeric: false, width: 118 },
+  { id: 'name', title: 'Run', value: ({ name }) => name, numeric: false, width: 226 },
+  { id: 'state', title: 'State', value: stateAndProgress, numeric: false, width: 104 },
   {
     id: 'loss',
     title: 'Loss',

@@ -137,12 +137,14 @@ function StateCell({ run, group }: { readonly run: RunSummary; readonly group: S
   return (
     <td class={`state ${state}`} title={run.failure ?? run.problem ?? `${title}, ${done}${left}`}>
       <div>
-        <Icon name={state} filled={state === 'running' || state === 'stopped'} />
-        {run.routerFaults && (
+        {run.routerFaults ? (
+          // The column has room for one sign.
           <span class="bad" title={run.routerFaults.join('\n')}>
             <Icon name="unreadable" />
             <span class="hidden">{run.routerFaults.join('; ')}</span>
           </span>
+        ) : (
+          <Icon name={state} filled={state === 'running' || state === 'stopped'} />
         )}
         {run.failure === undefined ? (
           // The sign stands for the word where the column has no room for it.
