@@ -54,7 +54,9 @@ const pictures: Readonly<Record<string, Picture>> = {
       await page.getByRole('combobox', { name: 'Layer' }).selectOption('1')
       await page.getByText('Dead experts').waitFor()
       // The warnings above have scrolled away: both maps are in the picture.
-      await page.getByRole('slider', { name: 'Snapshot' }).evaluate((slider) => slider.scrollIntoView({ block: 'start' }))
+      await page
+        .getByRole('slider', { name: 'Snapshot' })
+        .evaluate((slider) => slider.scrollIntoView({ block: 'start' }))
     },
   },
   play: {
