@@ -121,6 +121,9 @@ describe('the command of mpirun', () => {
   })
 })
 
+/** Pods of Kubernetes, with a volume for the run. */
+const pods = ['--kubernetes', '--image', 'i:1', '--volume', 'c:/data', '--out', '/data/r']
+
 test.each<[string[], string]>([
   [['trian', 'tiny'], 'invalid command: "trian" (expected train or study)'],
   [['train', '--ranks', '1'], "missing argument 'config'"],
@@ -159,39 +162,11 @@ test.each<[string[], string]>([
   ],
   [['train', 'tiny', '--ranks', '1', '--sbatch=--exclusive'], 'invalid --sbatch: not with launch train'],
   [
-    [
-      'train',
-      'tiny',
-      '--device',
-      'webgpu',
-      '--kubernetes',
-      '--image',
-      'i',
-      '--volume',
-      'c:/d',
-      '--out',
-      '/d/r',
-      '--ranks-per-node',
-      '2',
-      '--threads',
-      '1',
-    ],
+    ['train', 'tiny', '--device', 'webgpu', '--ranks-per-node', '2', '--threads', '1', ...pods],
     'invalid --ranks-per-node: 2 (expected 1 with --device webgpu',
   ],
   [
-    [
-      'train',
-      'tiny',
-      '--gpu-resource',
-      'amd.com/gpu',
-      '--kubernetes',
-      '--image',
-      'i',
-      '--volume',
-      'c:/d',
-      '--out',
-      '/d/r',
-    ],
+    ['train', 'tiny', '--gpu-resource', 'amd.com/gpu', ...pods],
     'invalid --gpu-resource: amd.com/gpu (expected only with --device webgpu)',
   ],
   [['study', 'm6t', '--out', 'x'], 'expected with --slurm'],
@@ -358,10 +333,12 @@ describe('files', () => {
     expect(await slurm('--sbatch=--gres=gpu:a100:2')).not.toContain('--gpus')
     const study = ['study', 'm6t', '--device', 'webgpu', '--slurm', '--out', 's', '--tasks', '2']
     expect((await launched(study)).out).toContain('\n#SBATCH --gpus=1\n')
+    const set = ['study', 'm6t', '--set', 'runtime.device=webgpu', '--slurm', '--out', 's', '--tasks', '2']
+    expect((await launched(set)).out).toContain('\n#SBATCH --gpus=1\n')
   })
 
   test('a pod of a training on GPUs has one rank and one GPU', async () => {
-    const where = ['--kubernetes', '--image', 'i:1', '--volume', 'c:/data', '--out', '/data/r', '--threads', '1']
+    const where = [...pods, '--threads', '1']
     const manifest = async (...more: string[]) => parse((await launched(['train', 'tiny', ...where, ...more])).out).spec
     const { slotsPerWorker, mpiReplicaSpecs } = await manifest('--device', 'webgpu', '--cluster', 'v100-4')
     expect([slotsPerWorker, mpiReplicaSpecs.Worker.replicas]).toEqual([1, 4])

@@ -45,7 +45,7 @@ export async function writeSlurmStudy(io: Io, source: string | undefined, flags:
   if (source === undefined) throw new UsageError("missing argument 'config' (a built-in study, or a YAML file)")
   if (out === undefined) throw new UsageError('missing --out (expected the folder for results that all tasks share)')
   if (tasks === undefined) throw new UsageError('missing --tasks (expected the number of jobs that share the runs)')
-  await loadSpecification(source, flags)
+  const { set } = await loadSpecification(source, flags)
   const study = [...studyWords(source, flags), '--out', out]
   const script = slurmStudy({
     ...placeOf(flags),
@@ -56,7 +56,7 @@ export async function writeSlurmStudy(io: Io, source: string | undefined, flags:
     threads: flags.threads ?? 1,
     program: io.program,
     study,
-    gpus: flags.device === 'webgpu',
+    gpus: set['runtime.device'] === 'webgpu',
     restarts: flags.restarts ?? 0,
   })
   await writeOut(io, script, flags, 'sbatch')
