@@ -6,7 +6,9 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { mixtralFiles } from '../../../../test/interchange/tokenizers.ts'
 import { runs } from '../../../../test/support/soak.ts'
+import { tokenizerFromJson } from '../../../node/data/tokenizer/native-tokenizer.ts'
 import { type Random, randomFor } from '../../../train/step/random.ts'
 import { Recognizer, type State } from './recognizer.ts'
 import { grammarOf } from './schema.ts'
@@ -75,6 +77,32 @@ test('every whole text that a random model writes is JSON, and valid by ajv', ()
   )
   // Most texts end.
   expect(whole).toBeGreaterThan(0.8 * count)
+})
+
+test('texts of a tokenizer of SentencePiece, whose spaces are a sign and whose bytes are tokens, are valid too', () => {
+  const sentencePiece = tokenizerFromJson(mixtralFiles['tokenizer.json'] as string)
+  const schema = {
+    type: 'array',
+    minItems: 3,
+    maxItems: 3,
+    items: { type: 'object', properties: { 'a é': { type: 'string', minLength: 3, maxLength: 6 } }, required: ['a é'] },
+  }
+  const isValid = ajv.compile(schema)
+  const parsed = new TextSchema(schema, 'schema', sentencePiece)
+  let spaces = 0
+  for (let seed = 0; seed < 30; seed++) {
+    const text = parsed.begin()
+    const random = randomFor(seed, 'text')
+    const ids: number[] = []
+    while (!text.isOver) {
+      const logits = Float32Array.from({ length: sentencePiece.vocabulary }, () => random.uniform())
+      ids.push(text.next(logits, all, random))
+    }
+    const written = sentencePiece.decode(ids)
+    expect(isValid(JSON.parse(written)), written).toBe(true)
+    spaces += ids.filter((id) => id === 259).length
+  }
+  expect(spaces).toBeGreaterThan(30)
 })
 
 test('every valid value can be written, however it is cut into tokens', () => {
