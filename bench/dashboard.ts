@@ -224,7 +224,7 @@ async function exerciseExperts(page: Page): Promise<Frames[]> {
     await page.waitForTimeout(500)
   })
   const otherLayer = await recordFrames(page, 'to another layer', async () => {
-    await page.getByLabel('Layer', { exact: true }).selectOption('1')
+    await page.getByRole('combobox', { name: 'Layer' }).selectOption('1')
     await page.waitForTimeout(2000)
   })
   return [played, scrubbed, otherLayer]

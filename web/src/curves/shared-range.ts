@@ -2,9 +2,9 @@
  * The range of x that all cards have in common. Metrics are recorded at different steps: an evaluation every hundred, a
  * training loss every step. With a range of its own, each card would place the same step elsewhere.
  */
-import { type ReadonlySignal, signal, useSignalEffect } from '@preact/signals'
+import { computed, type ReadonlySignal, signal, useSignalEffect } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
-import type { XAxis } from '../../../src/faces/watch/api.ts'
+import { type XAxis, xAxes } from '../../../src/faces/watch/api.ts'
 import { type Line, type Range, rangeOfX } from './drawing/lines.ts'
 
 interface Covered extends Range {
@@ -27,10 +27,23 @@ export function cover(card: unknown, axis: XAxis, range: Range | null): void {
   covered.value = after
 }
 
+/**
+ * The ends of the range of all cards on each axis. They are numbers in signals of their own, so that a card is drawn
+ * again when an end moves, and not whenever another card appears or loads.
+ */
+const endsOn = Object.fromEntries(
+  xAxes.map((axis) => {
+    const onAxis = () => [...covered.value.values()].filter((each) => each.axis === axis)
+    const min = computed(() => Math.min(...onAxis().map(({ min }) => min)))
+    const max = computed(() => Math.max(...onAxis().map(({ max }) => max)))
+    return [axis, { min, max }]
+  }),
+) as unknown as Readonly<Record<XAxis, { readonly [end in keyof Range]: ReadonlySignal<number> }>>
+
 /** The range from the first to the last point of all cards on this axis. */
 export function sharedRange(axis: XAxis, own: Range): Range {
-  const all = [own, ...[...covered.value.values()].filter((each) => each.axis === axis)]
-  return { min: Math.min(...all.map(({ min }) => min)), max: Math.max(...all.map(({ max }) => max)) }
+  const { min, max } = endsOn[axis]
+  return { min: Math.min(own.min, min.value), max: Math.max(own.max, max.value) }
 }
 
 /** Keeps the range of a card's lines among those of all cards, as long as the card exists. */
