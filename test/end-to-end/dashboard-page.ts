@@ -3,8 +3,6 @@
  * dialog, or sends a request to another server.
  */
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import type { AxeResults } from 'axe-core'
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import { expect } from 'vitest'
 import { findChromium } from '../../bench/support/browser.ts'
@@ -177,17 +175,3 @@ export const coloursOf = (canvas: Locator): Promise<number> =>
     const { data } = drawn.getContext('2d').getImageData(0, 0, width, height)
     return new Set(new Uint32Array(data.buffer)).size
   })
-
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const axeRules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
-
-/** Violations that axe finds in the visible page: names, roles, order of headings, contrast. */
-export async function violationsOn(page: Page, rules: readonly string[] = axeRules): Promise<readonly string[]> {
-  // The many nodes that passed are left out of the result.
-  const options = JSON.stringify({ runOnly: rules, resultTypes: ['violations'] })
-  await page.evaluate(axe)
-  const { violations, passes } = (await page.evaluate(`axe.run(${options})`)) as AxeResults
-  // Of a dialog over a page, axe cannot always tell the ground of the text.
-  if ((await page.getByRole('dialog').count()) === 0) expect(passes.map(({ id }) => id)).toContain('color-contrast')
-  return violations.flatMap(({ help, nodes }) => nodes.map(({ html }) => `${help}: ${html}`))
-}

@@ -6,7 +6,8 @@
 import type { Locator, Page } from 'playwright-core'
 import { describe, expect, test } from 'vitest'
 import { launchers } from '../../src/engine/world/mpi/testing/launch.ts'
-import { chromium, named, pickRun, showOnly, soon, textOf, violationsOn } from './dashboard-page.ts'
+import { violationsOn } from './accessible.ts'
+import { chromium, named, pickRun, showOnly, soon, textOf } from './dashboard-page.ts'
 import { makeRun } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 

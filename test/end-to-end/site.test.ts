@@ -11,7 +11,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type RoutingRecord, recordFile } from '../../bench/routing/record.ts'
 import { openChromium } from '../../bench/support/browser.ts'
 import { sectionsOf } from '../../site/navigation.ts'
-import { chromium, coloursOf, named, soon, textOf, violationsOn, visit } from './dashboard-page.ts'
+import { violationsOn } from './accessible.ts'
+import { chromium, coloursOf, named, soon, textOf, visit } from './dashboard-page.ts'
 import { inRepository, type Site, serve } from './web-site.ts'
 
 const built = inRepository('site/dist')
