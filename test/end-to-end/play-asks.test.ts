@@ -21,8 +21,8 @@ describe.skipIf(!executable)(named('what choir play asks and says'), { timeout: 
     await page.getByRole('radio', { name: 'Your own' }).check()
     await page.getByLabel('Your text').fill(text)
     await page.getByRole('combobox', { name: /^Experts/ }).selectOption('4')
-    await page.getByLabel('Steps').fill(steps)
-    await page.getByLabel('Steps').press('Tab')
+    await page.getByRole('spinbutton', { name: 'Steps' }).fill(steps)
+    await page.getByRole('spinbutton', { name: 'Steps' }).press('Tab')
     await train(page).click()
   }
 
@@ -137,8 +137,10 @@ describe.skipIf(!executable)(named('what choir play asks and says'), { timeout: 
     await reaches(page, 'A', /paused/)
     await page.getByRole('radio', { name: 'Experts over time' }).check()
     await expectReadable(page, 'paused, experts over time')
-    await trainOwnText(page, '3')
-    await page.getByRole('dialog').getByRole('button').first().press('Enter')
+    await page.getByRole('spinbutton', { name: 'Steps' }).fill('3')
+    await page.getByRole('spinbutton', { name: 'Steps' }).press('Tab')
+    await page.getByRole('button', { name: 'Start over' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Start over' }).click()
     await reaches(page, 'A', /finished/)
     await reaches(page, 'B', /finished/)
     await expect.poll(() => page.locator('.trace .t').count(), patience).toBeGreaterThan(20)
