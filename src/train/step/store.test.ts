@@ -3,6 +3,7 @@ import type { ParameterSpec } from '../../core/model/parameters.ts'
 import { type ArenaRange, floatsOf } from '../../engine/contract/arena.ts'
 import { cpuMemory } from '../../engine/testing/cpu-memory.ts'
 import { parameterTensors } from './named-tensors.ts'
+import { parameterRanges } from './parameter-ranges.ts'
 import { ParameterStore } from './store.ts'
 
 const spec = (name: string, shape: number[], decay: boolean): ParameterSpec => ({
@@ -28,7 +29,7 @@ test('ranges cover exactly the tensors: parameters, gradients and moments, with 
     [4, (name) => floatsOf(store.moment(name, 1))],
   ]
   for (const { name } of specs) for (const [mark, view] of marks) view(name).fill(mark)
-  for (const { arena, parameters, gradients, moments, count, spec } of store.ranges()) {
+  for (const { arena, parameters, gradients, moments, count, spec } of parameterRanges(store)) {
     const numbers = specs
       .filter(({ decay }) => decay === spec.decay)
       .flatMap(({ name }) => [...floatsOf(store.parameter(name))])

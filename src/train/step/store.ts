@@ -1,21 +1,20 @@
 /**
- * Flat memory of a model: parameters, gradients and optimizer state, in banks (`bank.ts`).
+ * Flat memory of a model: parameters, gradients and optimizer state, in banks (`bank.ts`), placed by `place-tensors.ts`.
  *
  * Tensors are in the same order in each region of a bank. The regions of optimizer state have only the tensors that
  * this rank owns (`placement.ts`); the gradient of an expert may have a part for each source rank, [n, E, ...], and
  * partial sums of gradients have regions of their own if there are several shards. Tensors with weight decay come
- * first, so in one process the optimizer sees two plain ranges and needs no layers. A model larger than one arena has
+ * first, so in one process the optimizer sees two plain ranges (`parameter-ranges.ts`) and needs no layers. A model larger than one arena has
  * several banks; a tensor never crosses from one to the next.
  */
-import { UsageError } from '../../core/errors.ts'
 import { sizeOf } from '../../core/graph/shape.ts'
 import { expertName, type ParameterSpec } from '../../core/model/parameters.ts'
-import { bytes } from '../../core/text/numbers.ts'
 import type { Arena, ArenaRange } from '../../engine/contract/arena.ts'
 import { type CompactState, momentLayout } from '../../engine/contract/moments.ts'
-import { Bank, BESIDE_BYTES, type BorrowedScratch, fillBanks, type Memory, paddedFloats, type Regions } from './bank.ts'
+import { type Bank, BESIDE_BYTES, type BorrowedScratch, type Memory, paddedFloats, type Regions } from './bank.ts'
 import { type Beside, FloatParameters, type ModelStore, type TracedParameters } from './model-store.ts'
 import { momentFloats } from './optimizer/moment-floats.ts'
+import { placeTensors, type TensorLocation } from './place-tensors.ts'
 import { partialSums } from './ranks/gradient-tree.ts'
 import {
   alone,
@@ -29,42 +28,20 @@ import {
   unitsOf,
 } from './ranks/placement.ts'
 
-/** A range of owned parameters of one bank, with the offsets of parameters, gradients and moments, in floats. */
-export interface ParameterRange {
+/** A range of parameters in a bank, and where its gradients lie; offsets and count are in floats. */
+export interface Piece {
   readonly arena: Arena
   readonly parameters: number
   readonly gradients: number
-  readonly moments: readonly number[]
   readonly count: number
-  /** The first tensor in the range. */
-  readonly spec: ParameterSpec
 }
 
 /** A unit (`placement.ts`): an expert, or a block of rows of another tensor. */
-export interface Unit {
+export interface Unit extends Piece {
   /** Index among all units of the model, whichever rank owns them. */
   readonly index: number
   /** Name of the tensor. */
   readonly name: string
-  readonly arena: Arena
-  /** Offsets and count are in floats. */
-  readonly parameters: number
-  readonly gradients: number
-  readonly count: number
-}
-
-interface TensorLocation {
-  readonly spec: ParameterSpec
-  readonly bank: Bank
-  /** Offset in the region of parameters, in floats. */
-  readonly offset: number
-  /** Offset in the region of gradients, in floats. */
-  readonly gradient: number
-  /**
-   * Number of floats of the state of the part that this rank owns, and its offset in a region of moments; null if this
-   * rank owns no part.
-   */
-  readonly owned: { readonly floats: number; readonly offset: number } | null
 }
 
 export class ParameterStore implements ModelStore {
@@ -73,10 +50,13 @@ export class ParameterStore implements ModelStore {
   readonly layout: Layout
   /** Shares of the tensors on this rank, whichever rank owns them. */
   readonly shares: readonly Share[]
-  private readonly locations = new Map<string, TensorLocation>()
   /** Index of the first unit of each tensor, whichever rank owns it, and the number of its units. */
   private readonly unitsOfModel = new Map<string, { readonly first: number; readonly count: number }>()
+  /** Number of regions of optimizer state in each bank. */
+  readonly momentRegions: number
   private readonly banks: readonly Bank[]
+  /** In the order of the tensors in memory. */
+  private readonly locations: ReadonlyMap<string, TensorLocation>
   /** Number of gradients kept of an expert: {@link sourcesKept}. */
   private readonly sources: number
   private readonly compact: CompactState | null
@@ -107,58 +87,20 @@ export class ParameterStore implements ModelStore {
       this.unitsOfModel.set(spec.name, { first, count })
       first += count
     }
-    const { maxArenaBytes } = runtime
-    if (scratch * 4 > maxArenaBytes / 2)
-      throw new UsageError(
-        `invalid train.batch: a micro-batch needs ${scratch * 4} bytes beside the embedding (expected at most ` +
-          `${maxArenaBytes / 2}; use a smaller batch or more train.microBatches)`,
-      )
     this.compact = typeof moments === 'string' ? moments : null
     const stateOf = typeof moments === 'function' ? moments : (of: Share) => momentFloats(of, this.compact, layout)
     const owned = new Map(this.trainedShares().map((share) => [share.spec, stateOf(share)]))
-    const counts = {
+    this.momentRegions = typeof moments === 'number' ? moments : moments === null ? 0 : 1
+    const { banks, locations } = placeTensors(runtime, this.specs, {
+      gradients: (spec) => this.gradientFloats(spec),
+      moments: (spec) => owned.get(spec) ?? 0,
       gradientRegions: moments === null ? 0 : 1 + partialSums(layout),
-      momentRegions: typeof moments === 'number' ? moments : moments === null ? 0 : 1,
+      momentRegions: this.momentRegions,
       scratch,
       beside: moments === null && scratch > 0 ? BESIDE_BYTES / 4 : 0,
-    }
-    const sizeIn = (spec: ParameterSpec) =>
-      paddedFloats(sizeOf(spec.shape)) +
-      counts.gradientRegions * this.gradientFloats(spec) +
-      counts.momentRegions * paddedFloats(owned.get(spec) ?? 0)
-    const needed = 4 * this.specs.reduce((sum, spec) => sum + sizeIn(spec), 0)
-    if (runtime.memoryBytes !== undefined && needed > runtime.memoryBytes)
-      throw new UsageError(
-        `the model is too large for this machine: ${moments === null ? 'its parameters' : 'parameters, gradients and moments'} ` +
-          `take ${bytes(needed)}, and it has ${bytes(runtime.memoryBytes)} of memory ` +
-          (moments === null
-            ? '(try the weights "bf16", "int8" or "int4", which take a half, a quarter or a seventh)'
-            : '(choose fewer layers or experts, or smaller widths; choir inspect lists the tensors)'),
-      )
-    this.banks = fillBanks(this.specs, sizeIn, scratch + counts.beside, maxArenaBytes).map((bank) =>
-      this.createBank(bank, owned, counts, runtime),
-    )
-  }
-
-  private createBank(
-    specs: readonly ParameterSpec[],
-    owned: ReadonlyMap<ParameterSpec, number>,
-    counts: Pick<Regions, 'gradientRegions' | 'momentRegions' | 'scratch' | 'beside'>,
-    runtime: Memory,
-  ): Bank {
-    let [parameters, gradients, moments] = [0, 0, 0]
-    const places: Omit<TensorLocation, 'bank'>[] = []
-    for (const spec of [...specs.filter(({ decay }) => decay), ...specs.filter(({ decay }) => !decay)]) {
-      const floats = owned.get(spec) ?? 0
-      const part = floats > 0 ? { floats, offset: moments } : null
-      places.push({ spec, offset: parameters, gradient: gradients, owned: part })
-      parameters += paddedFloats(sizeOf(spec.shape))
-      gradients += this.gradientFloats(spec)
-      moments += paddedFloats(floats)
-    }
-    const bank = new Bank(runtime, { ...counts, parameters, gradients, moments })
-    for (const place of places) this.locations.set(place.spec.name, { ...place, bank })
-    return bank
+    })
+    this.banks = banks
+    this.locations = locations
   }
 
   /** The parameters in each bank with the padding between them, from the beginning of its arena on. */
@@ -261,37 +203,9 @@ export class ParameterStore implements ModelStore {
     return paddedFloats(sizeOf(spec.shape) * (spec.stacked ? this.sources : 1))
   }
 
-  /**
-   * Owned parameters that are trained, with moments of one number per parameter, in as few ranges as possible. A
-   * process alone without frozen parameters has two ranges per bank, with weight decay and without.
-   * @param names Names of the tensors; default: all.
-   * @param alike Whether two tensors may be in one range; default: if they have the same weight decay.
-   */
-  ranges(names?: ReadonlySet<string>, alike = hasSameDecay): ParameterRange[] {
-    const ranges: ParameterRange[] = []
-    const order = [...this.locations.keys()]
-    const place = ({ spec }: Share) => order.indexOf(spec.name)
-    for (const share of this.trainedShares().toSorted((a, b) => place(a) - place(b))) {
-      const { spec, floats } = share
-      if (names && !names.has(spec.name)) continue
-      const { bank, owned } = this.location(spec.name)
-      const pieces = this.piecesOf(share)
-      for (const [i, piece] of pieces.entries()) {
-        const moment = (owned?.offset ?? 0) + i * piece.count
-        const range: ParameterRange = {
-          ...piece,
-          moments: Array.from({ length: bank.regions.momentRegions }, (_, m) => bank.moments(m) + moment),
-          // Padding ends a whole tensor, not a part of it.
-          count: floats === sizeOf(spec.shape) && pieces.length === 1 ? paddedFloats(floats) : piece.count,
-          spec,
-        }
-        const last = ranges.at(-1)
-        if (last && alike(last.spec, spec) && follows(range, last))
-          ranges[ranges.length - 1] = { ...last, count: last.count + range.count }
-        else ranges.push(range)
-      }
-    }
-    return ranges
+  /** Names of the tensors, in the order in which they lie in memory. */
+  get namesInMemory(): readonly string[] {
+    return [...this.locations.keys()]
   }
 
   /** The shares that this rank owns. */
@@ -370,13 +284,7 @@ export class ParameterStore implements ModelStore {
   }
 
   /** The place of a share in the regions of parameters and gradients: one range, or one for each expert. */
-  piecesOf({
-    spec,
-    from,
-    to,
-    start,
-    floats,
-  }: Share): Pick<ParameterRange, 'arena' | 'parameters' | 'gradients' | 'count'>[] {
+  piecesOf({ spec, from, to, start, floats }: Share): Piece[] {
     const { bank, offset, gradient } = this.location(spec.name)
     const sources = this.isApart(spec) ? this.sources : 1
     const pieces = this.isApart(spec) ? to - from : 1
@@ -398,15 +306,3 @@ export class ParameterStore implements ModelStore {
 
 /** Number of floats of an expert of a stacked tensor. */
 const expertFloats = ({ shape }: ParameterSpec): number => sizeOf(shape.slice(1))
-
-const hasSameDecay = (a: ParameterSpec, b: ParameterSpec): boolean => a.decay === b.decay
-
-/** Whether a range continues another in every region. */
-function follows(range: ParameterRange, last: ParameterRange): boolean {
-  return (
-    range.arena === last.arena &&
-    range.parameters === last.parameters + last.count &&
-    range.gradients === last.gradients + last.count &&
-    range.moments.every((start, i) => start === (last.moments[i] as number) + last.count)
-  )
-}

@@ -6,6 +6,7 @@ import { type Arena, changeRange, floatsOf } from '../../../engine/contract/aren
 import type { ArenaKernels, Gate } from '../../../engine/contract/arena-kernels.ts'
 import { createArenaKernels } from '../../../engine/cpu/wasm/arena-kernels.ts'
 import { cpuMemory } from '../../../engine/testing/cpu-memory.ts'
+import { parameterRanges } from '../parameter-ranges.ts'
 import { randomFor } from '../random.ts'
 import { ParameterStore } from '../store.ts'
 import { adafactor, adafactorScratch } from './adafactor.ts'
@@ -257,7 +258,7 @@ test('padding between tensors stays zero', async () => {
   for (const { name } of small)
     for (const values of [floatsOf(store.parameter(name)), floatsOf(store.gradient(name))]) values.fill(1)
   await adafactor(two, store, config).update({ step: 1, learningRate: 0.1 }, open(1))
-  const numbers = store.ranges().map(({ arena, parameters, count }) => {
+  const numbers = parameterRanges(store).map(({ arena, parameters, count }) => {
     return floatsOf({ arena, start: parameters, count }).filter((value) => value !== 0).length
   })
   expect(sum(numbers)).toBe(6 + 35 + 24 + 15 + 9 * 203 + 131 + 70)

@@ -5,6 +5,7 @@ import { floatsOf } from '../../../engine/contract/arena.ts'
 import type { ArenaKernels, Gate } from '../../../engine/contract/arena-kernels.ts'
 import { createArenaKernels } from '../../../engine/cpu/wasm/arena-kernels.ts'
 import { cpuMemory } from '../../../engine/testing/cpu-memory.ts'
+import { parameterRanges } from '../parameter-ranges.ts'
 import { randomFor } from '../random.ts'
 import { ParameterStore } from '../store.ts'
 import { ADAMW_MOMENTS, adamw } from './adamw.ts'
@@ -113,7 +114,7 @@ test('padding between tensors stays zero, so ranges can be updated as a whole', 
     for (const values of [floatsOf(store.parameter(name)), floatsOf(store.gradient(name))]) values.fill(1)
   await adamw(kernels, store, config).update({ step: 1, learningRate: 0.1 }, open(1))
   let numbers = 0
-  for (const { arena, parameters, count } of store.ranges())
+  for (const { arena, parameters, count } of parameterRanges(store))
     numbers += floatsOf({ arena, start: parameters, count }).filter((value) => value !== 0).length
   expect(numbers).toBe(3 + 35 + 18 + 20 + 10 + 9)
 })

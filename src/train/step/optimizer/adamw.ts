@@ -6,6 +6,7 @@
  */
 import type { AdamwSettings, ArenaKernels } from '../../../engine/contract/arena-kernels.ts'
 import { momentTensors } from '../named-tensors.ts'
+import { type ParameterRange, parameterRanges } from '../parameter-ranges.ts'
 import type { ParameterStore } from '../store.ts'
 import type { Optimizer } from './contract.ts'
 import { areUpdatedAlike, rangeUpdate, type UpdateConfig } from './tensor-update.ts'
@@ -14,9 +15,9 @@ import { areUpdatedAlike, rangeUpdate, type UpdateConfig } from './tensor-update
 export const ADAMW_MOMENTS = 2
 
 export function adamw(kernels: ArenaKernels, store: ParameterStore, config: UpdateConfig): Optimizer {
-  const known = new Map<ReadonlySet<string> | undefined, ReturnType<ParameterStore['ranges']>>()
+  const known = new Map<ReadonlySet<string> | undefined, readonly ParameterRange[]>()
   const rangesOf = (names: ReadonlySet<string> | undefined) => {
-    const ranges = known.get(names) ?? store.ranges(names, (a, b) => areUpdatedAlike(config, a, b))
+    const ranges = known.get(names) ?? parameterRanges(store, names, (a, b) => areUpdatedAlike(config, a, b))
     known.set(names, ranges)
     return ranges
   }
