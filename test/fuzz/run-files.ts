@@ -24,7 +24,7 @@ export async function readRun(directory: string): Promise<void> {
       await expectTokenizer(state, tokenizer ?? '', directory)
       await readCheckpoint(checkpoint.path, { model: parameterTensors(createStore(cpuMemory, config)) })
     }
-    await files.rewind(checkpoint?.step ?? 0)
+    await files.logs.rewind(checkpoint?.step ?? 0)
   } finally {
     await files.close()
   }

@@ -55,9 +55,9 @@ const routing = (step: number, layer: number) =>
 /** Logs steps as the training loop does: an evaluation every third step, routing of two layers every second step. */
 function log(run: RunDirectory, from: number, to: number): void {
   for (let step = from; step <= to; step++) {
-    run.record('train', step, train(step))
-    if (step % 2 === 0) for (const layer of [0, 1]) run.recordRouting(routing(step, layer))
-    if (step % 3 === 0) run.record('eval', step, evaluation(step))
+    run.logs.record('train', step, train(step))
+    if (step % 2 === 0) for (const layer of [0, 1]) run.logs.recordRouting(routing(step, layer))
+    if (step % 3 === 0) run.logs.record('eval', step, evaluation(step))
   }
 }
 
@@ -117,7 +117,7 @@ test('an empty directory, or one where a process was killed while creating a run
 test('a new run that fails before its first record leaves nothing, not even the folders that it created', async () => {
   const failed = await RunDirectory.open(directory, config(), false)
   await failed.saveTokenizer('{}')
-  await failed.rewind(0)
+  await failed.logs.rewind(0)
   failed.discard()
   await failed.close()
   expect(await readdir(folder)).toEqual([])
@@ -135,7 +135,7 @@ test('a new run that fails before its first record leaves nothing, not even the 
 
 test('a run with a record or a checkpoint, or one that is resumed, is not discarded', async () => {
   const recorded = await RunDirectory.open(directory, config(), false)
-  await recorded.rewind(0)
+  await recorded.logs.rewind(0)
   log(recorded, 1, 1)
   recorded.discard()
   await recorded.close()
@@ -261,7 +261,7 @@ test('the tokenizer exists once it was saved', async () => {
 test('logs cut at any byte and resumed from any earlier checkpoint read as if the run never stopped', async () => {
   const names = ['metrics.jsonl', 'routing.jsonl']
   const uncut = await RunDirectory.open(directory, config(), false)
-  await uncut.rewind(0)
+  await uncut.logs.rewind(0)
   log(uncut, 1, 9)
   await uncut.close()
   const expected = await Promise.all(names.map(read))
@@ -276,10 +276,10 @@ test('logs cut at any byte and resumed from any earlier checkpoint read as if th
       await writeFile(join(directory, name), text.slice(0, Math.max(cuts[i] as number, text.length - lost)))
     }
     const resumed = await RunDirectory.open(directory, config(), true)
-    await resumed.rewind(4)
+    await resumed.logs.rewind(4)
     expect((await read('metrics.jsonl')).length).toBe(cuts[0])
     log(resumed, 5, 9)
-    await resumed.flush()
+    await resumed.logs.flush()
     expect(await Promise.all(names.map(read))).toEqual(expected)
     await resumed.close()
   }
@@ -292,7 +292,7 @@ test
   'a run whose %s is a link is not resumed, and the target of the link stays unchanged',
   async (name) => {
     const run = await RunDirectory.open(directory, config(), false)
-    await run.rewind(0)
+    await run.logs.rewind(0)
     log(run, 1, 4)
     await run.close()
     const isFolder = !name.includes('.')
@@ -334,7 +334,7 @@ test('a run that has lost its checkpoints is not begun again', async () => {
   const begun = async (last: number) => {
     await rm(directory, { recursive: true, force: true })
     const run = await RunDirectory.open(directory, short, false)
-    await run.rewind(0)
+    await run.logs.rewind(0)
     log(run, 1, last)
     await run.close()
     return RunDirectory.open(directory, short, true)
@@ -351,7 +351,7 @@ test('a run that has lost its checkpoints is not begun again', async () => {
 
 test('TensorBoard gets every scalar of a record under train, routing or eval', async () => {
   const run = await RunDirectory.open(directory, config(), false)
-  await run.rewind(0)
+  await run.logs.rewind(0)
   log(run, 3, 3)
   await run.close()
   const name = (await readdir(directory)).find((entry) => entry.startsWith('events.out.tfevents.'))

@@ -1,6 +1,6 @@
 /**
  * A run on disk: its files, exclusive access to them, and resuming, after which the files read as if the
- * run had never stopped.
+ * run had never stopped. The logs, to which records are appended, are in `run-logs.ts`.
  *
  *     config.json                 the full configuration, Choir's version, time of creation, later changes, and the
  *                                 origin of the first weights, if they come from another run
@@ -20,17 +20,12 @@ import { dirname, join, resolve } from 'node:path'
 import type { Difference } from '../../core/config/differences.ts'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { option, RunError, UsageError, wording } from '../../core/errors.ts'
-import type { RoutingRecord } from '../../core/model/routing/statistics.ts'
 import { grouped } from '../../core/text/numbers.ts'
 import { quoted } from '../../core/text/shell.ts'
 import { version } from '../../core/version.ts'
 import { isMovable } from '../../train/run/resume-settings.ts'
-import type { RunLog } from '../../train/run/run-log.ts'
 import { decayStart } from '../../train/step/optimizer/schedule.ts'
-import type { EvalRecord, LedgerRecord, RanksRecord, TrainRecord } from '../../train/step/records.ts'
-import { AppendFile } from '../system/append-file.ts'
 import { errorCode, makeFolder, removeEmptyFolders, replaceFile, syncFolder } from '../system/disk.ts'
-import { jsonLine, readJsonLines } from '../system/jsonl.ts'
 import { LOCK_FILE, lockRun, type RunLock } from '../system/lock.ts'
 import { JSON_BYTES, readText } from '../system/read-text.ts'
 import { refuseFolders, refuseLinks } from '../system/special-files.ts'
@@ -39,8 +34,8 @@ import { loadRunConfig } from './load-config.ts'
 import { OccupiedDirectory } from './occupied-directory.ts'
 import { pluginCopies } from './plugins/plugins.ts'
 import { removeRankFiles } from './ranks/files.ts'
-import { lastStep, rewindLog } from './rewind-log.ts'
-import { RunEvents } from './tensorboard/run-events.ts'
+import { lastStep } from './rewind-log.ts'
+import { logFile, logNames, RunLogs } from './run-logs.ts'
 import { GENERATION } from './tokenizer-file.ts'
 import type { WeightsSource } from './weights-source.ts'
 
@@ -50,31 +45,21 @@ export const checkpointsOf = (directory: string): string => join(directory, 'che
 const CONFIG = 'config.json'
 const TOKENIZER = 'tokenizer.json'
 
-interface Logs {
-  readonly metrics: AppendFile
-  readonly routing: AppendFile
-  readonly events: RunEvents
-  /** Null without `parallel.ledger`. */
-  readonly ledger: AppendFile | null
-}
-
 /** A run directory that is locked and written by this process. */
-export class RunDirectory implements RunLog {
+export class RunDirectory {
   readonly path: string
   /** The folder of checkpoints. */
   readonly checkpoints: string
+  readonly logs: RunLogs
   private readonly lock: RunLock
   private readonly isResumed: boolean
-  private readonly hasLedger: boolean
   private readonly config: RunConfig
   /** Settings that a resumed run changes. */
   private readonly changes: readonly Difference[]
   /** The folders that a new run created: its own folder and missing folders around it. */
   private readonly created: readonly string[]
-  private logs: Logs | undefined
   /** Files besides the logs that a new run has written, in order. */
   private readonly written = new Set<string>()
-  private hasRecords = false
   private isDiscarded = false
 
   private constructor(
@@ -89,9 +74,9 @@ export class RunDirectory implements RunLog {
     this.lock = lock
     this.created = created
     this.isResumed = changes !== null
-    this.hasLedger = config.parallel.ledger
     this.config = config
     this.changes = changes ?? []
+    this.logs = new RunLogs(path, config, this.isResumed)
   }
 
   /**
@@ -117,10 +102,7 @@ export class RunDirectory implements RunLog {
       lock = await lockRun(directory)
       if (resume) {
         await refuseLinks(directory)
-        await refuseFolders(directory, [
-          'engine.json',
-          ...['metrics', 'routing', 'ledger'].map((log) => `${log}.jsonl`),
-        ])
+        await refuseFolders(directory, ['engine.json', ...logNames.map((name) => `${name}.jsonl`)])
         const changes = await allowedChanges(directory, config)
         // The files belong to an earlier job.
         await removeRankFiles(directory)
@@ -176,7 +158,7 @@ export class RunDirectory implements RunLog {
    * @throws RunError if the run had checkpoints: it would begin again at the first step, and lose its logs
    */
   async refuseLostCheckpoints(): Promise<void> {
-    const logged = await lastStep(this.log('metrics'))
+    const logged = await lastStep(logFile(this.path, 'metrics'))
     if (logged === 0) return
     const names = await readdir(this.checkpoints).catch((error: unknown) => {
       if (errorCode(error) === 'ENOENT') return null
@@ -210,84 +192,8 @@ export class RunDirectory implements RunLog {
     await this.write(TOKENIZER, json)
   }
 
-  private log(name: 'metrics' | 'routing' | 'ledger'): string {
-    return join(this.path, `${name}.jsonl`)
-  }
-
   private get tokenizerFile(): string {
     return join(this.path, TOKENIZER)
-  }
-
-  /**
-   * Removes records of steps after `step`, which will be repeated, from the logs, and opens the logs for appending. It
-   * must be called once, before the first record.
-   * @returns Warnings about logs that are damaged
-   */
-  async rewind(step: number): Promise<string[]> {
-    if (this.logs) throw new Error('internal: rewind must be called once, before the first record')
-    const [metrics, routing, ledger] = [this.log('metrics'), this.log('routing'), this.log('ledger')]
-    const opened: AppendFile[] = []
-    // A new run creates its logs, and never appends to a file that it did not write.
-    const open = async (path: string): Promise<AppendFile> => {
-      const file = await AppendFile.open(path, this.isResumed ? 'continue' : 'fresh')
-      opened.push(file)
-      return file
-    }
-    try {
-      const warnings: (string | null)[] = []
-      // The records of an earlier ledger are cut off even if the run is continued without one.
-      for (const log of [metrics, routing, ledger]) warnings.push(await rewindLog(log, step))
-      this.logs = {
-        metrics: await open(metrics),
-        routing: await open(routing),
-        ledger: this.hasLedger ? await open(ledger) : null,
-        events: await RunEvents.open(this.path, this.config, this.isResumed ? step : undefined),
-      }
-      await syncFolder(this.path)
-      return warnings.filter((warning) => warning !== null)
-    } catch (error) {
-      for (const file of this.logs ? [] : opened) {
-        await file.close()
-        if (!this.isResumed) await rm(file.path, { force: true })
-      }
-      throw new RunError(`cannot open the logs of run ${this.path}: ${(error as Error).message}`)
-    }
-  }
-
-  /** Whether metrics.jsonl has an evaluation of a step. Call it after {@link rewind}. */
-  async hasEvaluation(step: number): Promise<boolean> {
-    for await (const record of readJsonLines<{ kind?: unknown; step?: unknown }>(this.log('metrics')))
-      if (record.kind === 'eval' && record.step === step) return true
-    return false
-  }
-
-  /** Appends a record to metrics.jsonl and to the TensorBoard file. @throws RunError if an earlier write failed */
-  record(kind: 'train' | 'eval' | 'ranks', step: number, record: TrainRecord | EvalRecord | RanksRecord): void {
-    const { metrics, events } = this.opened()
-    this.hasRecords = true
-    metrics.append(jsonLine(record))
-    events.record(kind, step, record)
-  }
-
-  /**
-   * Appends a line to routing.jsonl, and the loads of the experts to the TensorBoard file.
-   * @throws RunError if an earlier write failed
-   */
-  recordRouting(record: RoutingRecord): void {
-    const { routing, events } = this.opened()
-    routing.append(jsonLine(record))
-    events.routing(record)
-  }
-
-  /** Appends a line to ledger.jsonl, if `parallel.ledger` is set. @throws RunError if an earlier write failed */
-  recordLedger(record: LedgerRecord): void {
-    this.opened().ledger?.append(jsonLine(record))
-  }
-
-  /** Waits until every record would survive a power cut. @throws RunError if a write failed */
-  async flush(): Promise<void> {
-    const { metrics, routing, events, ledger } = this.opened()
-    await Promise.all([metrics.sync(), routing.sync(), events.flush(), ledger?.sync()])
   }
 
   /**
@@ -295,25 +201,18 @@ export class RunDirectory implements RunLog {
    * directory. A run that has records or a checkpoint stays.
    */
   discard(): void {
-    this.isDiscarded = !this.isResumed && !this.hasRecords
+    this.isDiscarded = !this.isResumed && !this.logs.hasRecords
   }
 
   /** Writes queued records and unlocks the directory, even if writing fails. */
   async close(): Promise<void> {
     try {
-      await this.closeLogs()
+      await this.logs.close()
     } finally {
       const isRemoved = this.isDiscarded && (await this.removeRun())
       await this.lock.release()
       if (isRemoved) await removeEmptyFolders(this.created)
     }
-  }
-
-  private async closeLogs(): Promise<void> {
-    if (!this.logs) return
-    const { metrics, routing, events, ledger } = this.logs
-    const closed = await Promise.allSettled([metrics.close(), routing.close(), events.close(), ledger?.close()])
-    for (const result of closed) if (result.status === 'rejected') throw result.reason
   }
 
   /** Removes the files of a run without records, unless it has a checkpoint. Returns whether they were removed. */
@@ -323,8 +222,7 @@ export class RunDirectory implements RunLog {
     } catch (error) {
       if (errorCode(error) !== 'ENOENT') return false
     }
-    const { metrics, routing, events, ledger } = this.logs ?? {}
-    for (const log of [metrics, routing, events, ledger]) if (log) await rm(log.path, { force: true })
+    await this.logs.remove()
     await this.removeWritten()
     return true
   }
@@ -333,11 +231,6 @@ export class RunDirectory implements RunLog {
   private async removeWritten(): Promise<void> {
     const names = [...this.written].sort((a, b) => Number(a === CONFIG) - Number(b === CONFIG))
     for (const name of names) await rm(join(this.path, name), { force: true })
-  }
-
-  private opened(): Logs {
-    if (!this.logs) throw new Error('internal: rewind must be called before the first record')
-    return this.logs
   }
 }
 

@@ -118,7 +118,7 @@ export class SavedState {
    */
   async save(step: number, keep: number, spared: number | null): Promise<string> {
     // Records of earlier steps must be on disk before the checkpoint: a resumed run keeps those lines.
-    await this.files?.flush()
+    await this.files?.logs.flush()
     const { state, ranks } = this
     return writeCheckpoint(this.checkpoints, step, state.owned(), state.describe(), { keep, spared, ranks })
   }

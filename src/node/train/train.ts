@@ -120,12 +120,12 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     // The tokenizer and logs are not written before this point, because a run that is refused stays as it is.
     if (tokenizer === null)
       await fromFirst(ranks, async () => (await files?.saveTokenizer(data.tokenizer.json)) ?? null)
-    const damages = await fromFirst(ranks, async () => (await files?.rewind(fromStep)) ?? [])
+    const damages = await fromFirst(ranks, async () => (await files?.logs.rewind(fromStep)) ?? [])
     for (const message of damages) warn(message)
 
     // Loop
     const loop = new TrainingLoop(program, ceiling, fromStep, {
-      log: files,
+      log: files?.logs ?? null,
       emit,
       keepBatch: (skipped) => saveBatch(directory, skipped, ranks),
       save: (step, { keep, spared }) => saved.save(step, keep, spared),
@@ -154,7 +154,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     const { state } = program
     const wasDue = state.evaluationDue
     if (wasDue) {
-      state.evaluationDue = !(await fromFirst(ranks, async () => (await files?.hasEvaluation(fromStep)) ?? false))
+      state.evaluationDue = !(await fromFirst(ranks, async () => (await files?.logs.hasEvaluation(fromStep)) ?? false))
       if (state.evaluationDue) {
         await unlessAborted(loop.compileEvaluation(), abandoning)
         await loop.evaluate(signal)

@@ -189,11 +189,11 @@ async function logEvaluation(directory: string, config: RunConfig, evaluation: E
   const { step } = record
   const files = await RunDirectory.open(directory, config, true)
   try {
-    await files.rewind(step)
+    await files.logs.rewind(step)
     // A study that was killed before it kept the result evaluates once more.
-    if (await files.hasEvaluation(step)) return
-    files.record('eval', step, record)
-    await files.flush()
+    if (await files.logs.hasEvaluation(step)) return
+    files.logs.record('eval', step, record)
+    await files.logs.flush()
   } finally {
     await files.close()
   }
