@@ -13,27 +13,18 @@ import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
 import type { Batch } from '../data/batches.ts'
 import type { Memory } from './bank.ts'
-import {
-  type EnqueuedGradient,
-  GradientProgram,
-  type GradientResult,
-  type GradientShape,
-  gradientScratch,
-} from './gradient-program.ts'
+import type { GradientShape } from './gradient-pass.ts'
+import { type EnqueuedGradient, GradientProgram, type GradientResult, gradientScratch } from './gradient-program.ts'
 import { kernelTimes, timesSince } from './kernel-times.ts'
-import { adafactor, adafactorScratch } from './optimizer/adafactor.ts'
-import { ADAMW_MOMENTS, adamw } from './optimizer/adamw.ts'
-import { compactAdamw } from './optimizer/compact-adamw.ts'
 import type { Optimizer, UpdateSettings } from './optimizer/contract.ts'
+import { createOptimizer, optimizerMemory } from './optimizer/create-optimizer.ts'
 import { sumsOfAllRanks } from './optimizer/norm.ts'
-import { ownStateFloats, ruleOf } from './optimizer/own-rule.ts'
-import { ownUpdate } from './optimizer/own-update.ts'
 import { balanceSchedule, learningRate } from './optimizer/schedule.ts'
 import type { CompiledPass, ExpertLoads } from './pass.ts'
 import { exchangeScratch } from './ranks/gradient-sum.ts'
 import type { AllToAllStages } from './ranks/ledger.ts'
-import { blockFloatsOf, type Layout, ownedSpecs } from './ranks/placement.ts'
-import type { OwnStep } from './ranks/times.ts'
+import { blockFloatsOf, type Layout } from './ranks/placement.ts'
+import { exchangesOfStep, type OwnStep } from './ranks/times.ts'
 import { ParameterStore } from './store.ts'
 import { type RecordedSteps, Timeline } from './timeline.ts'
 import { isRouter, type Updated, updatedOf } from './updated.ts'
@@ -99,27 +90,9 @@ export function layoutOf(
 /** Allocates memory for the parameters, gradients and optimizer state of a run. */
 export function createStore(runtime: Memory, config: Shaped, layout = layoutOf(config)): ParameterStore {
   const specs = withFrozen(parameterSpecs(config.model), config.train.freeze)
-  const scratch = gradientScratch(config.model, shapeOf(config, layout)) + exchangeScratch(specs, layout)
-  const { kind, state } = config.train.optimizer
-  if (kind === 'own') {
-    const rule = ruleOf(config.train)
-    return new ParameterStore(runtime, specs, (share) => ownStateFloats(rule, share), scratch, layout)
-  }
-  return kind === 'adamw'
-    ? new ParameterStore(runtime, specs, state === 'float32' ? ADAMW_MOMENTS : state, scratch, layout)
-    : new ParameterStore(runtime, specs, 0, scratch + adafactorScratch(ownedSpecs(specs, layout)), layout)
-}
-
-async function createOptimizer(
-  runtime: Runtime,
-  kernels: ArenaKernels,
-  store: ParameterStore,
-  train: RunConfig['train'],
-): Promise<Optimizer> {
-  const { kind, state } = train.optimizer
-  if (kind === 'own') return ownUpdate(runtime, store, train)
-  if (kind === 'adafactor') return adafactor(kernels, store, train)
-  return state === 'float32' ? adamw(kernels, store, train) : compactAdamw(kernels, store, train, state, train.seed)
+  const { moments, scratch } = optimizerMemory(config.train, specs, layout)
+  const others = gradientScratch(config.model, shapeOf(config, layout)) + exchangeScratch(specs, layout)
+  return new ParameterStore(runtime, specs, moments, others + scratch, layout)
 }
 
 export class Trainer {
@@ -268,7 +241,11 @@ export class Trainer {
       gradientMs: gradientEnd - start,
       updateMs: end - gradientEnd,
       keptByRank,
-      own: this.ranks && this.ownStep(performance.timeOrigin + start, end - start, arrivalMs),
+      own: this.ranks && {
+        ms: end - start,
+        arrivalMs,
+        ...exchangesOfStep(performance.timeOrigin + start, runtime.orderLog, timeline),
+      },
     }
   }
 
@@ -305,15 +282,6 @@ export class Trainer {
    */
   settle(): Promise<void> {
     return this.gradient.parameters.settle()
-  }
-
-  private ownStep(origin: number, ms: number, arrivalMs: number): OwnStep {
-    const orders = (this.runtime.orderLog?.read() ?? []).map((order) => {
-      const { posted, begin, end } = order
-      return { ...order, posted: posted - origin, begin: begin - origin, end: end - origin }
-    })
-    const meetings = this.timeline.meetings.map(({ begin, end }) => ({ begin: begin - origin, end: end - origin }))
-    return { ms, arrivalMs, orders, meetings }
   }
 
   /** The all-to-alls of each pass of a step. */

@@ -11,8 +11,8 @@
  */
 
 import { median } from '../../../core/averages.ts'
-import type { LoggedOrder } from '../../../engine/contract/order-log.ts'
-import type { Interval } from '../timeline.ts'
+import type { LoggedOrder, OrderLog } from '../../../engine/contract/order-log.ts'
+import type { Interval, Timeline } from '../timeline.ts'
 
 /** A rank's own step. Times are in ms from its begin. */
 export interface OwnStep {
@@ -21,6 +21,19 @@ export interface OwnStep {
   readonly arrivalMs: number
   readonly orders: readonly LoggedOrder[]
   readonly meetings: readonly Interval[]
+}
+
+/** The exchanges of the last step, with times from its begin. @param origin The begin, in ms since the epoch. */
+export function exchangesOfStep(
+  origin: number,
+  log: OrderLog | null | undefined,
+  timeline: Timeline,
+): Pick<OwnStep, 'orders' | 'meetings'> {
+  const orders = (log?.read() ?? []).map((order) => {
+    const { posted, begin, end } = order
+    return { ...order, posted: posted - origin, begin: begin - origin, end: end - origin }
+  })
+  return { orders, meetings: timeline.meetings.map(({ begin, end }) => ({ begin: begin - origin, end: end - origin })) }
 }
 
 /** Times of a step by rank, ms. The first four add up to the step. */
