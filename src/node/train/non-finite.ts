@@ -1,4 +1,7 @@
-/** Saves the batch of a step whose loss or gradient is not finite. */
+/**
+ * Saves the batch of a step whose loss or gradient is not finite, with all that the step depends on besides parameters
+ * and seed, so that the step can be computed again: tokens, targets, and replayed experts (`data.replay`).
+ */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Ranks } from '../../engine/contract/ranks.ts'
@@ -13,7 +16,9 @@ export async function saveBatch(directory: string, skipped: SkippedStep, ranks: 
   const message = `the batch is in ${path}`
   if (ranks && ranks.rank > 0) return message
   const facts = { step, loss: String(outcome.loss), grad_norm: String(outcome.gradNorm), where: where ?? null }
-  const saved = { ...facts, tokens: [...batch.tokens], targets: [...batch.targets] }
+  const { tokens, targets, experts } = batch
+  const replayed = experts && { experts: experts.map((choices) => [...choices]) }
+  const saved = { ...facts, tokens: [...tokens], targets: [...targets], ...replayed }
   try {
     // The parent is not created: a run directory that was removed stays removed.
     await mkdir(dirname(path)).catch((error: unknown) => {
