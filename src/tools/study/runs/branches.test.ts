@@ -15,6 +15,7 @@ import type { StudyEvent } from '../events.ts'
 import type { SpecificationInput } from '../grid/specification.ts'
 import { FakeStudy, recorder, runWithGivenLoss } from '../testing/fake-study.ts'
 import { finishedRun } from '../testing/records.ts'
+import { CellFolders } from './cell-folders.ts'
 import type { TrainJob } from './job.ts'
 import { runStudy, type StudyOptions } from './run-study.ts'
 import type { RunJob } from './workers.ts'
@@ -171,6 +172,23 @@ test('a study that is started again continues its chains, from checkpoints that 
   await start(second.run, { jobs: 1 })
   expect(second.begun().map(stepsOf).slice(0, 3)).toEqual([40, 80, 20])
   expect(second.begun()).toHaveLength(17)
+})
+
+test('after a kill between a result and the removal, a checkpoint that a longer branch continues stays', async () => {
+  const killed = vi.spyOn(CellFolders.prototype, 'removeLeftovers').mockRejectedValueOnce(new Error('killed'))
+  const one = { ...input, arms: { a: {} }, seeds: [1] }
+  const first = logger(training)
+  await expect(start(first.run, { jobs: 1 }, one)).rejects.toThrow('killed')
+  killed.mockRestore()
+  const { directory } = first.begun()[0] as TrainJob
+  expect(checkpointsIn(directory)).toEqual(expect.arrayContaining(['step-00000015', 'step-00000020']))
+  const second = logger(async (job) => {
+    if (stepsOf(job) === 40) expect(checkpointsIn(directory)).toEqual(['step-00000015'])
+    await training(job)
+  })
+  await start(second.run, { jobs: 1 }, one)
+  expect(second.begun().map(stepsOf)).toEqual([40, 80])
+  expect(checkpointsIn(directory)).toEqual([])
 })
 
 test('without run directories, longer branches are still trained, and shorter ones are not trained again', async () => {

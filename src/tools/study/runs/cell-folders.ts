@@ -6,7 +6,15 @@ import { join } from 'node:path'
 import { folderOfRun, studyFolders } from '../../../node/run/study-arm.ts'
 import type { Cell } from '../contract.ts'
 import { firstStepOf, stepsOf } from '../grid/cells.ts'
-import { currentFolder, removeCheckpoints, removeEarlier, runFolder, type Trunk } from './run-folder.ts'
+import {
+  areRemovable,
+  currentFolder,
+  markCheckpoints,
+  removeCheckpoints,
+  removeEarlier,
+  runFolder,
+  type Trunk,
+} from './run-folder.ts'
 
 const folders: Readonly<Record<Cell['rate'], string>> = {
   common: studyFolders.runs,
@@ -43,6 +51,20 @@ export class CellFolders {
     for (const cell of cells) await removeCheckpoints(await this.current(cell))
   }
 
+  /** Marks the checkpoints of a trained cell before its result is kept: see {@link leftoversOf}. */
+  async markLeftovers(cell: Cell, directory: string): Promise<void> {
+    await markCheckpoints(directory, !this.keepCheckpoints && !isContinued(cell))
+  }
+
+  /**
+   * The directory of a finished cell if it still has checkpoints that were to be removed, because the study was killed
+   * after it kept the result; else null.
+   */
+  async leftoversOf(cell: Cell): Promise<string | null> {
+    const directory = await this.current(cell)
+    return areRemovable(directory) ? directory : null
+  }
+
   /**
    * Deletes the files that a finished cell no longer needs: directories of earlier attempts, its checkpoints, and the
    * checkpoints of the shorter branch that it continued. A checkpoint that a rung or a branch will continue stays.
@@ -54,8 +76,7 @@ export class CellFolders {
     if (this.keepCheckpoints) return
     const after = cell.branch?.after
     if (after) await removeCheckpoints(await this.current(after))
-    // The next rung of the search may continue this cell.
-    if (stepsOf(cell) < cell.config.train.steps && cell.rate !== 'trial') return
+    if (isContinued(cell)) return
     await removeCheckpoints(directory, longer && firstStepOf(longer))
   }
 
@@ -67,3 +88,6 @@ export class CellFolders {
     return currentFolder(this.pathOf(cell))
   }
 }
+
+/** Whether the next rung of a search may continue a cell. */
+const isContinued = (cell: Cell): boolean => stepsOf(cell) < cell.config.train.steps && cell.rate !== 'trial'

@@ -3,7 +3,8 @@
  * cannot be continued in place: that machine may only have been suspended, and would write into it again. So the run
  * continues in a copy beside it, whose name has the next number. A branch begins as a copy of the run that it continues.
  */
-import { cp, readdir, rename, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { cp, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { RunError, UsageError } from '../../../core/errors.ts'
 import { checkpointOf } from '../../../node/run/checkpoint/checkpoint.ts'
@@ -53,15 +54,38 @@ export interface Trunk {
 }
 
 /**
- * Removes the checkpoints of a run. On some systems that may fail for a while, which does no harm.
+ * A file among the checkpoints of a run that are removed once its result is kept. It is written before the result and
+ * removed after the checkpoints, so a study that is killed between the two leaves it, and its next start knows that
+ * these checkpoints were not meant to stay, as they are with --keep-checkpoints.
+ */
+const REMOVABLE = '.removable'
+
+/** Marks the checkpoints of a run for removal, or as checkpoints that stay. */
+export async function markCheckpoints(directory: string, areRemovable: boolean): Promise<void> {
+  const path = join(checkpointsOf(directory), REMOVABLE)
+  // A run without a folder of checkpoints leaves none.
+  if (areRemovable) await writeFile(path, '').catch(() => {})
+  else await rm(path, { force: true })
+}
+
+/** Whether the checkpoints of a run are marked for removal. */
+export const areRemovable = (directory: string): boolean => existsSync(join(checkpointsOf(directory), REMOVABLE))
+
+/**
+ * Removes the checkpoints of a run, and then their mark. On some systems that may fail for a while, which does no harm.
  * @param spared Step of a checkpoint that stays.
  */
 export async function removeCheckpoints(directory: string, spared?: number): Promise<void> {
   const folder = checkpointsOf(directory)
-  const remove = (path: string) => rm(path, { recursive: true, force: true }).catch(() => {})
-  if (spared === undefined) return remove(folder)
   const names = await readdir(folder).catch((): string[] => [])
-  for (const name of names) if (name !== folderName(spared)) await remove(join(folder, name))
+  const stays = spared === undefined ? null : folderName(spared)
+  try {
+    for (const name of names)
+      if (name !== stays && name !== REMOVABLE) await rm(join(folder, name), { recursive: true, force: true })
+    await rm(stays === null ? folder : join(folder, REMOVABLE), { recursive: true, force: true })
+  } catch {
+    // What is left keeps its mark for the next start.
+  }
 }
 
 /** Removes the directories of earlier attempts. On some systems that may fail for a while, which does no harm. */

@@ -78,6 +78,14 @@ export class RunQueue {
     await allSettled(Array.from({ length: jobs }, work), () => this.stop.abort())
   }
 
+  /** Removes the checkpoints of finished runs that a start left which was killed after it kept a result. */
+  async removeLeftovers(cells: readonly Cell[]): Promise<void> {
+    for (const cell of distinct(cells).filter((one) => this.isDone(one))) {
+      const directory = await this.folders.leftoversOf(cell)
+      if (directory !== null) await this.folders.removeLeftovers(cell, directory, this.longer(cell, cells))
+    }
+  }
+
   /** Reads the results of other processes. */
   async refresh(): Promise<void> {
     this.noteOthers(await this.context.ledger.refresh())
@@ -159,12 +167,10 @@ export class RunQueue {
     const stored = { ...result, machine: describeMachine() }
     // The result is first written to the file of the cell, which only this process writes. Several processes write
     // results.json.gz.
+    if (record.status === 'finished') await this.folders.markLeftovers(cell, directory)
     await claim.finish(stored)
     await ledger.put(stored)
-    if (record.status === 'finished') {
-      const longer = cells.find((other) => other.branch?.after?.key === cell.key && !this.isDone(other))
-      await this.folders.removeLeftovers(cell, directory, longer)
-    }
+    if (record.status === 'finished') await this.folders.removeLeftovers(cell, directory, this.longer(cell, cells))
     // The run counts as done only now: if two runs end together, each event adds one.
     this.running.delete(cell.key)
     const all = distinct(cells)
@@ -180,6 +186,11 @@ export class RunQueue {
     })
     this.failures.note(record)
     return true
+  }
+
+  /** The branch among `cells` that will continue a cell; undefined if there is none. */
+  private longer({ key }: Cell, cells: readonly Cell[]): Cell | undefined {
+    return cells.find((other) => other.branch?.after?.key === key && !this.isDone(other))
   }
 
   private runningOf(cells: readonly Cell[]): Cell[] {

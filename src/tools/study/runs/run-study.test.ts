@@ -6,13 +6,14 @@
 import { existsSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
 import type { StudyEvent } from '../events.ts'
 import type { SpecificationInput } from '../grid/specification.ts'
 import { FakeStudy, recorder } from '../testing/fake-study.ts'
 import { finishedRun } from '../testing/records.ts'
 import { readStored, storedText } from '../testing/stored.ts'
+import { CellFolders } from './cell-folders.ts'
 import type { TrainJob } from './job.ts'
 import { runStudy, type StudyOptions } from './run-study.ts'
 import type { RunJob } from './workers.ts'
@@ -245,6 +246,29 @@ test('checkpoints of finished runs are deleted, unless they are to be kept', asy
     await runStudy(specification({ arms: { a: {} }, seeds: [1] }), options({ directory, keepCheckpoints }), run)
     expect(kept.map((path) => existsSync(path))).toEqual([keepCheckpoints])
   }
+})
+
+test('checkpoints of a study that was killed after it kept a result are removed at the next start', async () => {
+  const directory = join(folder, 'killed')
+  const folders: string[] = []
+  const run: RunJob = async (job) => {
+    const checkpoints = join((job as TrainJob).directory, 'checkpoints')
+    await mkdir(join(checkpoints, 'step-00000100'), { recursive: true })
+    folders.push(checkpoints)
+    return { kind: 'record', record: finishedRun(job as TrainJob), specialisation: null }
+  }
+  const input = { arms: { a: {} }, seeds: [1, 2] }
+  // The first run keeps its checkpoints, because it is asked to.
+  await runStudy(specification({ ...input, seeds: [1] }), options({ directory, keepCheckpoints: true }), run)
+  const killed = vi.spyOn(CellFolders.prototype, 'removeLeftovers').mockRejectedValueOnce(new Error('killed'))
+  await expect(runStudy(specification(input), options({ directory }), run)).rejects.toThrow('killed')
+  killed.mockRestore()
+  expect(folders.map((path) => existsSync(path))).toEqual([true, true])
+  const again = recorder()
+  const { ledger, grid } = await runStudy(specification(input), options({ directory }), again.run)
+  expect(again.jobs).toHaveLength(0)
+  expect(folders.map((path) => existsSync(path))).toEqual([true, false])
+  expect(grid.cells.every(({ key, config }) => ledger.find(key, config)?.status === 'finished')).toBe(true)
 })
 
 test('an output folder that is a file is a usage error', async () => {

@@ -141,6 +141,8 @@ class Phases {
   }
 
   async runAll(): Promise<void> {
+    await this.queue.refresh()
+    await this.queue.removeLeftovers(this.known())
     await this.tune()
     if (this.signal.aborted) return
     const { pilot, cells, search } = this.grid
@@ -151,6 +153,12 @@ class Phases {
     )
     await this.reportFindings()
     await this.train('runs', runsOf(this.grid, this.ledger))
+  }
+
+  /** All trainings that the results so far ask for, in the order of the phases. */
+  private known(): Cell[] {
+    const { grid, ledger } = this
+    return [...trialsOf(grid, ledger), ...confirmingOf(grid, ledger), ...runsOf(grid, ledger)]
   }
 
   /**
@@ -223,9 +231,7 @@ class Phases {
     const left = this.queue.remaining(cells)
     if (this.signal.aborted || left.length === 0) return
     const runs = distinct(cells).length
-    const { grid, ledger } = this
-    const known = rung ? cells : [...trialsOf(grid, ledger), ...confirmingOf(grid, ledger), ...runsOf(grid, ledger)]
-    const unfinished = this.queue.remaining(known)
+    const unfinished = this.queue.remaining(rung ? cells : this.known())
     const flopsLeft = totalFlops(unfinished) + (rung?.flopsAfter ?? 0)
     const ofPhase = new Set(cells.map(({ key }) => key))
     const later = rung?.later ?? unfinished.filter(({ key }) => !ofPhase.has(key))
