@@ -3,9 +3,8 @@
  * The page has no scripts.
  */
 import { fixed, grouped, percent } from '../../core/text/numbers.ts'
-import { headOf } from '../../tools/report/html-head.ts'
-import { pageStyle } from '../../tools/report/html-style.ts'
-import { type LoadRow, loadKey, loadMap, loadMapStyle } from '../../tools/report/load-map.ts'
+import { htmlPage } from '../../tools/report/html-page.ts'
+import { type LoadRow, loadMapStyle, loadMaps } from '../../tools/report/load-map.ts'
 import { type Child, element } from '../../tools/report/markup.ts'
 import type { RouterTraffic, Traffic } from '../../use/infer/expert-traffic.ts'
 import type { ServedModel } from './served-model.ts'
@@ -29,9 +28,9 @@ export const trafficJson = (models: readonly ServedModel[]) => ({
 
 export function trafficPage(models: readonly ServedModel[]): string {
   const title = 'Experts that the traffic uses'
-  const body = element(
-    'body',
-    {},
+  return htmlPage(
+    title,
+    [loadMapStyle, 'section { margin-top: 28px }'],
     element(
       'header',
       {},
@@ -48,8 +47,6 @@ export function trafficPage(models: readonly ServedModel[]): string {
       models.length === 0 ? element('p', {}, 'The models are being loaded.') : models.map(modelSection),
     ),
   )
-  const head = headOf(title, pageStyle, loadMapStyle, 'section { margin-top: 28px }')
-  return `<!DOCTYPE html>\n${element('html', { lang: 'en' }, head, '\n', body).text}\n`
 }
 
 function modelSection({ id, traffic, choicesPerToken }: ServedModel): Child {
@@ -67,7 +64,9 @@ function modelSection({ id, traffic, choicesPerToken }: ServedModel): Child {
     { 'aria-label': id },
     element('h2', {}, id),
     element('p', {}, state),
-    routers.length > 0 ? [maps(routers, isRecent), loadKey(), summary({ tokens, routers }, isRecent)] : undefined,
+    routers.length > 0
+      ? [loadMaps(routers.map((router) => rowOf(router, isRecent))), summary({ tokens, routers }, isRecent)]
+      : undefined,
   )
 }
 
@@ -76,22 +75,11 @@ const countsOf = (router: RouterTraffic, isRecent: boolean): Float64Array => (is
 const nameOf = ({ layer, module }: RouterTraffic): string =>
   `layer ${layer}${module === 'ffn' ? '' : `, attention's ${module}`}`
 
-function maps(routers: readonly RouterTraffic[], isRecent: boolean): Child {
-  const modules = [...new Set(routers.map(({ module }) => module))]
-  return modules.map((module) => {
-    const rows = routers
-      .filter((router) => router.module === module)
-      .map((router): LoadRow => {
-        const counts = countsOf(router, isRecent)
-        const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length
-        return { layer: router.layer, name: nameOf(router), loads: [...counts].map((count) => count / mean) }
-      })
-    const name = modules.length > 1 ? `Load of the experts in ${module}` : 'Load of the experts'
-    const about =
-      'Rows are layers, columns experts. An orange expert is chosen more often than the mean of its router, a blue ' +
-      'expert less often.'
-    return loadMap(name, about, rows)
-  })
+function rowOf(router: RouterTraffic, isRecent: boolean): LoadRow {
+  const counts = countsOf(router, isRecent)
+  const mean = counts.reduce((sum, count) => sum + count, 0) / counts.length
+  const { layer, module } = router
+  return { layer, module, name: nameOf(router), loads: [...counts].map((count) => count / mean) }
 }
 
 /** One sentence for each router that uses its experts least evenly. */

@@ -1,6 +1,6 @@
 /**
  * Renders a report as one self-contained HTML file without scripts, fonts or requests. Its content security policy
- * (`html-head.ts`) forbids them too, so a name written by a user is harmless even if an escape were missed.
+ * (`html-page.ts`) forbids them too, so a name written by a user is harmless even if an escape were missed.
  *
  * The file has every figure twice, drawn for a column and for a telephone. The style shows one of the two, so text has
  * the same size on every screen.
@@ -10,8 +10,7 @@ import type { Block, Figure, Table } from './blocks.ts'
 import { figureNumbers } from './figure-numbers.ts'
 import { widths } from './figures/body.ts'
 import { inlineSvg } from './figures/drawing.ts'
-import { headOf } from './html-head.ts'
-import { pageStyle } from './html-style.ts'
+import { htmlPage } from './html-page.ts'
 import { scrollFrame, tableElement } from './html-table.ts'
 import { type Child, element, type Markup } from './markup.ts'
 import type { Report, Section } from './report.ts'
@@ -38,10 +37,9 @@ export function renderHtml(report: Report): string {
   // The answers come first, then the contents.
   const summary = parts.filter(({ section }) => section.id === 'summary')
   const others = parts.filter((part) => !summary.includes(part))
-  const head = headOf(report.title, pageStyle)
-  const body = element(
-    'body',
-    {},
+  return htmlPage(
+    report.title,
+    [],
     element('a', { class: 'skip', href: '#content' }, 'Skip to the results'),
     element(
       'header',
@@ -66,7 +64,6 @@ export function renderHtml(report: Report): string {
       others.map(sectionOf),
     ),
   )
-  return `<!DOCTYPE html>\n${element('html', { lang: 'en' }, head, '\n', body).text}\n`
 }
 
 function partsOf(report: Report): Part[] {

@@ -1,12 +1,14 @@
-/** A map of the loads of experts, as markup without scripts: a row for each router, and a cell for each expert. */
+/** Maps of the loads of experts, as markup without scripts: a row for each router, and a cell for each expert. */
 import { colourAlong, inkOn } from '../../core/charts/colour.ts'
 import { diverging } from '../../core/charts/palette.ts'
 import { fixed } from '../../core/text/numbers.ts'
-import { element, type Markup } from './markup.ts'
+import { type Child, element, type Markup } from './markup.ts'
 
 /** A router of a map. */
 export interface LoadRow {
   readonly layer: number
+  /** The part of a layer that has the router. */
+  readonly module: string
   /** Its name in titles. */
   readonly name: string
   /** Load of each expert over the mean of the router; 0 is dead. */
@@ -18,7 +20,24 @@ export interface LoadRow {
 /** Number of colours of a load; the middle one is the mean. */
 const COLOURS = 33
 
-export function loadMap(name: string, about: string, rows: readonly LoadRow[]): Markup {
+/** A map for each module, and the key of their colours. @param hint Last sentence of the description. */
+export function loadMaps(rows: readonly LoadRow[], hint?: string): Child {
+  const modules = [...new Set(rows.map(({ module }) => module))]
+  const about =
+    'Rows are layers, columns experts. An orange expert is chosen more often than the mean of its router, a blue ' +
+    `expert less often.${hint === undefined ? '' : ` ${hint}`}`
+  const maps = modules.map((module) => {
+    const name = modules.length > 1 ? `Load of the experts in ${module}` : 'Load of the experts'
+    return loadMap(
+      name,
+      about,
+      rows.filter((row) => row.module === module),
+    )
+  })
+  return [maps, loadKey()]
+}
+
+function loadMap(name: string, about: string, rows: readonly LoadRow[]): Markup {
   const experts = Math.max(...rows.map(({ loads }) => loads.length))
   return element(
     'section',
@@ -66,8 +85,8 @@ const stepOf = (load: number): number => {
   return Math.round(Math.min(1, Math.max(0, share)) * (COLOURS - 1))
 }
 
-/** What the colours of a map mean. */
-export function loadKey(): Markup {
+/** The meaning of the colours. */
+function loadKey(): Markup {
   const marks: readonly [string, number][] = [
     ['¼', 0.25],
     ['½', 0.5],

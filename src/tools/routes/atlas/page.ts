@@ -3,10 +3,9 @@
  * page that a link leads to is shown (`:target` in CSS), so every expert has an address, and the keyboard works.
  */
 import { fixed, grouped, percent, plural } from '../../../core/text/numbers.ts'
-import { headOf } from '../../report/html-head.ts'
-import { pageStyle } from '../../report/html-style.ts'
-import { type LoadRow, loadKey, loadMap, loadMapStyle } from '../../report/load-map.ts'
-import { type Child, element, type Markup } from '../../report/markup.ts'
+import { htmlPage } from '../../report/html-page.ts'
+import { type LoadRow, loadMapStyle, loadMaps } from '../../report/load-map.ts'
+import { element, type Markup } from '../../report/markup.ts'
 import type { Atlas, ExpertAtlas, RouterAtlas } from './contract.ts'
 import { expertPanel, idOf, routerName } from './page-expert.ts'
 import { atlasStyle } from './page-style.ts'
@@ -22,10 +21,9 @@ export function atlasPage(atlas: Atlas): string {
     `Intervals are of ${percent(atlas.confidence, 0)}, over ${plural(atlas.groups, 'group')} of documents: how much a ` +
       'number would differ for other documents of the same domains.',
   ]
-  const head = headOf(title, pageStyle, loadMapStyle, atlasStyle)
-  const body = element(
-    'body',
-    {},
+  return htmlPage(
+    title,
+    [loadMapStyle, atlasStyle],
     element(
       'header',
       {},
@@ -39,7 +37,12 @@ export function atlasPage(atlas: Atlas): string {
     element(
       'main',
       { class: 'atlas' },
-      element('div', { class: 'maps', id: 'map' }, maps(atlas), routerTable(atlas)),
+      element(
+        'div',
+        { class: 'maps', id: 'map' },
+        loadMaps(atlas.routers.map(rowOf), 'Choose one to see what it takes.'),
+        routerTable(atlas),
+      ),
       element(
         'div',
         { class: 'panels' },
@@ -48,26 +51,10 @@ export function atlasPage(atlas: Atlas): string {
       ),
     ),
   )
-  return `<!DOCTYPE html>\n${element('html', { lang: 'en' }, head, '\n', body).text}\n`
-}
-
-/** A map for each module: its layers are rows, and its experts columns. */
-function maps({ routers }: Atlas): Child {
-  const modules = [...new Set(routers.map(({ module }) => module))]
-  return [
-    modules.map((module) => {
-      const own = routers.filter((router) => router.module === module)
-      const name = modules.length > 1 ? `Load of the experts in ${module}` : 'Load of the experts'
-      const about =
-        'Rows are layers, columns experts. An orange expert is chosen more often than the mean of its router, a blue ' +
-        'expert less often. Choose one to see what it takes.'
-      return loadMap(name, about, own.map(rowOf))
-    }),
-    loadKey(),
-  ]
 }
 
 const rowOf = (router: RouterAtlas): LoadRow => ({
+  module: router.module,
   layer: router.layer,
   name: routerName(router),
   loads: router.of.map(({ load }) => load),
