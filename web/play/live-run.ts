@@ -118,11 +118,11 @@ export class LiveRun {
     if (this.phase.value !== 'preparing') await this.worker?.pause()
   }
 
-  /** Sets the last step that the training may do; null for no limit. */
+  /** Sets the last step that the training may do, also of a training that is opened later; null for no limit. */
   allow(step: number | null): void {
-    if (step === this.allowed || !this.worker) return
+    if (step === this.allowed) return
     this.allowed = step
-    this.worker.allow(step).catch(() => undefined)
+    this.worker?.allow(step).catch(() => undefined)
   }
 
   async close(): Promise<void> {
@@ -175,7 +175,8 @@ export class LiveRun {
     })
     this.worker = worker
     this.port = port
-    this.allowed = null
+    // A new worker has no limit.
+    if (this.allowed !== null) worker.allow(this.allowed).catch(() => undefined)
     try {
       const opened = await begin(worker)
       if (this.worker !== worker) return

@@ -3,6 +3,7 @@ import { computed, effect, signal } from '@preact/signals'
 import { browserStore } from '../../src/faces/library/web.ts'
 import { router, toNewest } from '../src/experts/view.ts'
 import { flag, inAddress } from '../src/view-state.ts'
+import { commonStepOf, keepInStep } from './in-step.ts'
 import { type Lesson, settingOf } from './lessons.ts'
 import { LiveRun, type SideName, storeOf } from './live-run.ts'
 import { inAddressOfPlay, queryOf } from './settings/address.ts'
@@ -80,32 +81,10 @@ const phases = computed(() => sideNames.map((side) => runs[side].phase.value))
 export const isBusy = computed(() => phases.value.some((phase) => phase === 'running' || phase === 'preparing'))
 export const canContinue = computed(() => !isBusy.value && phases.value.includes('paused'))
 
-/** Sides that train, or are about to. */
-const training = computed(() =>
-  sideNames.filter((side) => runs[side].phase.value === 'preparing' || runs[side].phase.value === 'running'),
-)
-// Two sides train in step: neither begins a step before the other has done the step before it. Otherwise the cheaper
-// one runs ahead, and two models of different age are compared.
-effect(() => {
-  for (const side of training.value) {
-    const others = training.value.filter((other) => other !== side).map((other) => runs[other].done.value)
-    runs[side].allow(others.length > 0 ? Math.min(...others) + 1 : null)
-  }
-})
+keepInStep(sideNames.map((side) => runs[side]))
 
-/**
- * The step that all open sides have reached: their numbers and maps are compared there. A side that failed, or that is
- * still being opened, does not hold back the other.
- */
-export const commonStep = computed(() => {
-  const steps = openSides.value.flatMap((side) => {
-    const { phase, opened, version, done } = runs[side]
-    // Numbers are drawn when the version changes.
-    void version.value
-    return phase.value === 'failed' || opened.value === null ? [] : [done.peek()]
-  })
-  return steps.length > 0 ? Math.min(...steps) : 0
-})
+/** The step that all open sides have reached: their numbers and maps are compared there. */
+export const commonStep = computed(() => commonStepOf(openSides.value.map((side) => runs[side])))
 
 /**
  * The name of a side's run. It describes the settings that the run was started with, which the controls may no longer

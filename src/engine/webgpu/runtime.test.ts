@@ -34,6 +34,17 @@ describe.skipIf(testDevice === null)('on the first adapter', () => {
     expect((await device.gpu.lost).reason).toBe('destroyed')
   })
 
+  test('a software device is slower than a GPU, which is all that a page can choose, or than the given choice', async () => {
+    const device = await openNodeDevice()
+    const software = (options: Parameters<typeof createDeviceRuntime>[1]) => {
+      const adapter = { ...device.adapter, name: 'SwiftShader', software: true }
+      return createDeviceRuntime({ ...device, gpu: device.gpu, adapter } as unknown as Device, options).notice
+    }
+    expect(software({})).toBe('SwiftShader computes on the processor, slower than a GPU')
+    expect(software({ faster: 'runtime.device "cpu"' })).toMatch(/, slower than runtime\.device "cpu"$/)
+    device.destroy()
+  })
+
   test('results have the precision of f16, which the runtime reports', async () => {
     const runtime = createDeviceRuntime(await openNodeDevice(), { math: 'f16' })
     expect(runtime.math).toBe('f16')

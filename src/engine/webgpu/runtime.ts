@@ -25,6 +25,8 @@ export interface DeviceOptions {
   readonly math?: Precision
   /** The ranks that share the experts; default: this process has all experts. */
   readonly group?: DeviceGroup | undefined
+  /** A faster choice than a software device, for its notice: default "a GPU", since a page has no other choice. */
+  readonly faster?: string
 }
 
 /** Number of workgroups that share a sum over tokens: enough for large GPUs. */
@@ -71,7 +73,7 @@ class WebGpuRuntime implements Runtime {
   private readonly compiling = new Set<Promise<unknown>>()
   private closing: Promise<void> | undefined
 
-  constructor(device: Device, { profile = false, math = 'float32', group }: DeviceOptions) {
+  constructor(device: Device, { profile = false, math = 'float32', group, faster = 'a GPU' }: DeviceOptions) {
     this.gpu = device
     this.group = group ?? null
     this.orderLog = group ? new OrderLog(createOrderLog(group.size), group.size) : null
@@ -84,7 +86,7 @@ class WebGpuRuntime implements Runtime {
     const timed = gpu.features.has('timestamp-query')
     this.profiler = profile && timed ? new Profiler(gpu, this.queue) : null
     const notices = [
-      ...(adapter.software ? [`${adapter.name} computes on the processor, slower than runtime.device "cpu"`] : []),
+      ...(adapter.software ? [`${adapter.name} computes on the processor, slower than ${faster}`] : []),
       ...(math === 'bf16' ? ['matrix products are float32: bf16 is for the CPU'] : []),
       ...(profile && !timed ? ['this GPU has no timestamps, so there is no profile'] : []),
     ]

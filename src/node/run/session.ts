@@ -40,7 +40,8 @@ export async function openRuntime(
     ...placeOf(group),
     exchange: (transfers: readonly Transfer[]) => group.ranks.exchange(channels.experts, transfers),
   }
-  return createDeviceRuntime(await openNodeDevice(gpu), { profile, math, group: place })
+  const faster = 'runtime.device "cpu"'
+  return createDeviceRuntime(await openNodeDevice(gpu), { profile, math, group: place, faster })
 }
 
 const placeOf = ({ first, rank, size }: RankGroup) => ({ first, rank, size })
