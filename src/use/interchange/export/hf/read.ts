@@ -36,8 +36,18 @@ const run = promisify(execFile)
 /** Commands that may be a Python. The second is Debian's, whose packages another installation does not see. */
 const interpreters = ['python3', '/usr/bin/python3']
 
-/** The command of a Python that has PyTorch; null if there is no such Python. */
-export async function pythonWithTorch(): Promise<string | null> {
+let found: Promise<string | null> | undefined
+
+/**
+ * The command of a Python that has PyTorch; null if there is no such Python. PyTorch takes seconds to import, so a process
+ * looks for it once.
+ */
+export function pythonWithTorch(): Promise<string | null> {
+  found ??= findPython()
+  return found
+}
+
+async function findPython(): Promise<string | null> {
   for (const python of interpreters)
     try {
       await run(python, ['-c', 'import torch'])
