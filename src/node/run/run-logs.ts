@@ -1,7 +1,7 @@
 /**
  * The logs of a run: metrics.jsonl, routing.jsonl, ledger.jsonl and a file for TensorBoard. Records are appended in
  * order. When a run is resumed, records after its checkpoint are removed first, since their steps are repeated; so the
- * logs of a resumed run read as those of a run that never stopped.
+ * logs of a resumed run read as if it had never stopped.
  */
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -2,8 +2,8 @@
 import { expect, test } from 'vitest'
 import { runSchema } from '../../core/config/run-config.ts'
 import { describeModel } from '../../core/model/describe.ts'
-import type { RunDirectory } from '../../node/run/run-directory.ts'
 import { Reporter } from '../loop/reporter.ts'
+import type { RunLog } from '../run/run-log.ts'
 import type { TrainRecord } from '../step/records.ts'
 import { Ceiling } from './mfu.ts'
 
@@ -84,8 +84,8 @@ async function reporting(rates: readonly number[]) {
   await ceiling.measure()
   const logged: TrainRecord[] = []
   const bounds: boolean[] = []
-  const files = { record: () => {}, recordRouting: () => {} } as Pick<RunDirectory, 'record' | 'recordRouting'>
-  const reporter = new Reporter(config, files as RunDirectory, ceiling, (event) => {
+  const log: RunLog = { record: () => {}, recordRouting: () => {}, recordLedger: () => {} }
+  const reporter = new Reporter(config, log, ceiling, (event) => {
     if (event.kind !== 'train') return
     logged.push(event)
     bounds.push(event.mfuAtMost === true)

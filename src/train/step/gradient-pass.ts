@@ -1,7 +1,7 @@
 /**
  * A pass of the gradient program: the forward graph and its gradient, compiled with the memory of the store.
  *
- * A program writes the gradients of a shard's first pass, or adds those of a later pass to them. The sum is written
+ * A program writes the gradients of a shard's first pass, or adds the gradients of a later pass. The sum is written
  * over its own operand, which is safe because nothing reads the operand afterwards.
  *
  * For a table that is read by row (the embedding) the program writes the dense part of the gradient and,

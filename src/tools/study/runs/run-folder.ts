@@ -63,7 +63,7 @@ const REMOVABLE = '.removable'
 /** Marks the checkpoints of a run for removal, or as checkpoints that stay. */
 export async function markCheckpoints(directory: string, areRemovable: boolean): Promise<void> {
   const path = join(checkpointsOf(directory), REMOVABLE)
-  // A run without a folder of checkpoints leaves none.
+  // Without this folder there is nothing to remove.
   if (areRemovable) await writeFile(path, '').catch(() => {})
   else await rm(path, { force: true })
 }

@@ -188,7 +188,7 @@ export class RunQueue {
     return true
   }
 
-  /** The branch among `cells` that will continue a cell; undefined if there is none. */
+  /** The branch among `cells` that will continue a cell; undefined if no branch will. */
   private longer({ key }: Cell, cells: readonly Cell[]): Cell | undefined {
     return cells.find((other) => other.branch?.after?.key === key && !this.isDone(other))
   }
