@@ -4,13 +4,13 @@
  * lies in the blue tint. A narrow figure has the texts of a row above its interval.
  */
 import { symbol, symbolCircle, symbolDiamond, symbolSquare } from 'd3-shape'
-import type { Scheme } from '../../src/core/charts/palette.ts'
+import { oppositesOf, type Scheme } from '../../src/core/charts/palette.ts'
 import { linearTicks } from '../../src/core/charts/ticks.ts'
 import { letters, notes, rowLine, rowsPlane } from '../../src/tools/report/figures/axes.ts'
 import { type Body, isNarrow } from '../../src/tools/report/figures/body.ts'
 import { legend } from '../../src/tools/report/figures/legend.ts'
 import { type Scale, scaleOf } from '../../src/tools/report/figures/scale.ts'
-import { effectColours, ink } from '../../src/tools/report/figures/style.ts'
+import { ink } from '../../src/tools/report/figures/style.ts'
 import { textWidth } from '../../src/tools/report/figures/text.ts'
 import { type Child, element, type Markup } from '../../src/tools/report/markup.ts'
 import type { Answer } from '../../src/tools/study/analysis/claims/decision.ts'
@@ -19,10 +19,10 @@ import type { ShownClaim, ShownClaims, ShownEffect } from './claims.ts'
 const tones: Readonly<Record<Answer, string>> = { holds: 'for', 'does not hold': 'against', undecided: 'open' }
 
 const coloursOf = (scheme: Scheme): string => {
-  const { better: agrees, worse: disagrees } = effectColours[scheme]
+  const [agrees, disagrees] = oppositesOf(scheme)
   const { back, text, quiet, axis } = ink[scheme]
   return `
-.plot .claimed { fill: ${agrees}; fill-opacity: ${scheme === 'dark' ? 0.24 : 0.13} } .plot .paper { fill: ${text} } .plot .margin { fill: ${axis} }
+.plot .claimed { fill: ${agrees}; fill-opacity: ${scheme === 'dark' ? 0.18 : 0.13} } .plot .paper { fill: ${text} } .plot .margin { fill: ${axis} }
 .plot .for { stroke: ${agrees}; fill: ${agrees} } .plot .against { stroke: ${disagrees}; fill: ${disagrees} }
 .plot .open { stroke: ${quiet}; fill: ${back} } .plot .set { stroke: ${quiet}; fill: ${quiet} }
 `

@@ -26,6 +26,12 @@ export const lineOrder: Readonly<Record<Scheme, readonly number[]>> = {
   dark: [0, 1, 9, 6, 2, 7, 8, 5, 3, 4],
 }
 
+/** The two colours that are as different as any two can be: blue and vermilion. */
+export function oppositesOf(scheme: Scheme): readonly [blue: string, vermilion: string] {
+  const [blue, vermilion] = lineOrder[scheme].map((i) => categorical[scheme][i])
+  return [blue, vermilion] as [string, string]
+}
+
 /** Number of colours of series. */
 export const COLOURS = categorical.light.length
 
