@@ -7,21 +7,21 @@
 import { readdir } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { fixed, percent } from '../src/core/text/numbers.ts'
-import type { AgainstRow } from './against.ts'
-import { distributedTargets } from './distributed/targets.ts'
-import type { GpuRow } from './gpu/rows.ts'
-import { gpuTargets } from './gpu/targets.ts'
 import { type CompareRow, compareName } from './measure/compare.ts'
 import { type GenerationRow, generateName } from './measure/compare-generation.ts'
 import { type WeightsRow, weightsName } from './measure/generation.ts'
 import type { StateRow } from './measure/optimizer-state.ts'
 import { type ProfileResult, profileName } from './measure/profile.ts'
 import { type PrototypesRow, prototypeRoutings, prototypesName } from './measure/prototypes.ts'
-import type { StartupResult } from './startup.ts'
 import type { EngineChoice } from './support/choir.ts'
 import { routings, tableText } from './support/command.ts'
 import { fileIn, type Machine, type RowFile, readJson, resultFile } from './support/results.ts'
 import type { Target } from './support/target.ts'
+import type { AgainstRow } from './training/against.ts'
+import { distributedTargets } from './training/distributed/targets.ts'
+import type { GpuRow } from './training/gpu/rows.ts'
+import { gpuTargets } from './training/gpu/targets.ts'
+import type { StartupResult } from './training/startup.ts'
 
 type Choice = Pick<EngineChoice, 'math' | 'engine'> & { readonly autocast?: boolean }
 
@@ -184,7 +184,12 @@ async function optimizerState(read: Read, shape: string, experts: number): Promi
     const figures = compact.map((row) => ({ routing: row.state, value: ratio(row, float32 as StateRow) }))
     return figures.sort((a, b) => sign * (b.value - a.value)).slice(0, 1)
   }
-  const about = { shape, expected: 1, show: times, command: `npx tsx bench/optimizer-state.ts --experts ${experts}` }
+  const about = {
+    shape,
+    expected: 1,
+    show: times,
+    command: `npx tsx bench/training/optimizer-state.ts --experts ${experts}`,
+  }
   return [
     {
       ...{ ...about, name: `${experts} experts: compact moments, speed`, bound: 'min', required: 1.5, aim: 2 },
@@ -226,7 +231,7 @@ async function againstBefore(
   )
   const options = [...sets.map((set) => `--set ${set}`), ...(math === 'bf16' ? ['--math bf16'] : [])]
   const command = [
-    'npx tsx bench/against.ts CLONE',
+    'npx tsx bench/training/against.ts CLONE',
     `--preset ${preset}`,
     ...options,
     '--out docs/results/against.json',
@@ -247,7 +252,12 @@ async function againstBefore(
 /** Targets of generation with each format of weights. */
 async function weights(read: Read, shape: string): Promise<Target[]> {
   const file = (await read(weightsName(shape))) as RowFile<WeightsRow> | undefined
-  const about = { shape, bound: 'min', expected: 1, command: `npx tsx bench/generate.ts --shape ${shape}` } as const
+  const about = {
+    shape,
+    bound: 'min',
+    expected: 1,
+    command: `npx tsx bench/generation/generate.ts --shape ${shape}`,
+  } as const
   const figures = (format: string, value: (row: WeightsRow) => number) =>
     (file?.rows ?? []).filter((row) => row.format === format).map((row) => ({ routing: 'top-1', value: value(row) }))
   return [
@@ -289,6 +299,6 @@ async function startup(read: Read): Promise<Target> {
     figures: row ? [{ routing: '', value: row.ms / 1000 }] : [],
     expected: 1,
     show: (seconds) => `${fixed(seconds, 2)} s`,
-    command: 'npx tsx bench/startup.ts',
+    command: 'npx tsx bench/training/startup.ts',
   }
 }

@@ -8,7 +8,7 @@ all_to_all_single.
 
     mpirun -n 2 python3 pytorch_ranks.py SOCKET --expert 2 [flags of pytorch_moe.py]
 
-The program connects to a Unix socket, on which it reads {"run": steps} and answers, as bench/distributed/world.ts
+The program connects to a Unix socket, on which it reads {"run": steps} and answers, as bench/training/distributed/world.ts
 expects.
 """
 

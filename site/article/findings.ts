@@ -3,8 +3,8 @@
  * intervals and figures, and links into `choir play`. The article names them in comments, such as
  * `<!-- guess imbalance -->`, so that no number in it is typed by hand.
  */
-import type { ShownClaim, ShownClaims } from '../../bench/findings/claims.ts'
-import { claimStyle, claimsBody } from '../../bench/findings/claims-figure.ts'
+import type { ShownClaim, ShownClaims } from '../../bench/studies/findings/claims.ts'
+import { claimStyle, claimsBody } from '../../bench/studies/findings/claims-figure.ts'
 import { escapeXml } from '../../src/core/text/escape.ts'
 import { FILE_MARGIN, svgFile } from '../../src/tools/report/figures/drawing.ts'
 import { lessons, settingOf } from '../../web/play/lessons.ts'

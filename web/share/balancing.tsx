@@ -57,7 +57,7 @@ export function Balancing({ off, on, plays = true }: BalancingProps) {
       <Maps key={replay.run.name} replay={replay} />
       <p class="quiet">
         Two trainings of {grouped(replay.run.steps ?? 0)} steps on State of the Union addresses, the same but for the
-        loss, each with the same seed. Recorded by <code>npx tsx bench/routing.ts</code>. Your own training:{' '}
+        loss, each with the same seed. Recorded by <code>npx tsx bench/pages/routing.ts</code>. Your own training:{' '}
         <code>choir train demo --watch</code>
       </p>
     </section>

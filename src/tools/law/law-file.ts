@@ -1,5 +1,5 @@
 /**
- * law.json: a law with the study that it comes from. The study of a map writes it, `choir worth` and `bench/map.ts`
+ * law.json: a law with the study that it comes from. The study of a map writes it, `choir worth` and `bench/studies/map.ts`
  * read it.
  */
 import { z } from 'zod'

@@ -66,7 +66,7 @@ export interface Validation {
   readonly factors: IntervalsByProgram
 }
 
-/** Constants as `bench/fit-planner.ts` fits them: values in the order of `constantNames`. */
+/** Constants as `bench/planner/fit-planner.ts` fits them: values in the order of `constantNames`. */
 export interface Fits {
   readonly fitted: Constants
   readonly withoutSystem: Readonly<Record<string, readonly number[]>>
@@ -171,7 +171,7 @@ function factorFor(program: Program, rows: readonly Predicted[], residual: (row:
   return isEnough ? factor : Math.max(factor, intervalFactor(rows.map(residual)))
 }
 
-/** The interval factors of a class, which `bench/fit-planner.ts` writes down. */
+/** The interval factors of a class, which `bench/planner/fit-planner.ts` writes down. */
 function factorsOf(
   program: Program,
   predicted: readonly Predicted[],

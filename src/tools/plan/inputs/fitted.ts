@@ -1,4 +1,4 @@
-/** Written by `npx tsx bench/fit-planner.ts`: constants fitted to the rows of `published`. Do not edit. */
+/** Written by `npx tsx bench/planner/fit-planner.ts`: constants fitted to the rows of `published`. Do not edit. */
 import type { Constants } from './constants.ts'
 import type { IntervalsByProgram } from './intervals.ts'
 

@@ -1,0 +1,139 @@
+/**
+ * Predicts runs from the law of a map before they test it, and compares the predictions with their results. A map is a
+ * study of the number of training tokens from which experts pay; its law is fitted to the losses.
+ *
+ *   npx tsx bench/studies/map.ts predict LAW.json CELLS.yaml --out predictions.json      commit the file before the runs begin
+ *   choir study CELLS.yaml --out DIR
+ *   npx tsx bench/studies/map.ts coverage predictions.json DIR --out coverage.json
+ *
+ * CELLS.yaml is the specification of a study whose questions have the view `map`; DIR/study.yaml is its copy.
+ *
+ *   npx tsx bench/studies/map.ts simulate --maps 40     how often intervals are right for made-up results of known laws
+ */
+import { readFile } from 'node:fs/promises'
+import { Command } from 'commander'
+import { RunError, UsageError } from '../../src/core/errors.ts'
+import { count, fixed, percent } from '../../src/core/text/numbers.ts'
+import { replaceFile } from '../../src/node/system/disk.ts'
+import { parseLaw } from '../../src/tools/law/law-file.ts'
+import { simulatedCoverage, truths } from '../../src/tools/law/simulated.ts'
+import { pairsOf } from '../../src/tools/study/analysis/map/pairs.ts'
+import {
+  type Coverage,
+  coverageOf,
+  type Predictions,
+  predictionsOf,
+  sharesOf,
+} from '../../src/tools/study/analysis/map/predictions.ts'
+import { expand } from '../../src/tools/study/grid/grid.ts'
+import { readSpecification } from '../../src/tools/study/grid/specification.ts'
+import { runCommand, tableText } from '../support/command.ts'
+import { studyRuns } from '../support/study-runs.ts'
+
+const text = async (file: string): Promise<string> => {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    throw new UsageError(`cannot read ${file}: ${(error as Error).message}`)
+  }
+}
+
+const range = (low: number | null, high: number | null): string =>
+  `${low === null ? 'never' : count(low)} to ${high === null ? 'never' : count(high)}`
+
+const cellRow = ({ active, experts, tokens, difference, low, high }: Predictions['cells'][number]): string[] => [
+  count(active),
+  String(experts),
+  count(tokens),
+  fixed(difference, 4),
+  `${fixed(low, 4)} to ${fixed(high, 4)}`,
+]
+const columns = ['active', 'experts', 'tokens', 'predicted', '80 % interval']
+
+async function predict(lawFile: string, specification: string, { out }: { readonly out: string }): Promise<void> {
+  const law = parseLaw(await text(lawFile))
+  const grid = await expand(await readSpecification(specification))
+  const predictions = predictionsOf(law, grid)
+  if (predictions.cells.length === 0)
+    throw new UsageError(
+      `nothing to predict in ${specification} (expected a question with view: map, whose baseline is dense and whose arms send a token to one expert)`,
+    )
+  const vocabularies = new Set(grid.cells.map(({ config }) => config.model.vocabulary))
+  if ([...vocabularies].some((vocabulary) => vocabulary !== law.vocabulary))
+    throw new UsageError(`invalid model.vocabulary: ${[...vocabularies].join(', ')} (the law is of ${law.vocabulary})`)
+  await replaceFile(out, `${JSON.stringify(predictions, null, 2)}\n`)
+  process.stdout.write(
+    `${tableText([[...columns, 'beyond the law'], ...predictions.cells.map((cell) => [...cellRow(cell), cell.outside ?? ''])], 'rrrrrl')}\n\n${tableText(
+      [
+        ['active', 'experts', 'break-even', '80 % interval'],
+        ...predictions.breakEvens.map(({ active, experts, tokens, low, high }) => [
+          count(active),
+          String(experts),
+          tokens === null ? 'never' : count(tokens),
+          range(low, high),
+        ]),
+      ],
+      'rrrr',
+    )}\n`,
+  )
+}
+
+async function coverage(file: string, directory: string, { out }: { readonly out?: string }): Promise<void> {
+  const predictions = JSON.parse(await text(file)) as Predictions
+  const runs = await studyRuns(directory)
+  const maps = runs.results.questions.filter(({ view }) => view === 'map').flatMap(({ contrasts }) => contrasts)
+  const found = coverageOf(predictions, pairsOf(runs, { contrasts: maps }))
+  if (found.cells.length === 0) throw new RunError(`no predicted cell has results in ${directory} yet`)
+  if (out !== undefined) await replaceFile(out, `${JSON.stringify({ ...found, ...sharesOf(found) }, null, 2)}\n`)
+  process.stdout.write(
+    `${tableText([[...columns, 'measured', 'inside'], ...found.cells.map((cell) => [...cellRow(cell), fixed(cell.measured, 4), cell.inside ? 'yes' : 'no'])], 'rrrrrrl')}\n\n${tableText(
+      [
+        ['active', 'experts', 'break-even predicted', 'measured', 'error'],
+        ...found.breakEvens.map(({ active, experts, tokens, measured, error }) => [
+          count(active),
+          String(experts),
+          count(tokens),
+          count(measured),
+          percent(error, 0),
+        ]),
+      ],
+      'rrrrr',
+    )}\n\n${summary(found)}\n`,
+  )
+}
+
+function summary(found: Coverage): string {
+  const { insideShare, meanAbsoluteError, breakEvensWithinQuarter } = sharesOf(found)
+  return (
+    `${percent(insideShare, 0)} of ${found.cells.length} cells are inside their 80 % interval; mean absolute error ` +
+    `${fixed(meanAbsoluteError, 4)} nats a token; ${breakEvensWithinQuarter} of ${found.breakEvens.length} break-evens ` +
+    `are within 25 %${found.missing > 0 ? `; ${found.missing} predicted cells have no results yet` : ''}.`
+  )
+}
+
+function simulate({ maps }: { readonly maps: string }): void {
+  const rows = Object.entries(truths).map(([name, truth]) => {
+    const { between, larger, longer } = simulatedCoverage(truth, Number(maps), 1)
+    return [name, ...[between, larger, longer].map(({ inside, width }) => `${percent(inside, 0)} (${fixed(width, 3)})`)]
+  })
+  const head = ['results', 'between sizes', 'twice the largest', '2 to 4 times as long']
+  process.stdout.write(
+    `${tableText([head, ...rows], 'lrrr')}\n\nShare of new measurements inside their 80 % intervals (mean width, nats a token).\n`,
+  )
+}
+
+const program = new Command('map')
+program
+  .command('predict')
+  .argument('<law>')
+  .argument('<cells>')
+  .requiredOption('--out <file>', 'file of the predictions')
+  .action(predict)
+program
+  .command('coverage')
+  .argument('<predictions>')
+  .argument('<directory>', 'of the study')
+  .option('--out <file>', 'file of the comparison')
+  .action(coverage)
+program.command('simulate').option('--maps <n>', 'made-up maps of each law', '40').action(simulate)
+await runCommand(program)
