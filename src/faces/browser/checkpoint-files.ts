@@ -11,13 +11,8 @@ import {
   writeAll,
   writeDescription,
 } from '../../train/run/checkpoint/description.ts'
-import {
-  type Digest,
-  fillTensors,
-  type OutputFile,
-  shardFiles,
-  type TensorFile,
-} from '../../train/run/checkpoint/safetensors.ts'
+import { type Digest, fillTensors, type TensorFile } from '../../train/run/checkpoint/read-safetensors.ts'
+import { type OutputFile, shardFiles } from '../../train/run/checkpoint/safetensors.ts'
 import { MissingFile, verify } from '../../train/run/checkpoint/verify.ts'
 import { type RunFiles, textOf } from './run-files.ts'
 

@@ -8,7 +8,7 @@ import { parseJson } from '../../core/text/json.ts'
 import { DiskFile, shardNames } from '../../node/run/checkpoint/tensor-files.ts'
 import { errorCode } from '../../node/system/disk.ts'
 import { CONFIG_BYTES, JSON_BYTES, readText } from '../../node/system/read-text.ts'
-import { type Entry, readHeader, type TensorFile } from '../../train/run/checkpoint/safetensors.ts'
+import { type Entry, readHeader, type TensorFile } from '../../train/run/checkpoint/read-safetensors.ts'
 
 /** A tensor in an open file. */
 export interface StoredTensor {

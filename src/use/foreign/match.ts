@@ -1,7 +1,7 @@
 /** Compares the tensors in a folder with the tensors of a model. */
 import { listWithOr } from '../../core/config/problems.ts'
 import { RunError } from '../../core/errors.ts'
-import { firstNames } from '../../train/run/checkpoint/safetensors.ts'
+import { firstNames } from '../../train/run/checkpoint/read-safetensors.ts'
 import type { TheirTensor } from './architectures/contract.ts'
 import type { StoredTensors } from './foreign-folder.ts'
 

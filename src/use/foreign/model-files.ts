@@ -1,7 +1,7 @@
 /** The state of the files of a model of another library, so that a change is noticed. */
 import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
-import type { TensorFile } from '../../train/run/checkpoint/safetensors.ts'
+import type { TensorFile } from '../../train/run/checkpoint/read-safetensors.ts'
 import type { StoredTensors } from './foreign-folder.ts'
 
 const PIECE_BYTES = 1 << 20

@@ -1,6 +1,6 @@
 /** Reads one of our tensors from the rows of their tensors, through a bounded buffer. */
 import { RunError } from '../../core/errors.ts'
-import { allFinite } from '../../train/run/checkpoint/safetensors.ts'
+import { allFinite } from '../../train/run/checkpoint/read-safetensors.ts'
 import { deinterleaved } from './architectures/interleave.ts'
 import { asMatrix, type OurTensor, type Source } from './architectures/ours.ts'
 import { decoderOf } from './decode/decoder.ts'

@@ -5,7 +5,8 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Checked } from '../../../train/run/checkpoint/description.ts'
-import { allFinite, type OutputFile } from '../../../train/run/checkpoint/safetensors.ts'
+import { allFinite } from '../../../train/run/checkpoint/read-safetensors.ts'
+import type { OutputFile } from '../../../train/run/checkpoint/safetensors.ts'
 
 const BUFFER_BYTES = 4 << 20
 

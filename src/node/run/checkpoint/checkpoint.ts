@@ -26,7 +26,8 @@ import {
   writeAll,
   writeDescription,
 } from '../../../train/run/checkpoint/description.ts'
-import { type Expected, type OutputFile, shardFiles, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
+import type { Expected } from '../../../train/run/checkpoint/read-safetensors.ts'
+import { type OutputFile, shardFiles, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
 import type { NamedTensor } from '../../../train/step/named-tensors.ts'
 import { errorCode, removeEmptyFolders, syncFolder, writeError } from '../../system/disk.ts'
 import { NotFinite, writeChecked } from './checked-file.ts'

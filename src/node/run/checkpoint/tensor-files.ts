@@ -3,7 +3,12 @@ import { createHash } from 'node:crypto'
 import { access, type FileHandle, open, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { RunError } from '../../../core/errors.ts'
-import { type Digest, type Expected, fillTensors, type TensorFile } from '../../../train/run/checkpoint/safetensors.ts'
+import {
+  type Digest,
+  type Expected,
+  fillTensors,
+  type TensorFile,
+} from '../../../train/run/checkpoint/read-safetensors.ts'
 import type { NamedTensor } from '../../../train/step/named-tensors.ts'
 
 /**

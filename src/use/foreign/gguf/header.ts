@@ -6,7 +6,7 @@
 import { formatValue } from '../../../core/config/problems.ts'
 import { RunError, UsageError } from '../../../core/errors.ts'
 import { grouped, bytes as sizeText } from '../../../core/text/numbers.ts'
-import type { Entry, TensorFile } from '../../../train/run/checkpoint/safetensors.ts'
+import type { Entry, TensorFile } from '../../../train/run/checkpoint/read-safetensors.ts'
 import { findDecoder } from '../decode/decoder.ts'
 
 export type GgufValue = number | boolean | string | readonly (number | boolean | string)[]

@@ -4,7 +4,7 @@
  */
 import { RunError, UsageError } from '../../../core/errors.ts'
 import { DiskFile } from '../../../node/run/checkpoint/tensor-files.ts'
-import type { Entry } from '../../../train/run/checkpoint/safetensors.ts'
+import type { Entry } from '../../../train/run/checkpoint/read-safetensors.ts'
 import { type GgufHeader, readGgufHeader } from './header.ts'
 import { Metadata } from './metadata.ts'
 
