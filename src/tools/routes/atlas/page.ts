@@ -5,7 +5,7 @@
 import { fixed, grouped, percent, plural } from '../../../core/text/numbers.ts'
 import { htmlPage } from '../../report/html-page.ts'
 import { type LoadRow, loadMapStyle, loadMaps } from '../../report/load-map.ts'
-import { element, type Markup } from '../../report/markup.ts'
+import { type Child, element, type Markup } from '../../report/markup.ts'
 import type { Atlas, ExpertAtlas, RouterAtlas } from './contract.ts'
 import { expertPanel, idOf, routerName } from './page-expert.ts'
 import { atlasStyle } from './page-style.ts'
