@@ -41,7 +41,7 @@ beforeAll(async () => {
   workspace = new Workspace()
   const config = workspace.config({ model: { sequence: 64 }, train: { steps: 6 } })
   await expectSuccess(workspace.start('train', config, '--out', workspace.file('run')))
-  const keys = { ...qwen3Keys, max_position_embeddings: 128 }
+  const keys = { ...qwen3Keys, max_position_embeddings: 1024 }
   writeFolder(workspace.file('chat'), samples.qwen3_moe as Fields, { files: qwen3Files, keys })
   ;({ server, address, client } = await serve('run', 'chat'))
 })
@@ -152,7 +152,8 @@ describe("OpenAI's client", () => {
     const wish = { prompt: 'The people', max_tokens: 20, seed: 7 }
     const { choices, usage } = await client.completions.create({ model: 'run', ...wish })
     expect(choices[0]?.text).toBe(await generated(wish))
-    expect(usage).toEqual({ prompt_tokens: 11, completion_tokens: 20, total_tokens: 31 })
+    expect(usage).toMatchObject({ prompt_tokens: 11, completion_tokens: 20, total_tokens: 31 })
+    expect(usage?.prompt_tokens_details?.cached_tokens).toBe(0)
   })
 
   test('reads streams side by side, and each is the text that choir generate writes alone', async () => {
@@ -167,6 +168,35 @@ describe("OpenAI's client", () => {
     ]
     const texts = await Promise.all(wishes.map(streamed))
     for (const [i, wish] of wishes.entries()) expect(texts[i], `text ${i}`).toBe(await generated(wish))
+  })
+
+  test('reads a system prompt that chats have in common once, and the answers are those of choir generate', async () => {
+    const system = 'Answer in the words of the people. '.repeat(16)
+    const ask = async (content: string) => {
+      const messages = [
+        { role: 'system' as const, content: system },
+        { role: 'user' as const, content },
+      ]
+      const { choices, usage } = await client.chat.completions.create({
+        ...{ model: 'chat', messages, temperature: 0, max_tokens: 5 },
+      })
+      return { text: choices[0]?.message.content, ...usage, cached: usage?.prompt_tokens_details?.cached_tokens ?? NaN }
+    }
+    const reused = await metric('choir_reused_prompt_tokens_total\\{model="chat"\\}')
+    const first = await ask('Peace?')
+    const second = await ask('And war?')
+    const again = await ask('And war?')
+    expect(first.cached).toBe(0)
+    // All full blocks of 256 tokens, at least one, that the system prompt fills.
+    expect(second.cached).toBeGreaterThan(0)
+    expect(second.cached % 256).toBe(0)
+    expect(again.cached).toBe(again.prompt_tokens)
+    expect(again.text).toBe(second.text)
+    const found = await metric('choir_reused_prompt_tokens_total\\{model="chat"\\}')
+    expect(found - (Number.isNaN(reused) ? 0 : reused)).toBe(second.cached + again.cached)
+    const asked = ['--system', system, '--message', 'And war?', '--temperature', '0', '--tokens', '5', '--threads', '1']
+    const { stdout } = await expectSuccess(workspace.start('generate', 'chat', ...asked, '--json'))
+    expect(second.text).toBe(JSON.parse(stdout.trimEnd().split('\n').at(-1) as string).text)
   })
 
   test('answers a chat as choir generate --message does, whole and in a stream', async () => {

@@ -16,6 +16,7 @@ import { placeChoices } from './routing/capacity.ts'
 import type { CapacityRule, Choice, RouterLosses } from './routing/contract.ts'
 import { routerLosses, totalGate, unservedRate } from './routing/losses.ts'
 import { route, routerWeights } from './routing/routers.ts'
+import type { Past } from './token/cache.ts'
 
 /** How the model runs in one pass: the shape of its input and the routing of its tokens. */
 export interface Pass {
@@ -31,7 +32,9 @@ export interface Pass {
    * choice to the router. Gates are those of the model. Default: no.
    */
   readonly replay?: boolean
-  /** The first position that each token sees in its own sequence, int32 [T]; default: 0. */
+  /** Earlier positions of the sequence, if the pass is of one sequence and does not begin at its beginning. */
+  readonly past?: Past
+  /** The first position that each token sees in its own sequence, counted from the first row of `past`, int32 [T]; default: 0. */
   readonly firstVisible_T?: Tensor
   /** Coefficient of the balancing loss, a scalar; default: `balance.coefficient` as a constant. */
   readonly balanceCoefficient?: Tensor

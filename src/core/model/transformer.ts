@@ -117,7 +117,8 @@ export function queryKeyNorms(config: ModelConfig, parameters: Parameters, layer
 }
 
 /** The position of each token in its sequence, int32 [T]. */
-const positionsOf = ({ batch, sequence }: Pass): Tensor =>
+const positionsOf = ({ batch, sequence, past }: Pass): Tensor =>
+  past?.position_T ??
   constant(
     Int32Array.from({ length: batch * sequence }, (_, t) => t % sequence),
     'int32',

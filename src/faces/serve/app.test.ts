@@ -67,7 +67,12 @@ describe('completions', () => {
       { index: 0, text: await generated('Hello', 12, 3), logprobs: null, finish_reason: 'length' },
     ])
     // The prompt has five bytes and the token that begins a text.
-    expect(answer.usage).toEqual({ prompt_tokens: 6, completion_tokens: 12, total_tokens: 18 })
+    expect(answer.usage).toEqual({
+      prompt_tokens: 6,
+      completion_tokens: 12,
+      total_tokens: 18,
+      prompt_tokens_details: { cached_tokens: 0 },
+    })
   })
 
   test('sample as asked for, and continuation i has the seed + i', async () => {
@@ -513,8 +518,8 @@ test('metrics count requests, tokens and times in the format of Prometheus', asy
   other.serveModels([served])
   await send('/v1/completions', { prompt: 'a', max_tokens: 3 }, {}, other)
   await send('/v1/completions', 'x', {}, other)
-  other.measured.computed('demo', { read: 5, written: 1, ms: 250 })
-  other.measured.computed('demo', { read: 0, written: 1, ms: 250 })
+  other.measured.computed('demo', { read: 5, reused: 7, written: 1, ms: 250 })
+  other.measured.computed('demo', { read: 0, reused: 0, written: 1, ms: 250 })
   const response = await get('/metrics', {}, other)
   expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4')
   const text = await response.text()
@@ -523,6 +528,7 @@ test('metrics count requests, tokens and times in the format of Prometheus', asy
     'choir_requests_total{endpoint="/v1/completions",status="200"} 1',
     'choir_requests_total{endpoint="/v1/completions",status="400"} 1',
     'choir_prompt_tokens_total{model="demo"} 5',
+    'choir_reused_prompt_tokens_total{model="demo"} 7',
     'choir_written_tokens_total{model="demo"} 2',
     'choir_compute_seconds_total{model="demo"} 0.5',
     '# TYPE choir_texts_waiting gauge',

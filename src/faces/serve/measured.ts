@@ -1,4 +1,5 @@
 /** What the server measures of itself: requests, tokens, durations, and what runs and waits now. */
+import type { Computed } from '../../use/infer/streams/scheduler.ts'
 import { Metrics } from './metrics.ts'
 import type { Progress } from './respond.ts'
 import type { ServedModel } from './served-model.ts'
@@ -44,12 +45,15 @@ export class Measured {
   }
 
   /** Counts tokens that were computed for a model, and the time that it took. */
-  computed(
-    model: string,
-    { read, written, ms }: { readonly read: number; readonly written: number; readonly ms: number },
-  ) {
+  computed(model: string, { read, reused, written, ms }: Computed): void {
     const { metrics } = this
     metrics.add('choir_prompt_tokens_total', 'Tokens of prompts that were read.', { model }, read)
+    metrics.add(
+      'choir_reused_prompt_tokens_total',
+      'Tokens of prompts that were not read, because another text had the same beginning.',
+      { model },
+      reused,
+    )
     metrics.add('choir_written_tokens_total', 'Tokens that were written.', { model }, written)
     metrics.add('choir_compute_seconds_total', 'Seconds in which a model was computed.', { model }, ms / 1000)
   }

@@ -73,10 +73,21 @@ function extrasOf(plan: Plan, { index, routes }: End): object {
   return { choir: { routing: routingOf(routes, promptOfText(plan, index), plan.served.model.tokenizer) } }
 }
 
-/** Counts tokens of a request. */
-function usageOf({ prompts }: Plan, completion: number) {
+/** Counts tokens of a request. A prompt counts once, however many texts continue it. */
+function usageOf({ prompts, n }: Plan, ends: readonly End[]) {
   const prompt = prompts.reduce((sum, { ids }) => sum + ids.length, 0)
-  return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion }
+  const completion = ends.reduce((sum, { tokens }) => sum + tokens, 0)
+  // Tokens that one of the texts has read were not cached before the request.
+  const cached = prompts.map((_, i) => {
+    const reused = ends.filter(({ index }) => Math.floor(index / n) === i).map((end) => end.reused)
+    return Math.min(...reused)
+  })
+  return {
+    prompt_tokens: prompt,
+    completion_tokens: completion,
+    total_tokens: prompt + completion,
+    prompt_tokens_details: { cached_tokens: cached.reduce((sum, tokens) => sum + tokens, 0) },
+  }
 }
 
 async function gather(plan: Plan, format: Format, answer: Answer, progress: Progress) {
@@ -98,14 +109,14 @@ async function gather(plan: Plan, format: Format, answer: Answer, progress: Prog
       of.tokens.push(...event.tokens)
     }
   }
-  let completion = 0
+  const ends: End[] = []
   const choices = texts.map(({ rated, end, ...part }, index) => {
     if (!end) throw gone()
-    completion += end.tokens
+    ends.push(end)
     const choice = format.whole(promptOfText(plan, index), rated, part)
     return { index, ...choice, finish_reason: finishOf(end), ...extrasOf(plan, end) }
   })
-  return { choices, usage: usageOf(plan, completion) }
+  return { choices, usage: usageOf(plan, ends) }
 }
 
 /** The objects of a stream. */
@@ -122,7 +133,7 @@ async function* chunksOf(
     ...(plan.usage && { usage: null }),
   })
   const begun = new Set<number>()
-  let completion = 0
+  const ends: End[] = []
   try {
     for await (const event of answer.events()) {
       if (begun.size === 0) progress.onFirst()
@@ -135,10 +146,10 @@ async function* chunksOf(
       }
       if (event.kind === 'piece') yield chunk(index, format.piece(prompt, event))
       if (event.kind !== 'end') continue
-      completion += event.tokens
+      ends.push(event)
       yield chunk(index, format.last(), finishOf(event), extrasOf(plan, event))
     }
-    if (plan.usage) yield { ...head, choices: [], usage: usageOf(plan, completion) }
+    if (plan.usage) yield { ...head, choices: [], usage: usageOf(plan, ends) }
   } finally {
     answer.leave()
     progress.onEnd()

@@ -14,9 +14,9 @@ const MASKED = -1e30
 
 /**
  * softmax(scale · q·kᵀ) · v, where each position sees itself and earlier positions. q and the result are [B, H, S, d];
- * k and v may have fewer heads, [B, H/n, S, d], each for n consecutive heads of q.
- * @param first_T The first position in its sequence that each position sees, int32 [B·S], at most the position itself;
- * default: 0.
+ * k and v may have fewer heads, [B, H/n, P + S, d], each for n consecutive heads of q. They begin with P rows of earlier
+ * positions, if there are any: query s is the position of key P + s.
+ * @param first_T The first key of its sequence that each query sees, int32 [B·S], at most the query's own; default: 0.
  */
 export const causalAttention: (q: Tensor, k: Tensor, v: Tensor, scale: number, first_T?: Tensor) => Tensor = defineOp(
   'causal-attention',
@@ -25,8 +25,7 @@ export const causalAttention: (q: Tensor, k: Tensor, v: Tensor, scale: number, f
     const shared = dim(q.shape, 1) / dim(k.shape, 1)
     const [keys, values] = [forEachQueryHead(k, shared), forEachQueryHead(v, shared)]
     const scores = matmul(q, keys, { transposeB: true, alpha: scale })
-    const [batch, sequence] = [dim(q.shape, 0), dim(q.shape, -2)]
-    const mask = maskOf(sequence, q.dtype, first_T && { first_T, batch })
+    const mask = maskOf(dim(q.shape, -2), dim(k.shape, -2), q.dtype, first_T && { first_T, batch: dim(q.shape, 0) })
     const masked = emit('Add', [scores, mask], { shape: scores.shape })
     const weights = emit('Softmax', [masked], { shape: scores.shape, attributes: { axis: -1 } })
     const result = matmul(weights, values)
@@ -109,20 +108,20 @@ export const attentionKernel: (qkv: Tensor, angles: Angles | null, shape: Attent
   )
 
 /**
- * The mask that is added to scores: 0 for the keys that a query sees, else {@link MASKED}; [S, S], or [B, 1, S, S] with
- * first positions. The program computes it from positions. As a constant it would have S² numbers, which for long
- * sequences are more than an array or an ONNX model can hold.
+ * The mask that is added to scores: 0 for the keys that a query sees, else {@link MASKED}; [S, P + S], or
+ * [B, 1, S, P + S] with first keys. The last query is the last key. The program computes the mask from positions. As a
+ * constant it would have S² numbers, which for long sequences are more than an array or an ONNX model can hold.
  */
-function maskOf(sequence: number, dtype: DType, document?: { first_T: Tensor; batch: number }): Tensor {
-  const positions = (shape: Shape) =>
+function maskOf(queries: number, keys: number, dtype: DType, document?: { first_T: Tensor; batch: number }): Tensor {
+  const positions = (from: number, shape: Shape) =>
     constant(
-      Int32Array.from({ length: sequence }, (_, position) => position),
+      Int32Array.from({ length: keys - from }, (_, i) => from + i),
       'int32',
       shape,
     )
-  const [key, query] = [positions([sequence]), positions([sequence, 1])]
+  const [key, query] = [positions(0, [keys]), positions(keys - queries, [queries, 1])]
   const causal = where(less(query, key), constant([MASKED], dtype, []), constant([0], dtype, []))
   if (!document) return causal
-  const first = reshape(document.first_T, [document.batch, 1, sequence, 1])
+  const first = reshape(document.first_T, [document.batch, 1, queries, 1])
   return where(less(key, first), MASKED, causal)
 }

@@ -18,7 +18,7 @@ import type { MoeConfig } from '../moe-config.ts'
 import { activatedExperts, type Parameters, sharedMix } from '../parameters.ts'
 import { routerWeights } from '../routing/routers.ts'
 import { choicesName, linear, queryKeyNorms } from '../transformer.ts'
-import { cacheName } from './cache.ts'
+import { cacheName, nextCacheName } from './cache.ts'
 import { float32Products, quantizedProducts, type TokenProducts } from './products.ts'
 
 export interface TokenProgramOptions {
@@ -36,7 +36,7 @@ export interface TokenProgramOptions {
  * The outputs of the program by name: the logits [R, V], and the caches with the tokens' keys and values. Its inputs,
  * besides parameters, are `token`, `position` and `context` int32 [R], the caches [C·S, KV·d] by {@link cacheName}, for
  * rotary positions `cos` and `sin` of the positions' angles [R, d/2], and the experts [R, K] of a router without weights
- * by {@link choicesName}. The outputs of the caches have the same names plus `.next`; bind them to the same memory.
+ * by {@link choicesName}. The outputs of the caches have the names of {@link nextCacheName}; bind them to the same memory.
  */
 export function tokenProgram(
   config: ModelConfig,
@@ -67,8 +67,8 @@ export function tokenProgram(
       const cached = { keys: cache('keys'), values: cache('values') }
       const shape = { heads, sequence, scale: attentionScaleOf(config), window: windowOf(config, layer) }
       const [y, keys, values] = attendCached(qkv, places, cached, angles, shape)
-      caches[`${cacheName(layer, 'keys')}.next`] = keys as Tensor
-      caches[`${cacheName(layer, 'values')}.next`] = values as Tensor
+      caches[nextCacheName(layer, 'keys')] = keys as Tensor
+      caches[nextCacheName(layer, 'values')] = values as Tensor
       return project(y as Tensor, 'output')
     },
     dense: (normed, weights) => alwaysChosen(products, normed, weights),

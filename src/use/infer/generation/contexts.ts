@@ -1,30 +1,31 @@
 /**
  * The contexts of several texts: each has keys and values of its own, and all share the programs.
  *
- * A prompt is processed in one pass (`Prefill`), and later the next tokens of all texts together (`TokenDecoder`), with
- * the keys and values of earlier tokens in the cache of each context. A model with experts in attention, with a router or
+ * A prompt is read in blocks (`Prefill`), of which those that another context has read are copied (`CachedContexts`), and
+ * later the next tokens of all texts are computed together (`TokenDecoder`), with the keys and values of earlier tokens in
+ * the cache of each context. A model with experts in attention, with a router or
  * a layer of the user's own, in training, or without memory for a cache recomputes the whole context for every token
  * instead (`ContextDecoder`). What is computed for a text does not depend on the others.
  */
-import { option, UsageError, wording } from '../../../core/errors.ts'
+import { UsageError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { ownLayers } from '../../../core/model/own-layer.ts'
 import { activatedExperts, routedModules } from '../../../core/model/parameters.ts'
 import { routerOf } from '../../../core/model/routing/routers.ts'
-import { bytes, grouped } from '../../../core/text/numbers.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { generationConfig } from '../../../train/step/capacity-rules.ts'
 import type { ModelStore } from '../../../train/step/model-store.ts'
 import type { CollectedRoutes, RouterRows } from '../collected-routes.ts'
 import type { ExpertTraffic } from '../expert-traffic.ts'
+import { CachedContexts, type PlacedContext, type Reused } from './cached-contexts.ts'
 import { ContextDecoder } from './context-decoder.ts'
-import type { CachedContext } from './key-value-cache.ts'
+import { openDecoders } from './open-decoders.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 import { Prefill } from './prefill.ts'
+import { blocksOf, type PromptBlock } from './prompt-blocks.ts'
 import { RowLogits } from './row-logits.ts'
-import type { TextState } from './text-state.ts'
-import { type NextToken, TokenDecoder } from './token-decoder.ts'
-import { memoryOfContexts, scratchOfTexts } from './token-memory.ts'
+import type { Pending, TextState } from './text-state.ts'
+import type { NextToken, TokenDecoder } from './token-decoder.ts'
 import { TokenProgram } from './token-program.ts'
 
 /** A prompt of at most this many tokens is read token by token, which is faster than compiling a program for it. */
@@ -53,15 +54,8 @@ export interface ComputeOptions {
   readonly routes?: CollectedRoutes | undefined
   /** Called with the logits [V] for the token after each position of a prompt, except for those after its last token. */
   readonly onLogits?: ((position: number, logits: Float32Array) => void) | undefined
-}
-
-/** A context in the cache of a decoder. */
-interface Cached {
-  readonly decoder: TokenDecoder
-  /** Its index among the contexts of the decoder. */
-  readonly place: number
-  /** What was last read into it in a pass, which its rows still have, and the logits after it. */
-  read: { readonly tokens: readonly number[]; readonly logits: Float32Array } | null
+  /** Called with the number of tokens of a context that are copied and not computed. */
+  readonly onReused?: ((tokens: number) => void) | undefined
 }
 
 /** A text and its context, whose next token is computed. */
@@ -81,7 +75,7 @@ export class Contexts {
   readonly count: number
   private readonly decoders: readonly TokenDecoder[]
   /** The contexts of the decoders; none if they have no caches. */
-  private readonly cached: readonly Cached[]
+  private readonly cached: CachedContexts
   /** Decoders of contexts without caches. */
   private readonly uncached: readonly ContextDecoder[]
   private readonly prefill: Prefill
@@ -108,11 +102,10 @@ export class Contexts {
     if (layer && ownLayers.get(layer.own).sees === 'batch') throw seesLater('layer', layer.own)
     this.program = new TokenProgram(runtime, config, store, detailed)
     this.decoders = isChanging ? [] : openDecoders(this.program, count)
-    this.cached = this.decoders.flatMap((decoder) =>
-      decoder.cache.contexts.map((_, place) => ({ decoder, place, read: null })),
-    )
-    this.prefill = new Prefill(runtime, config, store, { cached: this.cached.length > 0, detailed })
-    const none = this.cached.length > 0 ? 0 : count
+    this.cached = new CachedContexts(this.decoders)
+    const isCached = this.decoders.length > 0
+    this.prefill = new Prefill(runtime, config, store, { cached: isCached, detailed })
+    const none = isCached ? 0 : count
     this.uncached = Array.from({ length: none }, () => new ContextDecoder(this.prefill))
     this.rows = detailed ? new RowLogits(runtime, config, store) : null
   }
@@ -133,7 +126,7 @@ export class Contexts {
    */
   async compute(index: number, text: TextState, options: ComputeOptions = {}): Promise<Float32Array> {
     const { pending, experts } = text
-    const cached = this.cached[index]
+    const cached = this.cached.all[index]
     if (pending.kind === 'token') {
       let logits: Float32Array = new Float32Array()
       await this.computeTokens([{ context: index, text, routes: options.routes }], (_, computed) => {
@@ -142,24 +135,18 @@ export class Contexts {
       return logits
     }
     const { tokens, isFirst } = pending
-    if (isFirst && cached && tokens.length <= MAX_STEPWISE_PROMPT)
+    if (cached && isFirst) this.cached.begin(cached)
+    if (cached && isFirst && tokens.length <= MAX_STEPWISE_PROMPT)
       return this.readTokens(cached, tokens, experts, options)
-    const last = tokens.length - 1
-    if (cached && !options.routes && !options.onLogits) {
-      const found = await this.copied(cached, tokens)
-      if (found) return found
-    }
-    if (cached) cached.read = null
-    const logits = cached
-      ? await this.prefill.run(tokens, experts, cached.decoder.cache.contexts[cached.place])
-      : await (this.uncached[index] as ContextDecoder).run(tokens, experts)
-    // Experts of a random router depend on the seed of a text.
-    if (cached && this.config.moe?.router !== 'random') cached.read = { tokens: [...tokens], logits: logits.slice() }
-    const { routers, length } = this.prefill.details
-    // A context that is read again has tokens that were routed before, all but the last.
-    this.addRoutes(options.routes, routers, length, isFirst ? 0 : last, last + 1)
-    if (isFirst && options.onLogits) await this.rows?.each(this.prefill.details.x_TD, last, options.onLogits)
+    if (cached) return this.readBlocks(cached, pending, experts, options)
+    const logits = await (this.uncached[index] as ContextDecoder).run(tokens, experts)
+    await this.addDetails(pending, { from: 0, count: tokens.length }, options)
     return logits
+  }
+
+  /** The context, of those that are free, in which a text with a prompt has the fewest tokens to read. */
+  choose(free: readonly number[], prompt: readonly number[]): number {
+    return this.uncached.length > 0 ? (free[0] as number) : this.cached.choose(free, prompt)
   }
 
   /**
@@ -176,7 +163,7 @@ export class Contexts {
       const { pending, experts } = text
       if (pending.kind !== 'token') throw new Error('internal: the pending of a text is not a token')
       const { token, position } = pending
-      const cached = this.cached[context]
+      const cached = this.cached.all[context]
       if (cached) {
         const of = byDecoder.get(cached.decoder) ?? []
         byDecoder.set(cached.decoder, of)
@@ -201,28 +188,50 @@ export class Contexts {
       )
   }
 
-  /**
-   * Copies the keys and values of the same tokens from another context that has read them, which have the same bits, into
-   * a context. Returns the logits after them, or null if no context has read them.
-   */
-  private async copied(to: Cached, tokens: readonly number[]): Promise<Float32Array | null> {
-    const from = this.cached.find(({ read }) => read && isSame(read.tokens, tokens))
-    if (!from?.read) return null
-    if (from !== to) {
-      to.read = null
-      const [source, target] = [from, to].map(({ decoder, place }) => decoder.cache.contexts[place]) as [
-        CachedContext,
-        CachedContext,
-      ]
-      await target.copy(source, tokens.length)
-      to.read = from.read
+  /** Reads a context in blocks, of which the first are copied if another context has them and nothing else is asked for. */
+  private async readBlocks(
+    cached: PlacedContext,
+    pending: PendingContext,
+    experts: PredeterminedExperts,
+    options: ComputeOptions,
+  ): Promise<Float32Array> {
+    const { config, prefill } = this
+    const { tokens } = pending
+    // Experts of a random router depend on the seed of a text.
+    const isReusable = config.moe?.router !== 'random'
+    const isDetailed = options.routes || (pending.isFirst && options.onLogits)
+    const reused = isReusable && !isDetailed ? await this.cached.reuse(cached, tokens) : nothing
+    options.onReused?.(reused.tokens)
+    let { logits } = reused
+    cached.read = null
+    for (const block of blocksOf(tokens.length, reused.tokens, config.sequence)) {
+      logits = await prefill.runBlock(tokens, experts, { ...block, context: cached.rows })
+      await this.addDetails(pending, block, options)
     }
-    return to.read?.logits ?? null
+    if (!logits) throw new Error('internal: a context without tokens')
+    if (isReusable) cached.read = { tokens: [...tokens], logits: logits.slice() }
+    return logits
+  }
+
+  /** Hands on the details of `count` tokens that were computed, from position `from` of a context on. */
+  private async addDetails(
+    { tokens, isFirst }: PendingContext,
+    { from, count }: Pick<PromptBlock, 'from' | 'count'>,
+    { routes, onLogits }: ComputeOptions,
+  ): Promise<void> {
+    const { routers, length, x_TD } = this.prefill.details
+    const last = tokens.length - 1
+    // A context that is read again has tokens that were routed before, all but the last.
+    const first = isFirst ? 0 : Math.max(0, Math.min(count, last - from))
+    if (first < count) this.addRoutes(routes, routers, length, first, count)
+    if (!isFirst || !onLogits) return
+    const before = Math.min(count, last - from)
+    await this.rows?.each(x_TD, before, (row, logits) => onLogits(from + row, logits))
   }
 
   /** Reads a short prompt token by token. */
   private async readTokens(
-    cached: Cached,
+    cached: PlacedContext,
     tokens: readonly number[],
     experts: PredeterminedExperts,
     { routes, onLogits }: ComputeOptions,
@@ -263,37 +272,6 @@ export class Contexts {
   }
 }
 
-const isSame = (a: readonly number[], b: readonly number[]): boolean =>
-  a.length === b.length && a.every((token, i) => token === b[i])
+const nothing: Reused = { tokens: 0, logits: null }
 
-/**
- * Decoders with `count` contexts together: one if its memory fits in an arena, else as few as possible; none if the
- * model cannot be decoded token by token.
- * @throws UsageError if only some of the contexts have memory
- */
-function openDecoders(program: TokenProgram, count: number): TokenDecoder[] {
-  const { runtime, config, store } = program
-  const { memoryBytes = Number.POSITIVE_INFINITY, threads } = runtime
-  const each = 4 * memoryOfContexts(config, threads, 1)
-  const weights = store.byteLength - 4 * scratchOfTexts(config, count)
-  const most = Math.max(1, Math.floor((memoryBytes - weights) / each))
-  if (count > most) throw tooMany(count, each, most)
-  const decoders: TokenDecoder[] = []
-  let opened = 0
-  for (let size = count; opened < count && size > 0; ) {
-    const decoder = TokenDecoder.open(program, size)
-    if (decoder) {
-      decoders.push(decoder)
-      opened += size
-      size = Math.min(size, count - opened)
-    } else size = Math.floor(size / 2)
-  }
-  if (opened === count || opened === 0) return decoders
-  for (const decoder of decoders.reverse()) decoder.release()
-  throw tooMany(count, each, opened)
-}
-
-const tooMany = (count: number, each: number, most: number): UsageError =>
-  new UsageError(
-    wording`invalid ${option('streams')}: ${count} (each takes ${bytes(each)} for its context, and beside the weights there is memory for ${grouped(most)})`,
-  )
+type PendingContext = Extract<Pending, { kind: 'context' }>

@@ -28,6 +28,7 @@ import { ParameterStore } from '../../../train/step/store.ts'
 import { Generator } from './generator.ts'
 import { PredeterminedExperts } from './predetermined-experts.ts'
 import { Prefill } from './prefill.ts'
+import { BLOCK, blocksOf } from './prompt-blocks.ts'
 import { TokenDecoder } from './token-decoder.ts'
 import { tokenScratch } from './token-memory.ts'
 import { TokenProgram } from './token-program.ts'
@@ -120,13 +121,13 @@ const places = [
 ] as const
 type Place = (typeof places)[number]
 
-/** Logits after a prompt of `prompt` tokens and after each later token, decoded one at a time. */
+/** Logits after a prompt of `prompt` tokens, read in blocks, and after each later token, decoded one at a time. */
 async function cachedLogits(
   { config, store }: Model,
   text: readonly number[],
   prompt: number,
   place: Place,
-  on: Runtime = runtime,
+  { on = runtime, block = BLOCK }: { readonly on?: Runtime; readonly block?: number } = {},
 ): Promise<Float32Array[]> {
   // Another text has the memory in the store.
   const program = new TokenProgram(on, config, store)
@@ -134,12 +135,15 @@ async function cachedLogits(
   const decoder = TokenDecoder.open(program, 1)
   const [context] = decoder?.cache.contexts ?? []
   if (!decoder || !context) throw new Error('no memory for a token')
-  const { arena } = context.rows(cacheName(0, 'keys'), 1) as ArenaRange
+  const { arena } = context.rows(cacheName(0, 'keys'), 0, 1) as ArenaRange
   const isInStore = store.specs.some(({ name }) => store.parameter(name).arena === arena)
   expect(isInStore, place).toBe(place === 'the arena of the parameters')
   const experts = new PredeterminedExperts(config, SEED)
   const prefill = new Prefill(on, config, store, { cached: true })
-  const found = [(await prefill.run(text.slice(0, prompt), experts, context)).slice()]
+  let logits: Float32Array = new Float32Array()
+  for (const each of blocksOf(prompt, 0, config.sequence, block))
+    logits = await prefill.runBlock(text.slice(0, prompt), experts, { ...each, context })
+  const found = [logits.slice()]
   for (let at = prompt; at < text.length; at++) {
     const next = { context: 0, token: text[at] as number, position: at, experts }
     await decoder.step([next], (_, { logits }) => found.push(logits.slice()))
@@ -207,20 +211,22 @@ describe.each(places)('with a cache in %s the logits equal the logits of the who
         const model = modelOf(i + 1, { ...overrides, moe: { ...overrides.moe, ...moe } }, by)
         const text = randomText(model, model.config.sequence)
         const expected = witnessLogits(model, text)
-        for (const prompt of prompts) {
-          const found = await cachedLogits(model, text, prompt, by)
-          for (const [t, logits] of found.entries())
-            expectClose(logits, expected[prompt - 1 + t] as Float64Array, `${architecture}, ${prompt} + ${t}`)
-        }
+        // One block, and blocks of which one serves two positions.
+        for (const prompt of prompts)
+          for (const block of prompt > 16 ? [BLOCK, 4] : [BLOCK]) {
+            const found = await cachedLogits(model, text, prompt, by, { block })
+            for (const [t, logits] of found.entries())
+              expectClose(logits, expected[prompt - 1 + t] as Float64Array, `${architecture}, ${prompt} + ${t}`)
+          }
       }
     })
 
-  async function compareDense(settings: CaseOverrides['model'], where: string, prompts = [1]) {
+  async function compareDense(settings: CaseOverrides['model'], where: string, prompts = [1], block = BLOCK) {
     const model = modelOf(3, { model: settings ?? {}, moe: null }, by)
     const text = randomText(model, 20)
     const expected = witnessLogits(model, text)
     for (const prompt of prompts)
-      for (const [t, logits] of (await cachedLogits(model, text, prompt, by)).entries())
+      for (const [t, logits] of (await cachedLogits(model, text, prompt, by, { block })).entries())
         expectClose(logits, expected[prompt - 1 + t] as Float64Array, `${where}, ${prompt} + ${t}`)
   }
 
@@ -228,6 +234,7 @@ describe.each(places)('with a cache in %s the logits equal the logits of the who
 
   test.each(Object.entries(attentionSettings))('attention: %s', async (name, settings) => {
     await compareDense(settings, name, [1, 7])
+    await compareDense(settings, name, [15], 3)
   })
 
   test('a scaled branch of experts and of a shared expert', async () => {
@@ -269,8 +276,9 @@ describe.skipIf(testDevice === null)('with a cache on WebGPU the logits equal th
     }
     const text = randomText(model, 20)
     const expected = witnessLogits(model, text)
-    for (const [t, logits] of (await cachedLogits(model, text, 7, places[0], gpu)).entries())
-      expectClose(logits, expected[6 + t] as Float64Array, `token ${t}`)
+    for (const block of [BLOCK, 8])
+      for (const [t, logits] of (await cachedLogits(model, text, 15, places[0], { on: gpu, block })).entries())
+        expectClose(logits, expected[14 + t] as Float64Array, `token ${t}`)
   })
 })
 

@@ -1,6 +1,6 @@
 /**
  * Keys and values of the tokens so far: two tables per layer, with one row per position, [C·S, KV·d], the rows of one
- * context after the other. A program for fewer positions uses the first rows of a context.
+ * context after the other.
  */
 import { attentionColumns, type ModelConfig } from '../../../core/model/config.ts'
 import { cacheName } from '../../../core/model/token/cache.ts'
@@ -8,8 +8,8 @@ import { type ArenaRange, readRange } from '../../../engine/contract/arena.ts'
 
 /** The rows of a context. */
 export interface CachedContext {
-  /** The first `length` rows of the context in the table of a port; undefined for other ports. */
-  rows(port: string, length: number): ArenaRange | undefined
+  /** Rows of the context, from a position on, in the table of a port; undefined for other ports. */
+  rows(port: string, from: number, length: number): ArenaRange | undefined
   /** Copies the first `length` rows of another context of the same model into all tables. */
   copy(from: CachedContext, length: number): Promise<void>
 }
@@ -29,13 +29,13 @@ export class KeyValueCache {
       for (const kind of ['keys', 'values'] as const)
         this.tables.set(cacheName(layer, kind), allocate(count * sequence * width))
     this.contexts = Array.from({ length: count }, (_, context): CachedContext => {
-      const rows = (port: string, length: number) => {
-        const table = this.tables.get(port)
-        return table && { ...table, start: table.start + context * sequence * width, count: length * width }
+      const rows = (port: string, from: number, length: number) => {
+        const table = this.table(port)
+        return table && { ...table, start: table.start + (context * sequence + from) * width, count: length * width }
       }
       const copy = async (from: CachedContext, length: number) => {
         for (const name of this.tables.keys()) {
-          const [source, target] = [from.rows(name, length), rows(name, length)] as [ArenaRange, ArenaRange]
+          const [source, target] = [from.rows(name, 0, length), rows(name, 0, length)] as [ArenaRange, ArenaRange]
           await target.arena.write(target.start, await readRange(source))
         }
       }

@@ -1,9 +1,10 @@
 /**
- * The pass over a prompt: all tokens at once, as in training. It writes the keys and values of every layer
- * to the cache, if there is one, for decoding later tokens one by one.
+ * The pass over a prompt, or over a block of it: all tokens at once, as in training. It reads the keys and values of
+ * earlier blocks from the cache, if there is one, and writes those of its tokens to it, for later blocks and for decoding
+ * later tokens one by one.
  *
- * Programs have fixed shapes, so there is one for each power of two of the prompt's length. Positions after
- * the last token are masked by causality here, and by the decoder's mask later.
+ * Programs have fixed shapes: `prompt-blocks.ts` says which. Positions after the last token are masked by causality here,
+ * and by the decoder's mask later.
  */
 import { sizeOf } from '../../../core/graph/shape.ts'
 import { input, type KernelSet, type Tensor, withKernels } from '../../../core/graph/tensor.ts'
@@ -12,14 +13,18 @@ import type { RoutingReport } from '../../../core/model/moe.ts'
 import { type RoutedModule, routedModules } from '../../../core/model/parameters.ts'
 import { keysAndValues } from '../../../core/model/token/cache.ts'
 import { choicesName, logitsAt, transformer } from '../../../core/model/transformer.ts'
+import type { ArenaRange } from '../../../engine/contract/arena.ts'
 import type { Binding, Buffer, Executable, PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
 import { inputNameOf, type ModelStore } from '../../../train/step/model-store.ts'
 import type { RouterRows } from '../collected-routes.ts'
 import { QuantizedStore } from '../quantized/quantized-store.ts'
 import type { CachedContext } from './key-value-cache.ts'
+import { PastPorts } from './past-ports.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
+import { type PromptBlock, paddedLength } from './prompt-blocks.ts'
 
-const MIN_LENGTH = 32
+/** Bindings of a program that are kept, each for a place in a context. */
+const MAX_BINDINGS = 32
 
 /**
  * The kernels of the pass. With float32 weights the CPU uses no kernels, because prompts are few and short. Otherwise
@@ -32,7 +37,7 @@ export function prefillKernels({ device, kernels }: Runtime, store: ModelStore):
 }
 
 export interface PrefillOptions {
-  /** Whether keys and values are kept, in the cache of a run. Default: no. */
+  /** Whether keys and values are kept, in the cache of a run: {@link Prefill.runBlock}. Default: no. */
   readonly cached?: boolean
   /** Whether the program has {@link PrefillDetails}. Default: no. */
   readonly detailed?: boolean
@@ -50,13 +55,27 @@ export interface PrefillDetails {
 
 const noDetails: PrefillDetails = { length: 1, routers: [], x_TD: new Float32Array() }
 
+/** A block of a prompt and the context that has its earlier blocks. */
+export interface BlockInContext extends PromptBlock {
+  readonly context: CachedContext
+}
+
+/** A program whose keys and values are those of a context, from a position on. */
+interface BoundProgram {
+  readonly context: CachedContext | null
+  readonly from: number
+  readonly binding: Binding
+}
+
 interface Program {
   readonly executable: Executable
   readonly ports: Readonly<Record<string, PortMemory>>
-  /** Bindings by the context that gets keys and values. */
-  readonly bindings: Map<CachedContext | null, Binding>
+  /** The newest bindings, the last used one first. */
+  readonly bindings: BoundProgram[]
   readonly tokens: Int32Array
-  readonly position: Int32Array
+  /** Row of the last token, whose logits are computed. */
+  readonly last: Int32Array
+  readonly past: PastPorts | null
   /** Experts [T, K] of each routed module, for a random router. */
   readonly choices: readonly { layer: number; module: RoutedModule; choices_TK: Int32Array }[]
   readonly details: PrefillDetails
@@ -67,7 +86,7 @@ export class Prefill {
   readonly logits: Float32Array
   /** Details of the last run. */
   details = noDetails
-  private readonly programs = new Map<number, Program>()
+  private readonly programs = new Map<string, Program>()
   private readonly runtime: Runtime
   private readonly config: ModelConfig
   private readonly store: ModelStore
@@ -89,60 +108,92 @@ export class Prefill {
   }
 
   /**
-   * Runs a prompt. Returns the logits [V] for the token after it.
-   * @param tokens 1 to `sequence` ids, at positions 0, 1, ... of the cache.
-   * @param context Gets the keys and values, if they are kept.
+   * Runs a whole prompt without a cache. Returns the logits [V] for the token after it.
+   * @param tokens 1 to `sequence` ids, at positions 0, 1, ...
    */
-  async run(
+  run(tokens: readonly number[], predetermined: PredeterminedExperts): Promise<Float32Array> {
+    const padded = paddedLength(tokens.length, this.config.sequence)
+    return this.compute(tokens, predetermined, { from: 0, count: tokens.length, tokens: padded, past: 0 }, null)
+  }
+
+  /**
+   * Runs a block of a prompt, whose context has the keys and values of all earlier positions and gets those of the block.
+   * Returns the logits [V] for the token after it.
+   * @param tokens The whole prompt, 1 to `sequence` ids, at positions 0, 1, ... of the context.
+   */
+  runBlock(
     tokens: readonly number[],
     predetermined: PredeterminedExperts,
-    context: CachedContext | null = null,
+    { context, ...block }: BlockInContext,
   ): Promise<Float32Array> {
-    let length = MIN_LENGTH
-    while (length < tokens.length) length *= 2
-    const program = await this.program(Math.min(length, this.config.sequence))
+    return this.compute(tokens.slice(block.from, block.from + block.count), predetermined, block, context)
+  }
+
+  private async compute(
+    tokens: readonly number[],
+    predetermined: PredeterminedExperts,
+    block: PromptBlock,
+    context: CachedContext | null,
+  ): Promise<Float32Array> {
+    const { from } = block
+    const program = await this.program(block)
     program.tokens.fill(0)
     program.tokens.set(tokens)
-    program.position[0] = tokens.length - 1
+    program.last[0] = tokens.length - 1
+    program.past?.set(from)
     for (const { layer, module, choices_TK } of program.choices) {
       const choices = choices_TK.length / program.tokens.length
-      for (let t = 0; t < program.tokens.length; t++)
-        predetermined.choose(layer, tokens[t] ?? 0, t, choices_TK.subarray(t * choices, (t + 1) * choices), module)
+      for (let t = 0; t < program.tokens.length; t++) {
+        const chosen = choices_TK.subarray(t * choices, (t + 1) * choices)
+        predetermined.choose(layer, tokens[t] ?? 0, from + t, chosen, module)
+      }
     }
-    await this.bindingOf(program, context).run()
+    await this.bindingOf(program, from, context).run()
     this.details = program.details
     return this.logits
   }
 
   release(): void {
     for (const { bindings, executable } of this.programs.values()) {
-      for (const binding of bindings.values()) binding.release()
+      for (const { binding } of bindings) binding.release()
       executable.release()
     }
     this.programs.clear()
   }
 
-  private bindingOf({ bindings, executable, ports, tokens }: Program, context: CachedContext | null): Binding {
-    const bound = bindings.get(context)
-    if (bound) return bound
-    const tables = executable.model.outputs.flatMap(({ name }) => {
-      const rows = context?.rows(name, tokens.length)
-      return rows ? [[name, rows] as const] : []
-    })
-    const binding = executable.bind({ ...ports, ...Object.fromEntries(tables) })
-    bindings.set(context, binding)
-    return binding
+  private bindingOf(
+    { bindings, executable, ports, tokens }: Program,
+    from: number,
+    context: CachedContext | null,
+  ): Binding {
+    const found = bindings.findIndex((bound) => bound.context === context && bound.from === from)
+    const [bound] = found < 0 ? [] : bindings.splice(found, 1)
+    if (!bound && bindings.length === MAX_BINDINGS) bindings.pop()?.binding.release()
+    const tables: Record<string, ArenaRange> = {}
+    for (const [used, first, length] of [
+      [executable.model.inputs, 0, this.config.sequence],
+      [executable.model.outputs, from, tokens.length],
+    ] as const)
+      for (const { name } of used) {
+        const rows = context?.rows(name, first, length)
+        if (rows) tables[name] = rows
+      }
+    const next = bound ?? { context, from, binding: executable.bind({ ...ports, ...tables }) }
+    bindings.unshift(next)
+    return next.binding
   }
 
-  private async program(sequence: number): Promise<Program> {
-    const compiled = this.programs.get(sequence)
+  private async program({ tokens: sequence, past: rows }: PromptBlock): Promise<Program> {
+    const key = `${sequence} after ${rows}`
+    const compiled = this.programs.get(key)
     if (compiled) return compiled
     const { config, store, cached, detailed } = this
     const parameters = store.trace()
-    const pass = { batch: 1, sequence, training: false, capacity: 'none' as const }
+    const past = rows > 0 ? new PastPorts(config, sequence, rows) : null
+    const pass = { batch: 1, sequence, training: false, capacity: 'none' as const, ...past?.inputs }
     const { outputs, reports } = withKernels(prefillKernels(this.runtime, store), () => {
       const { x_TD, reports } = transformer(config, parameters, input('tokens', 'int32', [sequence]), pass)
-      const logits = logitsAt(config, parameters, x_TD, input('position', 'int32', [1]))
+      const logits = logitsAt(config, parameters, x_TD, input('last', 'int32', [1]))
       const tables = cached ? keysAndValues(config, x_TD) : {}
       return { outputs: { logits, ...tables, ...(detailed && { [activationsName]: x_TD }) }, reports }
     })
@@ -150,11 +201,11 @@ export class Prefill {
     const executable = await this.runtime.compile({ outputs: { ...outputs, ...routes.outputs } })
 
     const tokens = new Int32Array(sequence)
-    const position = new Int32Array(1)
+    const last = new Int32Array(1)
     const x_TD = new Float32Array(detailed ? sequence * config.width : 0)
     const choices: Program['choices'][number][] = []
     const ports: Record<string, PortMemory> = {
-      ...{ ...parameters.ports(), tokens, position, logits: this.logits, ...routes.ports },
+      ...{ ...parameters.ports(), tokens, last, logits: this.logits, ...routes.ports, ...past?.ports },
       ...(detailed && { [activationsName]: x_TD }),
     }
     for (let layer = 0; layer < config.layers; layer++)
@@ -166,8 +217,8 @@ export class Prefill {
         ports[port.name] = choices_TK
       }
     const details = { length: sequence, routers: routes.routers, x_TD }
-    const program = { executable, ports, bindings: new Map(), tokens, position, choices, details }
-    this.programs.set(sequence, program)
+    const program = { executable, ports, bindings: [], tokens, last, past, choices, details }
+    this.programs.set(key, program)
     return program
   }
 }

@@ -51,6 +51,8 @@ export type TextEvent =
       readonly reason: 'end' | 'stop' | 'length'
       /** Number of computed tokens, with an end token and the tokens of a stop text. */
       readonly tokens: number
+      /** Number of tokens of the prompt that were not read, because the keys and values of another text were reused. */
+      readonly reused: number
       readonly routes: TextRoutes | null
     }
 

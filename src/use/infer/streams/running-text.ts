@@ -13,6 +13,9 @@ export class RunningText {
   readonly answer: Answer
   /** Number of tokens that were computed after the prompt. */
   computed = 0
+  /** Number of tokens of contexts that were copied and not computed. */
+  reused = 0
+  private reusedOfPrompt = 0
   private readonly index: number
   private readonly request: TextRequest
   private readonly tokenizer: Tokenizer
@@ -40,6 +43,10 @@ export class RunningText {
     this.text = new WrittenText(tokenizer, tokens, stop, schemaText)
     this.routes = routes ? new CollectedRoutes() : undefined
     this.ids = routes ? [...prompt] : []
+  }
+
+  get prompt(): readonly number[] {
+    return this.request.prompt
   }
 
   /** Whether there is nothing more to compute. */
@@ -73,7 +80,11 @@ export class RunningText {
     const ratePrompt = (position: number, logits: Float32Array) =>
       rated.push(rate(logits, vocabulary, request.prompt[position + 1] as number, request.top ?? 0))
     const onLogits = isPrompt && request.ratesPrompt ? ratePrompt : undefined
-    const logits = await contexts.compute(context, state, { routes, onLogits })
+    const onReused = (tokens: number) => {
+      this.reused += tokens
+      if (isPrompt) this.reusedOfPrompt = tokens
+    }
+    const logits = await contexts.compute(context, state, { routes, onLogits, onReused })
     if (onLogits) this.answer.push({ kind: 'prompt', index: this.index, tokens: rated })
     this.take(logits)
   }
@@ -129,6 +140,7 @@ export class RunningText {
       index,
       reason: this.text.reason ?? 'length',
       tokens: computed,
+      reused: this.reusedOfPrompt,
       routes: routes ? { ids, routers: routes.routers } : null,
     })
   }

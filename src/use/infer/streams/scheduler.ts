@@ -23,8 +23,18 @@ export interface SchedulerOptions {
   readonly queue: number
   readonly turn?: Turn
   /** Called after each computation of one text or of several. */
-  readonly onComputed?: (computed: { readonly read: number; readonly written: number; readonly ms: number }) => void
+  readonly onComputed?: (computed: Computed) => void
   readonly patienceMs?: number
+}
+
+/** What was computed. */
+export interface Computed {
+  /** Tokens of prompts, and of contexts that were read again. */
+  readonly read: number
+  /** Tokens of prompts whose keys and values were reused, so that they were not read. */
+  readonly reused: number
+  readonly written: number
+  readonly ms: number
 }
 
 /** Thrown if too many texts wait. */
@@ -112,15 +122,24 @@ export class Scheduler {
     this.waiting = this.waiting.filter((text) => !text.isOver)
   }
 
-  /** Gives free places to waiting texts, first to those of requests with the fewest places. */
+  /**
+   * Gives free places to waiting texts, first to those of requests with the fewest places. A text gets the place whose
+   * context has the most of its prompt.
+   */
   private enter(): void {
+    const free: number[] = []
     for (const [place, text] of this.places.entries()) {
       if (text && !text.isOver) continue
       this.places[place] = null
+      free.push(place)
+    }
+    while (free.length > 0) {
       const placesOf = ({ answer }: RunningText) => this.running.filter((other) => other.answer === answer).length
       const [next] = this.waiting.toSorted((a, b) => placesOf(a) - placesOf(b))
-      if (!next) continue
+      if (!next) return
       this.waiting.splice(this.waiting.indexOf(next), 1)
+      const place = this.contexts.choose(free, next.prompt)
+      free.splice(free.indexOf(place), 1)
       this.places[place] = next
     }
   }
@@ -139,12 +158,13 @@ export class Scheduler {
   }
 
   private async read({ text, place }: Placed): Promise<void> {
-    const [read, before] = [text.pendingTokens, text.computed]
+    const [pending, before, reusedBefore] = [text.pendingTokens, text.computed, text.reused]
     try {
       const ms = await this.timed(async () => {
         if (!text.isOver) await text.advance(place)
       })
-      this.options.onComputed?.({ read, written: text.computed - before, ms })
+      const reused = text.reused - reusedBefore
+      this.options.onComputed?.({ read: pending - reused, reused, written: text.computed - before, ms })
     } catch (error) {
       text.answer.fail(error)
     }
@@ -167,7 +187,7 @@ export class Scheduler {
           written += text.computed - before
         })
       })
-      this.options.onComputed?.({ read: 0, written, ms })
+      this.options.onComputed?.({ read: 0, reused: 0, written, ms })
     } catch (error) {
       for (const { text } of placed) text.answer.fail(error)
     }

@@ -153,7 +153,7 @@ describe('a prompt that another context has read', () => {
   const moes: Record<string, Moe | null> = { 'top-2': { k: 2 }, hash: { router: 'hash' }, 'a dense model': null }
   test.each(Object.entries(moes))('is read once, and the texts are those that each is alone: %s', async (_, moe) => {
     const model = await modelOf({ moe })
-    const reading = vi.spyOn(Prefill.prototype, 'run')
+    const reading = vi.spyOn(Prefill.prototype, 'runBlock')
     onTestFinished(() => reading.mockRestore())
     const { scheduler } = schedulerOf(model, 3)
     const wishes = [5, 6, 7, 8].map((seed) => ({ text: prompt, tokens: 7, seed }))
@@ -175,7 +175,7 @@ describe('a prompt that another context has read', () => {
   })
 
   test('is read again by a random router, whose experts depend on the seed, and where routes are asked for', async () => {
-    const reading = vi.spyOn(Prefill.prototype, 'run')
+    const reading = vi.spyOn(Prefill.prototype, 'runBlock')
     onTestFinished(() => reading.mockRestore())
     for (const [moe, routes] of [[{ router: 'random' }, false] as const, [{ k: 2 }, true] as const]) {
       const model = await modelOf({ moe })

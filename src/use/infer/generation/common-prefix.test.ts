@@ -1,0 +1,167 @@
+/**
+ * Texts whose prompts begin alike: what is reused has the bits of what is computed again.
+ *
+ * @slow
+ */
+import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { type CaseOverrides, randomCase } from '../../../../test/witness/generate.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
+import { parameterSpecs } from '../../../core/model/parameters.ts'
+import { createRuntime } from '../../../engine/cpu/cpu-runtime.ts'
+import { generationConfig } from '../../../train/step/capacity-rules.ts'
+import type { ModelStore } from '../../../train/step/model-store.ts'
+import { randomFor } from '../../../train/step/random.ts'
+import { ParameterStore } from '../../../train/step/store.ts'
+import { QuantizedStore } from '../quantized/quantized-store.ts'
+import { Contexts } from './contexts.ts'
+import { Prefill } from './prefill.ts'
+import { BLOCK } from './prompt-blocks.ts'
+import { TextState } from './text-state.ts'
+import { scratchOfTexts } from './token-memory.ts'
+
+const runtime = await createRuntime({ threads: 2 })
+afterAll(() => runtime.close())
+
+const seed = Number(process.env.CHOIR_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31))
+
+const COUNT = 3
+/** Two full blocks, and a last one with fewer positions. */
+const SEQUENCE = 2 * BLOCK + 40
+const small = { layers: 2, width: 16, heads: 2, vocabulary: 50, sequence: SEQUENCE } as const
+const moe = { experts: 4, hidden: 16, k: 2, capacity: 'none', groups: 1 } as const
+
+async function modelOf({ model, moe = null }: CaseOverrides, bits?: 'int8' | 'int4') {
+  const config = generationConfig(randomCase(4, { model: { ...small, ...model }, moe }).config)
+  const scratch = scratchOfTexts(config, COUNT)
+  const store = bits
+    ? new QuantizedStore(runtime, config, bits, scratch)
+    : new ParameterStore(runtime, parameterSpecs(config), null, scratch)
+  const random = randomFor(5, 'weights')
+  const ranges =
+    store instanceof QuantizedStore
+      ? [...store.tensors()].map(({ range }) => range)
+      : store.specs.map(({ name }) => store.parameter(name))
+  for (const { arena, start, count } of ranges)
+    await arena.write(
+      start,
+      Float32Array.from({ length: count }, () => 0.6 * random.uniform() - 0.3),
+    )
+  return { config, store }
+}
+
+function textOf({ vocabulary }: ModelConfig, contexts: Contexts, prompt: readonly number[], seed: number): TextState {
+  const sampling = { temperature: 1, topK: 0, topP: 1 }
+  return new TextState(contexts.config, { prompt, vocabulary, sampling, seed, kept: 0, schemaText: null })
+}
+
+/** The logits after a prompt and after each of the next tokens, and the number of tokens of the prompt that were reused. */
+async function written(contexts: Contexts, place: number, text: TextState, tokens: number, reuses: boolean) {
+  const found: number[][] = []
+  let reused = 0
+  const onReused = (tokens: number) => {
+    reused = tokens
+  }
+  // A text whose prompt is rated computes all of its tokens.
+  const options = reuses ? { onReused } : { onLogits: () => {} }
+  for (let token = 0; token <= tokens; token++) {
+    const logits = await contexts.compute(place, text, token === 0 ? options : {})
+    found.push([...logits])
+    text.next(logits)
+  }
+  return { logits: found, reused }
+}
+
+const open = (config: ModelConfig, store: ModelStore, count: number): Contexts => {
+  const contexts = new Contexts(runtime, config, store, { count, detailed: true })
+  onTestFinished(() => contexts.release())
+  return contexts
+}
+
+describe('a text has the same bits whatever was read before, and only new blocks are computed:', () => {
+  const models: Record<string, [CaseOverrides, ('int8' | 'int4')?]> = {
+    'a dense model': [{ model: { positions: 'learned', keyValueHeads: 1 } }],
+    'top-2, a window': [{ model: { positions: 'rotary', window: 150 }, moe: { ...moe, router: 'top-k' } }],
+    prototypes: [{ moe: { ...moe, router: 'prototype', prototypes: 2, k: 1 } }],
+    hash: [{ moe: { ...moe, router: 'hash' } }],
+    random: [{ moe: { ...moe, router: 'random' } }],
+    'int8, top-2': [{ moe: { ...moe, router: 'top-k' } }, 'int8'],
+    'int4, dense': [{}, 'int4'],
+  }
+  test.each(Object.entries(models))('%s', { timeout: 600_000 }, async (name, [overrides, bits]) => {
+    const { config, store } = await modelOf(overrides, bits)
+    const contexts = open(config, store, COUNT)
+    const alone = open(config, store, 1)
+    const random = randomFor(seed, name)
+    const tokens = (count: number) => Array.from({ length: count }, () => random.integer(config.vocabulary))
+    const beginnings = [tokens(BLOCK), tokens(2 * BLOCK), tokens(BLOCK + 40)]
+    /** What each context was last given, as far as its blocks are full. */
+    const read: (readonly number[])[] = []
+    let total = 0
+    for (let round = 0; round < 12; round++) {
+      const where = `CHOIR_TEST_SEED=${seed}, round ${round}`
+      const beginning = beginnings[random.integer(3)] as number[]
+      const length = 1 + random.integer(beginning.length)
+      const prompt = [
+        ...(random.integer(4) === 0 ? beginning.slice(0, length) : beginning),
+        ...tokens(random.integer(30)),
+      ]
+      const place = random.integer(COUNT)
+      // Some texts go beyond the end of the context, where its newer half is read again.
+      const more = random.integer(6) === 0 ? SEQUENCE - prompt.length + 3 : 2
+      const expected = await written(alone, 0, textOf(config, contexts, prompt, round), more, false)
+      const found = await written(contexts, place, textOf(config, contexts, prompt, round), more, true)
+      expect(found.logits, where).toEqual(expected.logits)
+      const isAgain = read.some((other) => other.length === prompt.length && commonOf(other, prompt) === prompt.length)
+      const most = Math.max(0, ...read.flatMap((other) => (other ? [commonOf(other, prompt.slice(0, -1))] : [])))
+      const known = isAgain ? prompt.length : most - (most % BLOCK)
+      expect(found.reused, where).toBe(config.moe?.router === 'random' || prompt.length <= 16 ? 0 : known)
+      total += found.reused
+      // A short prompt is read token by token, and a text beyond the context leaves other blocks.
+      read[place] = prompt.length <= 16 || more > 2 ? [] : prompt
+    }
+    if (config.moe?.router === 'random') expect(total).toBe(0)
+  })
+})
+
+/** Number of tokens with which both begin. */
+function commonOf(a: readonly number[], b: readonly number[]): number {
+  const at = a.findIndex((token, i) => token !== b[i])
+  return at < 0 ? a.length : at
+}
+
+test('a prompt after one with the same beginning is computed from the first block on in which it differs', async () => {
+  const { config, store } = await modelOf({ moe: { ...moe, router: 'top-k' } })
+  const contexts = open(config, store, COUNT)
+  const random = randomFor(seed, 'computed')
+  const tokens = (count: number) => Array.from({ length: count }, () => random.integer(config.vocabulary))
+  const system = tokens(2 * BLOCK + 5)
+  const running = vi.spyOn(Prefill.prototype, 'runBlock')
+  onTestFinished(() => running.mockRestore())
+  const blocks = async (place: number, prompt: readonly number[]) => {
+    running.mockClear()
+    await written(contexts, place, textOf(config, contexts, prompt, 1), 0, true)
+    return running.mock.calls.map(([, , { from, count }]) => [from, count])
+  }
+  const [a, b] = [tokens(9), tokens(20)]
+  const first = [
+    [0, BLOCK],
+    [BLOCK, BLOCK],
+  ]
+  expect(await blocks(0, [...system, ...a])).toEqual([...first, [2 * BLOCK, 14]])
+  expect(await blocks(1, [...system, ...b])).toEqual([[2 * BLOCK, 25]])
+  // The same context, and another one that has only the first block from its second text.
+  expect(await blocks(1, [...system, ...a])).toEqual([])
+  expect(await blocks(1, [...system.slice(0, BLOCK), ...b])).toEqual([[BLOCK, 20]])
+  expect(await blocks(0, tokens(BLOCK + 1))).toEqual([
+    [0, BLOCK],
+    [BLOCK, 1],
+  ])
+  expect(await blocks(2, [...system, ...a])).toEqual([
+    [BLOCK, BLOCK],
+    [2 * BLOCK, 14],
+  ])
+  // A free context with the beginning of a prompt is taken first, then the one that was not used for the longest time.
+  expect(contexts.choose([0, 1, 2], [...system, ...b])).toBe(2)
+  expect(contexts.choose([0, 1], [...system, ...b])).toBe(1)
+  expect(contexts.choose([0, 1, 2], tokens(50))).toBe(1)
+})
