@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { mean } from 'd3-array'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../src/core/config/run-config.ts'
+import { moeSchema } from '../src/core/model/moe-config.ts'
 import { train } from '../src/node/train/train.ts'
 import { randomFor } from '../src/train/step/random.ts'
 import type { EvalRecord, TrainRecord } from '../src/train/step/records.ts'
@@ -77,4 +78,9 @@ test.each(Object.entries(routers))('held-out text drops as many choices as train
   const { training, heldOut } = await dropsOf(moe, join(folder, name))
   console.info(`${name}: ${(100 * training).toFixed(2)} % in training, ${(100 * heldOut).toFixed(2)} % held out`)
   expect(Math.abs(heldOut - training)).toBeLessThan(0.03)
+})
+
+test('every router of ours that balances in evaluation as in training is among them', () => {
+  const measured = Object.values(routers).map(({ router = 'top-k' }) => router)
+  expect(new Set([...measured, 'sinkhorn', 'own'])).toEqual(new Set(moeSchema.shape.router.unwrap().options))
 })
