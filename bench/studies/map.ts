@@ -9,14 +9,17 @@
  * CELLS.yaml is the specification of a study whose questions have the view `map`; DIR/study.yaml is its copy.
  *
  *   npx tsx bench/studies/map.ts simulate --maps 40     how often intervals are right for made-up results of known laws
+ *   npx tsx bench/studies/map.ts forms DIR              errors of forms of the law for results that they were not fitted to
  */
 import { readFile } from 'node:fs/promises'
 import { Command } from 'commander'
 import { RunError, UsageError } from '../../src/core/errors.ts'
 import { count, fixed, percent } from '../../src/core/text/numbers.ts'
 import { replaceFile } from '../../src/node/system/disk.ts'
+import { gainForm } from '../../src/tools/law/fit.ts'
 import { parseLaw } from '../../src/tools/law/law-file.ts'
 import { simulatedCoverage, truths } from '../../src/tools/law/simulated.ts'
+import { linesOf } from '../../src/tools/study/analysis/map/measured.ts'
 import { pairsOf } from '../../src/tools/study/analysis/map/pairs.ts'
 import {
   type Coverage,
@@ -25,8 +28,10 @@ import {
   predictionsOf,
   sharesOf,
 } from '../../src/tools/study/analysis/map/predictions.ts'
+import { studyLaw } from '../../src/tools/study/analysis/map/study-law.ts'
 import { expand } from '../../src/tools/study/grid/grid.ts'
 import { readSpecification } from '../../src/tools/study/grid/specification.ts'
+import { errorTable, intervalTable } from './map/forms.ts'
 import { runCommand, tableText } from '../support/command.ts'
 import { studyRuns } from '../support/study-runs.ts'
 
@@ -122,6 +127,21 @@ function simulate({ maps }: { readonly maps: string }): void {
   )
 }
 
+async function compareForms(directory: string): Promise<void> {
+  const runs = await studyRuns(directory)
+  const found = studyLaw(runs.results)
+  if (!found?.law) throw new RunError(`there is no law of ${directory}: it needs ${found?.lacking ?? 'a map'}`)
+  const maps = runs.results.questions.filter(({ view }) => view === 'map').flatMap(({ contrasts }) => contrasts)
+  const published = found.law.compared.filter(({ form }) => form.transform !== 'gain')
+  const best = published.reduce((one, other) => (other.error < one.error ? other : one)).form
+  process.stdout.write(
+    `${errorTable(found.pairs)}\n\nRoot mean square errors of gains, nats a token: of all results, and of sizes, numbers of experts and the longest\ntraining of each size that the fit leaves out.\n\n`,
+  )
+  process.stdout.write(
+    `${intervalTable(found.pairs, linesOf(pairsOf(runs, { contrasts: maps })), [best, gainForm])}\n\nInside: results in their 80 % interval. Width: of these intervals. From the start: break-evens before the shortest\ntraining that the law has there too. Within 25 %: later break-evens that the law misses by at most a quarter.\n`,
+  )
+}
+
 const program = new Command('map')
 program
   .command('predict')
@@ -135,5 +155,6 @@ program
   .argument('<directory>', 'of the study')
   .option('--out <file>', 'file of the comparison')
   .action(coverage)
+program.command('forms').argument('<directory>', 'of the study').action(compareForms)
 program.command('simulate').option('--maps <n>', 'made-up maps of each law', '40').action(simulate)
 await runCommand(program)

@@ -68,8 +68,11 @@ export function breakEven(law: Law, { active, experts }: Omit<Point, 'tokens'>):
     fallsBelowZero(grid.slice(0, count).map(Math.exp), forecasts.slice(0, count).map(of))
   const pays = forecasts.findLastIndex(({ difference }) => !(difference < 0)) + 1
   const clear = forecasts.findIndex(({ high }, i) => i >= pays && high < 0)
+  const found = crossing(({ difference }) => difference)
+  const { kappa, onset } = law.coefficients
   return {
-    tokens: crossing(({ difference }) => difference),
+    // Up to the onset of a gain the difference is exactly zero, so an interpolation would find the length before it.
+    tokens: found && kappa > 0 ? onset : found,
     low: crossing(({ low }) => low),
     high: clear < 0 ? null : crossing(({ high }) => high, clear + 1),
   }

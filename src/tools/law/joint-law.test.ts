@@ -48,6 +48,19 @@ test('the loss is the formula as it is written', () => {
   expect(differenceAt(law, { active: n, tokens: d, experts: 1 })).toBe(0)
 })
 
+test('the gain is the formula as it is written, zero up to the onset, and above zero from there on', () => {
+  const law: Coefficients = { ...publishedLaw, delta: 0, gamma: 0, omega: 0, zeta: 0, start: 1, max: null }
+  const withGain = { ...law, kappa: 0.8, nu: -0.25, onset: 3e6 }
+  const point = { active: 3e5, tokens: 2e7, experts: 4 }
+  const gain = 0.8 * Math.log(4) * 3e5 ** -0.25 * Math.log(2e7 / 3e6)
+  expect(lossAt(withGain, { ...point, experts: 1 })).toBe(lossAt(law, point))
+  expect(differenceAt(withGain, point)).toBeCloseTo(-gain, 12)
+  for (const experts of [2, 8, 32]) {
+    for (const tokens of [1, 1e5, 3e6]) expect(differenceAt(withGain, { ...point, tokens, experts })).toBeCloseTo(0, 12)
+    for (const tokens of [3.1e6, 1e9]) expect(differenceAt(withGain, { ...point, tokens, experts })).toBeLessThan(0)
+  }
+})
+
 test('the published law covers what its authors trained', () => {
   expect(publishedLawCovers({ active: 1e9, tokens: 2e10, experts: 8 })).toBe(true)
   expect(publishedLawCovers({ active: 1e6, tokens: 2e10, experts: 8 })).toBe(false)

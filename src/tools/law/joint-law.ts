@@ -7,6 +7,15 @@
  *
  * For a fixed E it is the law of Hoffmann et al. (2022). Ê is the transform of Clark et al. (2022, arXiv 2202.01169): Ê
  * is `start` at E = 1, and saturates at `max`. With start 1 and no maximum, Ê is E itself.
+ *
+ * In that form experts cost loss in short trainings. In small models that was not measured: experts neither cost nor
+ * gain loss up to some number of tokens, and gain from there on. So another form adds a gain to the law of a dense model,
+ * in place of the terms that depend on E:
+ *
+ *     L(N, D, E) = a·N^α + b·D^β + c − κ·ln E·N^ν·max(0, ln(D/onset))
+ *
+ * Each doubling of the experts adds the same, and so does each doubling of the tokens from the onset on, as the loss is
+ * bilinear in ln N and ln E in the law of Clark et al.
  */
 
 export interface Coefficients {
@@ -22,6 +31,11 @@ export interface Coefficients {
   readonly start: number
   /** Maximum of Ê; null if Ê grows without bound. */
   readonly max: number | null
+  /** Factor κ of the gain; 0 if the law has the terms of Ê instead. */
+  readonly kappa: number
+  readonly nu: number
+  /** Tokens from which on experts gain: the break-even of all sizes and numbers of experts. */
+  readonly onset: number
 }
 
 /** A model and the length of its training. */
@@ -40,14 +54,15 @@ export function saturated(experts: number, { start, max }: Pick<Coefficients, 's
   return 1 / (1 / (experts - 1 + 1 / (1 / start - inverse)) + inverse)
 }
 
-/** L of equation 6, in nats a token. */
+/** The loss of either form, in nats a token. */
 export function lossAt(law: Coefficients, { active, tokens, experts }: Point): number {
   const x = Math.log(saturated(experts, law))
   const [n, d] = [Math.log(active), Math.log(tokens)]
   // The terms are computed in logarithms, since N^α underflows long before the product does.
   const size = Math.exp(Math.log(law.a) + law.delta * x + (law.alpha + law.gamma * x) * n)
   const text = Math.exp(Math.log(law.b) + law.omega * x + (law.beta + law.zeta * x) * d)
-  return size + text + law.c
+  const gain = law.kappa * Math.log(experts) * Math.exp(law.nu * n) * Math.max(0, Math.log(tokens / law.onset))
+  return size + text + law.c - gain
 }
 
 /** Loss with experts minus loss of the dense model of equal active parameters and tokens: below zero, experts pay. */

@@ -9,7 +9,11 @@ import type { Law } from './law.ts'
 const number = z.number()
 const positive = z.number().positive()
 const range = z.tuple([positive, positive])
-const formSchema = z.object({ gamma: z.boolean(), zeta: z.boolean(), transform: z.enum(['none', 'start', 'both']) })
+const formSchema = z.object({
+  gamma: z.boolean(),
+  zeta: z.boolean(),
+  transform: z.enum(['none', 'start', 'both', 'gain']),
+})
 const coefficientsSchema = z.object({
   a: positive,
   alpha: number,
@@ -22,9 +26,12 @@ const coefficientsSchema = z.object({
   c: number,
   start: positive,
   max: positive.nullable(),
+  kappa: number,
+  nu: number,
+  onset: positive,
 })
 
-const FORMAT = 2
+const FORMAT = 3
 
 const lawFileSchema = z.object({
   format: z.literal(FORMAT),

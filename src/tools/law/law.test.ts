@@ -5,10 +5,20 @@
  */
 import { describe, expect, test } from 'vitest'
 import { breakEven, fallsBelowZero, forecast } from './forecast.ts'
-import { differenceAt, type Point } from './joint-law.ts'
+import { differenceAt, lossAt, type Point } from './joint-law.ts'
 import { lackingForLaw, lawOf, outside, tokensAt } from './law.ts'
 import { normals } from './normals.ts'
-import { knownLaw, lossBy, mapNoise, mapSizes, simulate, simulatedCoverage, truths, unseen } from './simulated.ts'
+import {
+  knownGain,
+  knownLaw,
+  lossBy,
+  mapNoise,
+  mapSizes,
+  simulate,
+  simulatedCoverage,
+  truths,
+  unseen,
+} from './simulated.ts'
 
 const experts = [2, 4, 8, 16, 32]
 const quiet = { seed: 0.01, run: 0, branch: 0 }
@@ -37,6 +47,29 @@ describe('a law', () => {
       expect(ratio).toBeGreaterThan(0.9)
       expect(ratio).toBeLessThan(1.1)
     }
+  }, 60_000)
+
+  test('has the form of the results: terms of the experts if they cost loss at first, and else a gain', () => {
+    const at = (truth: typeof knownLaw) =>
+      lawOf(simulate({ law: lossBy(truth), sizes: mapSizes, experts: [2, 8, 32], noise: mapNoise }, normals(7)))
+    expect(at(knownLaw).form.transform).not.toBe('gain')
+    const law = at(knownGain)
+    expect(law.form.transform).toBe('gain')
+    for (const point of points)
+      expect(differenceAt(law.coefficients, point)).toBeCloseTo(differenceAt(knownGain, point), 1.7)
+    for (const { active } of mapSizes) {
+      const { tokens } = breakEven(law, { active, experts: 8 })
+      expect(tokens).toBe(law.coefficients.onset)
+      expect(Math.abs((tokens ?? 0) / knownGain.onset - 1)).toBeLessThan(0.25)
+    }
+  }, 60_000)
+
+  test('does not carry what a left-out size says into the fit without it', () => {
+    // Results of the largest size say that its experts gain nothing. No fit without them can know that.
+    const truth = (point: Point) =>
+      point.active > 2e6 ? lossAt(knownGain, { ...point, experts: 1 }) : lossAt(knownGain, point)
+    const law = lawOf(simulate({ law: truth, sizes: mapSizes, experts: [2, 8, 32], noise: quiet }, normals(8)))
+    expect(law.residuals.beyondSizes[1]).toBeGreaterThan(0.02)
   }, 60_000)
 
   test('predicts the same differences whatever the noise of a seed, which cancels in differences', () => {

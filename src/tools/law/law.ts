@@ -3,7 +3,7 @@
  * errors of predictions for results that were left out of the fit, and the range of sizes, tokens and experts that it
  * was fitted to.
  */
-import { countOf, type Fit, type Form, fitForm, forms, refit } from './fit.ts'
+import { countOf, type Form, fitForm, forms } from './fit.ts'
 import { type Coefficients, differenceAt, type Point } from './joint-law.ts'
 import { mean, type Observation, type Observations, observe, type Pair, seedsOf } from './observations.ts'
 
@@ -83,30 +83,33 @@ export function lackingForLaw(pairs: readonly Pair[]): string | null {
         .join(', ')
 }
 
-/** The law of paired results. @throws Error if there are too few pairs: see {@link lackingForLaw} */
-export function lawOf(pairs: readonly Pair[]): Law {
+/**
+ * The law of paired results.
+ * @param candidates forms from which the law is chosen
+ * @throws Error if there are too few pairs: see {@link lackingForLaw}
+ */
+export function lawOf(pairs: readonly Pair[], candidates = forms): Law {
   const lacking = lackingForLaw(pairs)
   if (lacking !== null) throw new Error(`internal: a law needs at least ${lacking}`)
   const observations = observe(pairs)
-  const tried = forms.map((form) => {
-    const found = fitForm(form, observations)
-    const errors = leftOut(found, observations, bySize)
-    return { found, error: rootMeanSquare(errors.flatMap(({ errors }) => errors)), errors }
+  const tried = candidates.map((form) => {
+    const errors = leftOut(form, observations, bySize)
+    return { form, error: rootMeanSquare(errors.flatMap(({ errors }) => errors)), errors }
   })
   const least = Math.min(...tried.map(({ error }) => error))
   const [chosen] = tried
     .filter(({ error }) => error <= 1.1 * least)
-    .toSorted((one, other) => countOf(one.found.form) - countOf(other.found.form) || one.error - other.error)
+    .toSorted((one, other) => countOf(one.form) - countOf(other.form) || one.error - other.error)
   if (!chosen) throw new Error('internal: no form of the law could be fitted')
-  const { found } = chosen
+  const { form } = chosen
   return {
-    form: found.form,
-    coefficients: found.coefficients,
-    withoutSeed: seedsOf(pairs).map((seed) => refit(found, observe(pairs, seed)).coefficients),
-    residuals: residualsOf(found, observations, chosen.errors),
+    form,
+    coefficients: fitForm(form, observations),
+    withoutSeed: seedsOf(pairs).map((seed) => fitForm(form, observe(pairs, seed))),
+    residuals: residualsOf(form, observations, chosen.errors),
     sizes: sizesOf(pairs),
     experts: distinct(pairs, ({ experts }) => experts),
-    compared: tried.map(({ found: { form }, error }) => ({ form, coefficients: countOf(form), error })),
+    compared: tried.map(({ form, error }) => ({ form, coefficients: countOf(form), error })),
   }
 }
 
@@ -119,13 +122,13 @@ const bySize = ({ active }: Observation) => String(active)
 const byArm = ({ active, experts }: Observation) => `${active} ${experts}`
 
 /** Predicted minus observed differences to dense, for the observations of each key when the fit leaves them out. */
-function leftOut(found: Fit, observations: Observations, key: (one: Observation) => string): Fold[] {
+function leftOut(form: Form, observations: Observations, key: (one: Observation) => string): Fold[] {
   const { arms } = observations
   return [...new Set(arms.map(key))].map((left) => {
     const [kept, out] = [arms.filter((one) => key(one) !== left), arms.filter((one) => key(one) === left)]
     const remains = new Set(kept.map(({ active }) => active))
     const dense = observations.dense.filter(({ active }) => remains.has(active))
-    const { coefficients } = refit(found, { ...observations, dense, arms: kept })
+    const coefficients = fitForm(form, { ...observations, dense, arms: kept })
     const errors = out.map((one) => errorOf(coefficients, one))
     return { active: out[0]?.active ?? 0, errors }
   })
@@ -136,7 +139,7 @@ function leftOut(found: Fit, observations: Observations, key: (one: Observation)
  * trainings at this end are left out at each size; the larger of the two errors counts.
  * @param known variance of errors within the trained lengths
  */
-function beyondTokens(found: Fit, observations: Observations, end: 'shortest' | 'longest', known: number): number {
+function beyondTokens(form: Form, observations: Observations, end: 'shortest' | 'longest', known: number): number {
   const lengthsOf = (size: number) => {
     const rising = distinct(
       observations.arms.filter(({ active }) => active === size),
@@ -157,7 +160,7 @@ function beyondTokens(found: Fit, observations: Observations, end: 'shortest' | 
     const kept = (all: readonly Observation[]) => all.filter((one) => distance(one) === 0)
     const out = observations.arms.filter((one) => distance(one) > 0)
     if (out.length === 0) return 0
-    const { coefficients } = refit(found, {
+    const coefficients = fitForm(form, {
       ...observations,
       dense: kept(observations.dense),
       arms: kept(observations.arms),
@@ -172,9 +175,9 @@ function beyondTokens(found: Fit, observations: Observations, end: 'shortest' | 
 const errorOf = (coefficients: Coefficients, one: Observation): number =>
   differenceAt(coefficients, one) - one.dense * Math.expm1(one.log)
 
-function residualsOf(found: Fit, observations: Observations, ofSizes: readonly Fold[]): Residuals {
+function residualsOf(form: Form, observations: Observations, ofSizes: readonly Fold[]): Residuals {
   const { arms, deviation } = observations
-  const ofArms = leftOut(found, observations, byArm)
+  const ofArms = leftOut(form, observations, byArm)
   const noise = mean(arms.map(({ seeds }) => deviation ** 2 / seeds))
   const leftOutArm = rootMeanSquare(ofArms.flatMap(({ errors }) => errors))
   const misfit = Math.sqrt(Math.max(0, leftOutArm ** 2 - noise))
@@ -193,8 +196,8 @@ function residualsOf(found: Fit, observations: Observations, ofSizes: readonly F
     folds: ofArms.length,
     beyondSizes: [beyond(rising[0], rising[1]), beyond(rising.at(-1), rising.at(-2))],
     beyondTokens: [
-      beyondTokens(found, observations, 'shortest', misfit ** 2 + noise),
-      beyondTokens(found, observations, 'longest', misfit ** 2 + noise),
+      beyondTokens(form, observations, 'shortest', misfit ** 2 + noise),
+      beyondTokens(form, observations, 'longest', misfit ** 2 + noise),
     ],
   }
 }

@@ -2,7 +2,7 @@
  * Nonlinear least squares by Levenberg and Marquardt's method, with a numeric Jacobian. It suits tens of parameters.
  */
 
-interface Solution {
+export interface Solution {
   readonly x: readonly number[]
   /** Half the sum of squares. */
   readonly cost: number

@@ -21,6 +21,9 @@ export const publishedLaw: Coefficients = {
   c: 1.3637,
   start: 2.0732,
   max: 290.4521,
+  kappa: 0,
+  nu: 0,
+  onset: 1,
 }
 
 /** Range of the runs that the published law was fitted to (appendix E). Beyond it, the law is an extrapolation. */

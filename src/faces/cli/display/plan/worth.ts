@@ -28,7 +28,7 @@ export function worthText(worth: Worth, name: string, colors: Colors): string {
     ...paragraph(advice, colors.bold),
     ...costs(rows, beyond === null, colors),
     '',
-    ...(beyond === null ? paragraph(explanation, colors.dim) : []),
+    ...(beyond === null ? [...paragraph(explanation, colors.dim), ...paragraph(textNote(law), colors.yellow)] : []),
     ...(otherSettings.length > 0
       ? paragraph(
           `The law was measured with other settings, and need not hold for these: ${otherSettings.join('; ')}.`,
@@ -45,6 +45,10 @@ const explanation =
   'Compared: experts of which a token uses one, as large as the network of the dense model, and the dense model. ' +
   'Difference: loss with experts minus that of the dense model, nats a token, with its 80 % interval; below zero, experts ' +
   'pay. Break-even: tokens from which on they do. Equal time: the difference to a dense model that trains for as long.'
+
+/** All runs of a law share one text, so nothing in its intervals can show how much gains differ between texts. */
+const textNote = ({ source }: Worth['law']): string =>
+  `The intervals hold for text like that of the law (${source.join(', ')}): how much the gain differs on other text was not measured.`
 
 type Column = readonly [title: string, align: 'l' | 'r', cell: (row: WorthRow) => string]
 

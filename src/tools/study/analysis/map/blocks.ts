@@ -149,20 +149,25 @@ const lawCell = ({ tokens, low, high }: BreakEven, active: number): Cell => ({
 function formTable({ compared, form }: Law): Table | null {
   const isChosen = (other: Law['form']) => JSON.stringify(other) === JSON.stringify(form)
   const words = { none: 'Ê = E', start: 'Ê from a start', both: 'Ê from a start to a maximum' }
+  const nameOf = ({ transform, gamma, zeta }: Law['form']) =>
+    transform === 'gain' ? 'gain' : `${words[transform]}; γ ${gamma ? 'fitted' : '0'}, ζ ${zeta ? 'fitted' : '0'}`
   return table(
     'forms',
-    'Forms of the law L = a·Ê^δ·N^(α + γ·ln Ê) + b·Ê^ω·D^(β + ζ·ln Ê) + c (Ludziejewski et al. 2025, arXiv 2502.05172), N active parameters, D tokens, Ê the transform of the number of experts E by Clark et al. (2022). Error: root mean square of predicted minus measured differences to dense, when each size in turn is left out of the fit. The smallest form whose error is at most a tenth above the least is used.',
+    'Forms of the law L = a·Ê^δ·N^(α + γ·ln Ê) + b·Ê^ω·D^(β + ζ·ln Ê) + c (Ludziejewski et al. 2025, arXiv 2502.05172), N active parameters, D tokens, Ê the transform of the number of experts E by Clark et al. (2022). Gain: L = a·N^α + b·D^β + c − κ·ln E·N^ν·max(0, ln(D/onset)), in which experts never cost loss. Error: root mean square of predicted minus measured differences to dense, when each size in turn is left out of the fit. The smallest form whose error is at most a tenth above the least is used.',
     ['Form', 'Coefficients', 'Error, nats a token'],
     compared
       .toSorted((a, b) => Number(isChosen(b.form)) - Number(isChosen(a.form)) || a.error - b.error)
       .map((one): Cell[] => [
-        `${isChosen(one.form) ? 'used: ' : ''}${words[one.form.transform]}; γ ${one.form.gamma ? 'fitted' : '0'}, ζ ${one.form.zeta ? 'fitted' : '0'}`,
+        `${isChosen(one.form) ? 'used: ' : ''}${nameOf(one.form)}`,
         String(one.coefficients),
         fixed(one.error, 4),
       ]),
   )
 }
 
+/** Coefficients that only one of the two kinds of forms has. */
+const ofTerms = new Set<keyof Coefficients>(['delta', 'gamma', 'omega', 'zeta', 'start', 'max'])
+const ofGain = new Set<keyof Coefficients>(['kappa', 'nu', 'onset'])
 const symbols: readonly (readonly [symbol: string, coefficient: keyof Coefficients])[] = [
   ['a', 'a'],
   ['α', 'alpha'],
@@ -175,9 +180,14 @@ const symbols: readonly (readonly [symbol: string, coefficient: keyof Coefficien
   ['c', 'c'],
   ['start', 'start'],
   ['max', 'max'],
+  ['κ', 'kappa'],
+  ['ν', 'nu'],
+  ['onset', 'onset'],
 ]
 
-function coefficientTable({ coefficients, sizes, experts, residuals }: Law): Table | null {
+function coefficientTable({ form, coefficients, sizes, experts, residuals }: Law): Table | null {
+  const unused = form.transform === 'gain' ? ofTerms : ofGain
+  const own = symbols.filter(([, name]) => !unused.has(name))
   const ranges = sizes.map(
     ({ active, tokens, seeds }) =>
       `${count(active)} with ${count(tokens[0])} to ${count(tokens[1])} tokens (${plural(seeds, 'seed')})`,
@@ -185,11 +195,14 @@ function coefficientTable({ coefficients, sizes, experts, residuals }: Law): Tab
   return table(
     'law',
     `The law. It holds for ${joinWords(ranges)} and ${joinWords(experts.map(String))} experts. With few sizes, coefficients compensate each other: the predictions are what was tested, not the coefficients. Weak priors keep those that the runs do not determine near the published ones. Arms that were left out of the fit are missed by ${fixed(residuals.leftOutArm, 4)} nats a token, sizes by ${fixed(residuals.leftOutSize, 4)} (root mean squares, the noise of the seeds included).`,
-    symbols.map(([symbol]) => symbol),
+    own.map(([symbol]) => symbol),
     [
-      symbols
-        .map(([, name]) => coefficients[name])
-        .map((value) => (value === null ? 'none' : value === 0 ? '0' : value.toPrecision(4).replace('-', '−'))),
+      own.map(([, name]) => {
+        const value = coefficients[name]
+        if (value === null) return 'none'
+        if (name === 'onset') return count(value)
+        return value === 0 ? '0' : value.toPrecision(4).replace('-', '−')
+      }),
     ],
     0,
   )
