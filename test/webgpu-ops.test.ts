@@ -22,8 +22,9 @@ const ragged = ['combine-ragged', 'dispatch-ragged']
 const chosen: Readonly<Record<string, readonly number[]>> = {
   // Equal shapes, and shapes that are both broadcast: operands are broadcast as in add, multiply and where.
   ...Object.fromEntries(['subtract', 'divide', 'maximum', 'minimum'].map((name) => [name, [0, 3]])),
-  // The cases of one position, of shared keys, and of first positions. Training has a kernel of its own for attention.
-  'causal-attention': [1, 2, 4],
+  // The cases of one position, of shared keys, of first positions, and of earlier positions. Training has a kernel of its own
+  // for attention.
+  'causal-attention': [1, 2, 4, 5],
 }
 
 describe.skipIf(testDevice === null)('ops on a WebGPU device agree with the CPU', () => {

@@ -43,9 +43,12 @@ export class PlacedContext {
 
 export class CachedContexts {
   readonly all: readonly PlacedContext[]
+  private readonly block: number
   private beginnings = 0
 
-  constructor(decoders: readonly TokenDecoder[]) {
+  /** @param block Tokens of a block. */
+  constructor(decoders: readonly TokenDecoder[], block: number) {
+    this.block = block
     this.all = decoders.flatMap((decoder) =>
       decoder.cache.contexts.map((_, place) => new PlacedContext(decoder, place)),
     )
@@ -58,7 +61,7 @@ export class CachedContexts {
   choose(free: readonly number[], prompt: readonly number[]): number {
     const rated = free.map((index) => {
       const { read, used } = this.all[index] as PlacedContext
-      return { index, used, common: read ? commonTokens(read, prompt) : 0 }
+      return { index, used, common: read ? commonTokens(read, prompt, this.block) : 0 }
     })
     const [best] = rated.sort((a, b) => b.common - a.common || a.used - b.used)
     if (!best) throw new Error('internal: no free context')
@@ -76,7 +79,7 @@ export class CachedContexts {
     let from = to
     let tokens = 0
     for (const context of [to, ...this.all]) {
-      const common = context.read ? commonTokens(context.read, prompt) : 0
+      const common = context.read ? commonTokens(context.read, prompt, this.block) : 0
       if (common > tokens) [from, tokens] = [context, common]
     }
     const { read } = from
@@ -92,8 +95,8 @@ export class CachedContexts {
  * Number of tokens of a prompt that need not be read after another one: all if they are the same, else the full blocks in
  * common without the last token, whose logits are needed.
  */
-function commonTokens(read: ReadPrompt, prompt: readonly number[]): number {
+function commonTokens(read: ReadPrompt, prompt: readonly number[], block: number): number {
   const { tokens } = read
   if (tokens.length === prompt.length && tokens.every((token, i) => token === prompt[i])) return prompt.length
-  return commonBlocks(tokens, prompt.slice(0, -1))
+  return commonBlocks(tokens, prompt.slice(0, -1), block)
 }

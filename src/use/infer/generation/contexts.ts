@@ -22,7 +22,7 @@ import { ContextDecoder } from './context-decoder.ts'
 import { openDecoders } from './open-decoders.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 import { Prefill } from './prefill.ts'
-import { blocksOf, type PromptBlock } from './prompt-blocks.ts'
+import { blockLength, blocksOf, type PromptBlock } from './prompt-blocks.ts'
 import { RowLogits } from './row-logits.ts'
 import type { Pending, TextState } from './text-state.ts'
 import type { NextToken, TokenDecoder } from './token-decoder.ts'
@@ -76,6 +76,8 @@ export class Contexts {
   private readonly decoders: readonly TokenDecoder[]
   /** The contexts of the decoders; none if they have no caches. */
   private readonly cached: CachedContexts
+  /** Tokens of a block of a prompt. */
+  private readonly block: number
   /** Decoders of contexts without caches. */
   private readonly uncached: readonly ContextDecoder[]
   private readonly prefill: Prefill
@@ -102,7 +104,8 @@ export class Contexts {
     if (layer && ownLayers.get(layer.own).sees === 'batch') throw seesLater('layer', layer.own)
     this.program = new TokenProgram(runtime, config, store, detailed)
     this.decoders = isChanging ? [] : openDecoders(this.program, count)
-    this.cached = new CachedContexts(this.decoders)
+    this.block = blockLength(runtime.device, config.sequence)
+    this.cached = new CachedContexts(this.decoders, this.block)
     const isCached = this.decoders.length > 0
     this.prefill = new Prefill(runtime, config, store, { cached: isCached, detailed })
     const none = isCached ? 0 : count
@@ -204,7 +207,7 @@ export class Contexts {
     options.onReused?.(reused.tokens)
     let { logits } = reused
     cached.read = null
-    for (const block of blocksOf(tokens.length, reused.tokens, config.sequence)) {
+    for (const block of blocksOf(tokens.length, reused.tokens, config.sequence, this.block)) {
       logits = await prefill.runBlock(tokens, experts, { ...block, context: cached.rows })
       await this.addDetails(pending, block, options)
     }

@@ -276,9 +276,8 @@ describe.skipIf(testDevice === null)('with a cache on WebGPU the logits equal th
     }
     const text = randomText(model, 20)
     const expected = witnessLogits(model, text)
-    for (const block of [BLOCK, 8])
-      for (const [t, logits] of (await cachedLogits(model, text, 15, places[0], { on: gpu, block })).entries())
-        expectClose(logits, expected[14 + t] as Float64Array, `token ${t}`)
+    for (const [t, logits] of (await cachedLogits(model, text, 7, places[0], { on: gpu })).entries())
+      expectClose(logits, expected[6 + t] as Float64Array, `token ${t}`)
   })
 })
 

@@ -4,12 +4,20 @@
  * The program of a block depends on its position and its number of tokens only. So the keys and values of a full block
  * have the same bits in every prompt that begins with the same tokens, and are computed once for all of them.
  */
+import type { Runtime } from '../../../engine/contract/runtime.ts'
 
 /**
  * Tokens of a block, B. A block reads the weights of all experts that its tokens choose, so smaller blocks take more time:
  * at the shape S about 2.2 times that of a single pass over 1,000 tokens with blocks of 128, and 1.4 times with 256.
  */
 export const BLOCK = 256
+/**
+ * Tokens of a block on a device with contexts of `sequence` tokens. WebGPU binds no memory twice that a program writes, so
+ * the program of a later block could not read the table to which it adds rows: there a prompt is one block.
+ */
+export const blockLength = (device: Runtime['device'], sequence: number): number =>
+  device === 'cpu' ? BLOCK : sequence
+
 /** Fewest tokens of a program; a shorter block is padded. */
 const MIN_LENGTH = 32
 
@@ -36,7 +44,7 @@ export function paddedLength(count: number, most: number): number {
  * The blocks of a prompt from position `from` on, a multiple of B. A program serves several positions: it reads B, 4·B,
  * 16·B, ... earlier rows, at most as many as the last block has in the context.
  */
-export function blocksOf(length: number, from: number, sequence: number, block = BLOCK): PromptBlock[] {
+export function blocksOf(length: number, from: number, sequence: number, block: number): PromptBlock[] {
   const longest = Math.floor((sequence - 1) / block) * block
   const blocks: PromptBlock[] = []
   let past = 0
@@ -50,7 +58,7 @@ export function blocksOf(length: number, from: number, sequence: number, block =
 }
 
 /** Number of tokens in the full blocks that two prompts have in common. */
-export function commonBlocks(a: readonly number[], b: readonly number[], block = BLOCK): number {
+export function commonBlocks(a: readonly number[], b: readonly number[], block: number): number {
   const length = Math.min(a.length, b.length)
   let same = 0
   while (same < length && a[same] === b[same]) same++
