@@ -8,12 +8,15 @@ import { errorCode } from '../../../node/system/disk.ts'
 import { CONFIG_BYTES, readText } from '../../../node/system/read-text.ts'
 import type { Calibrated, Cluster } from '../inputs/cluster.ts'
 import { hasCollectives, type MeasuredCollective, type Ranks, readCollectives } from './collectives.ts'
+import { calibrateCopies } from './copied-links.ts'
+import { hasCopies, type MeasuredCopies, readCopies } from './copies.ts'
 import { calibrateDevice } from './device.ts'
 import { calibrateLinks } from './links.ts'
 import { hasPower, hasProducts, type MeasuredPower, type MeasuredProduct, readPower, readProducts } from './products.ts'
 
 interface Measurements {
   readonly collectives: readonly MeasuredCollective[]
+  readonly copies: readonly MeasuredCopies[]
   readonly products: readonly MeasuredProduct[]
   readonly power: readonly MeasuredPower[]
 }
@@ -24,21 +27,29 @@ interface Measurements {
  */
 export async function calibrated(cluster: Cluster, sources: readonly string[]): Promise<Cluster> {
   if (sources.length === 0) return cluster
-  const measured = { collectives: [], products: [], power: [] } as {
+  const measured = { collectives: [], copies: [], products: [], power: [] } as {
     collectives: MeasuredCollective[]
+    copies: MeasuredCopies[]
     products: MeasuredProduct[]
     power: MeasuredPower[]
   }
   for (const source of sources) {
-    const { collectives, products, power } = await read(source, cluster)
+    const { collectives, copies, products, power } = await read(source, cluster)
     measured.collectives.push(...collectives)
+    measured.copies.push(...copies)
     measured.products.push(...products)
     measured.power.push(...power)
   }
   const links = calibrateLinks(cluster, measured.collectives)
   const device = calibrateDevice(cluster.device, measured.products, measured.power)
-  const all = [...links.calibrated, ...device.calibrated]
-  const useful = new Set([...links.useful, ...device.calibrated.flatMap(({ files }) => files)])
+  const set = new Set(links.calibrated.map(({ field }) => field))
+  const copied = calibrateCopies(links.cluster, measured.copies, set)
+  const all = [...links.calibrated, ...copied.calibrated, ...device.calibrated]
+  const useful = new Set([
+    ...links.useful,
+    ...measured.copies.map(({ file }) => file),
+    ...device.calibrated.flatMap(({ files }) => files),
+  ])
   for (const source of sources) {
     const { file } = splitRanks(source)
     if (!useful.has(file))
@@ -47,7 +58,7 @@ export async function calibrated(cluster: Cluster, sources: readonly string[]): 
           '(measure all devices of a node, with messages from 8 bytes to 1 GiB)',
       )
   }
-  return { ...links.cluster, device: device.device, calibration: all }
+  return { ...copied.cluster, device: device.device, calibration: all }
 }
 
 function splitRanks(source: string): { file: string; ranks: Ranks | null } {
@@ -70,7 +81,7 @@ async function read(source: string, cluster: Cluster): Promise<Measurements> {
       throw new UsageError(`no such file: ${file} (--measured expects a file, or nodes, ranks and a file: 2x8:${file})`)
     throw new UsageError(`cannot read --measured ${file}: ${(error as Error).message}`)
   }
-  const none = { collectives: [], products: [], power: [] }
+  const none = { collectives: [], copies: [], products: [], power: [] }
   if (text.trim() === '') throw new UsageError(`invalid --measured ${file}: the file is empty`)
   if (hasCollectives(text)) {
     const collectives = readCollectives(text, file, ranks)
@@ -80,11 +91,24 @@ async function read(source: string, cluster: Cluster): Promise<Measurements> {
   if (ranks)
     throw new UsageError(`invalid --measured ${source}: it has no output of nccl-tests or OSU, whose ranks these are`)
   if (hasProducts(text)) return { ...none, products: readProducts(text, file) }
+  if (hasCopies(text)) {
+    const copies = readCopies(text, file)
+    for (const { devices } of copies) checkDevices(cluster, devices, file)
+    return { ...none, copies }
+  }
   if (hasPower(text)) return { ...none, power: [readPower(text, file)] }
   throw new UsageError(
-    `invalid --measured ${file}: expected the output of nccl-tests, OSU micro-benchmarks, mamf-finder.py or ` +
+    `invalid --measured ${file}: expected the output of nccl-tests, OSU micro-benchmarks, nvbandwidth, mamf-finder.py or ` +
       'nvidia-smi -q -d POWER, or a table with columns m, n, k, dtype and tflops',
   )
+}
+
+/** @throws UsageError if a test saw more devices than a node has */
+function checkDevices({ name, devicesPerNode }: Cluster, devices: number, file: string): void {
+  if (devices > devicesPerNode)
+    throw new UsageError(
+      `invalid --measured ${file}: ${devices} devices, but ${name} has devicesPerNode ${devicesPerNode}`,
+    )
 }
 
 /** @param given whether the user gave nodes and ranks; otherwise hosts count as nodes */

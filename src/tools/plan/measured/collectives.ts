@@ -7,6 +7,7 @@
  */
 import { listWithOr } from '../../../core/config/problems.ts'
 import { UsageError } from '../../../core/errors.ts'
+import { untagged } from './log-lines.ts'
 
 /** `bandwidth` is a pair of ranks with many messages under way, whose latency is hidden. */
 export type CollectiveKind =
@@ -57,9 +58,6 @@ const osuTests: Readonly<Record<string, CollectiveKind>> = {
 export const hasCollectives = (text: string): boolean => ncclHeader.test(text) || /^.*# OSU MPI/m.test(text)
 
 const ncclHeader = /#\s+size\s+count\s+type\b.*\bbusbw\b/
-
-/** A line without the rank that `srun -l` (`0: `) or `mpirun --tag-output` (`[1,0]<stdout>:`) put before it. */
-const untagged = (line: string): string => line.replace(/^\s*(\d+:|\[\d+,\d+\]<std\w+>:)/, '').trim()
 
 /**
  * @param given nodes and ranks that the user gave; nccl-tests list theirs, OSU does not

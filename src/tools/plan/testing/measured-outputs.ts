@@ -157,3 +157,75 @@ export const power = `    GPU Power Readings
         Current Power Limit               : N/A
         Default Power Limit               : N/A
 `
+
+/**
+ * The matrices of README.md of https://github.com/NVIDIA/nvbandwidth at 66746a3, in the text that output.cpp of the same
+ * version writes around them. The README does not name its eight devices; the rates are those of A100.
+ */
+export const nvbandwidth = `nvbandwidth Version: v0.8
+Built from Git version: v0.8
+
+NOTE: The reported results may not reflect the full capabilities of the platform.
+Performance can vary with software drivers, hardware clocks, and system topology.
+
+CUDA Runtime Version: 12040
+CUDA Driver Version: 12040
+Driver Version: 550.54.15
+
+node005
+Device 0: NVIDIA A100-SXM4-80GB (00000000:07:00)
+
+Running host_to_device_memcpy_ce.
+memcpy CE CPU(row) -> GPU(column) bandwidth (GB/s)
+           0         1         2         3         4         5         6         7
+ 0     26.03     25.94     25.97     26.00     26.19     25.95     26.00     25.97
+
+SUM host_to_device_memcpy_ce 208.05
+
+Running host_to_device_bidirectional_memcpy_ce.
+memcpy CE CPU(row) <-> GPU(column) bandwidth (GB/s)
+           0         1         2         3         4         5         6         7
+ 0     18.56     18.37     19.37     19.59     18.71     18.79     18.46     18.61
+
+SUM host_to_device_bidirectional_memcpy_ce 150.46
+
+Running device_to_device_memcpy_write_ce.
+memcpy CE GPU(row) <- GPU(column) bandwidth (GB/s)
+           0         1         2         3         4         5         6         7
+ 0       N/A    276.07    276.36    276.14    276.29    276.48    276.55    276.33
+ 1    276.19       N/A    276.29    276.29    276.57    276.48    276.38    276.24
+ 2    276.33    276.29       N/A    276.38    276.50    276.50    276.29    276.31
+ 3    276.19    276.62    276.24       N/A    276.29    276.60    276.29    276.55
+ 4    276.03    276.55    276.45    276.76       N/A    276.45    276.36    276.62
+ 5    276.17    276.57    276.19    276.50    276.31       N/A    276.31    276.15
+ 6    274.89    276.41    276.38    276.67    276.41    276.26       N/A    276.33
+ 7    276.12    276.45    276.12    276.36    276.00    276.57    276.45       N/A
+
+SUM device_to_device_memcpy_write_ce 15474.88
+`
+
+/** A case of the JSON that json_output.cpp of the same version writes: bandwidths are strings. */
+export const nvbandwidthCase = (name: string, rows: readonly (readonly (number | null)[])[]) => ({
+  name,
+  status: 'Passed',
+  bandwidth_description: 'memcpy CE bandwidth (GB/s)',
+  bandwidth_matrix: rows.map((row) => row.map((value) => (value === null ? 'N/A' : String(value)))),
+  sum: rows.flat().reduce((sum: number, value) => sum + (value ?? 0), 0),
+})
+
+/** The JSON of `nvbandwidth -j`. */
+export const nvbandwidthJson = (testcases: readonly object[]): string =>
+  JSON.stringify(
+    {
+      nvbandwidth: {
+        'CUDA Runtime Version': 12040,
+        'Driver Version': '550.54.15',
+        'GPU Device list': ['0: NVIDIA A100-SXM4-80GB (00000000:07:00): (node005)'],
+        git_version: 'v0.8',
+        testcases,
+        version: 'v0.8',
+      },
+    },
+    null,
+    3,
+  )
