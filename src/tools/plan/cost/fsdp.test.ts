@@ -84,6 +84,21 @@ describe('memory of an FSDP program', () => {
     expect(some).toBeCloseTo((none + full) / 2, 6)
   })
 
+  test('has results and receive buffers of every micro-batch in a pipeline, on the last stage all logits', () => {
+    // Four layers on two stages of four devices, and four micro-batches of one sequence: one of them in flight on the
+    // last stage, two on the first.
+    const at = (microBatches: number) => bytes({ recompute: 'full' }, { data: 4, pipeline: 2, zero: 2, microBatches })
+    const [four, two] = [at(4), at(2)]
+    const tokens = { four: T / 2, two: T }
+    // The loss of one micro-batch has 12 bytes for a logit besides.
+    expect(four.logits).toBeCloseTo((4 * 2 + 12) * tokens.four * V, 6)
+    expect(two.logits).toBeCloseTo((2 * 2 + 12) * tokens.two * V, 6)
+    // Gathered weights and gradients are those of the stage for any number of micro-batches; the last stage receives
+    // inputs, of which one is in flight.
+    const arriving = 2 * D * ((4 - 1) * tokens.four - (2 - 1) * tokens.two)
+    expect(four.communication - two.communication).toBeCloseTo(arriving, 6)
+  })
+
   test('grows with fewer shards', () => {
     const of = (shard: number | null) => planned({ parallel: { shard } }).memory.device
     expect(of(4).weights).toBeCloseTo(2 * of(null).weights, 6)

@@ -5,11 +5,13 @@
  * The sharded weights are the float32 originals; a gathered part is in 16 bits. With `zero` 3 a layer is gathered twice,
  * since it is resharded after the forward pass, and the root once. With `zero` 2 weights stay until the backward pass. In
  * a pipeline they stay for the whole step, and gradients of all micro-batches are added up before they are reduced
- * (torchtitan's `apply_fsdp`, PyTorch's `PipelineStage`).
+ * (torchtitan's `apply_fsdp`, PyTorch's `PipelineStage` of 2024 and 2025).
  */
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'
+import type { Slice } from '../work/components.ts'
 import { addCounts, type Count, type PartCounts } from '../work/parameter-counts.ts'
+import type { PipelineStage } from '../work/stages.ts'
 import { gatheredBytes, gradientBytes } from './state.ts'
 
 /** Whether whole weights and gradients live for a whole step. */
@@ -36,6 +38,29 @@ export function gatheredParts(
   const held = layout.zero < 3 ? weights(addCounts(layers)) : 2 * largest(weights)
   const ends = addCounts(root)
   return held + weights(ends) + gradients(wide)(ends) + reduced
+}
+
+/**
+ * Bytes that a stage of PyTorch's pipeline keeps for every micro-batch of a step, whatever the schedule: results of its
+ * last layer until the step ends (`output_chunks`), on the last stage the logits, and buffers for inputs and gradients
+ * that arrive. Inputs of micro-batches in flight are activations and not counted here. Each virtual stage has its own.
+ */
+export function pipelineBytes(
+  { model, tokens, tensor, bytes }: Slice,
+  { pipeline, virtualStages, microBatches }: Layout,
+  { index, layers }: PipelineStage,
+  inFlight: number,
+): { readonly logits: number; readonly communication: number } {
+  if (pipeline === 1) return { logits: 0, communication: 0 }
+  const isLast = index === pipeline - 1
+  const hidden = layers[0]?.inputBytes ?? 0
+  const [receiving, sending] = [virtualStages - (index === 0 ? 1 : 0), virtualStages - (isLast ? 1 : 0)]
+  const arriving = hidden * (receiving * (microBatches - inFlight) + sending * microBatches)
+  const results = hidden * sending * microBatches
+  return {
+    logits: isLast ? (microBatches * tokens * model.vocabulary * bytes) / tensor : 0,
+    communication: arriving + results,
+  }
 }
 
 /** How often a step reduces gradients. */

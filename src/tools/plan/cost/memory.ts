@@ -10,7 +10,7 @@ import { type LayerWork, logitsBytes } from '../work/layer-work.ts'
 import { addCounts, type Count, type ParameterCounts, type PartCounts } from '../work/parameter-counts.ts'
 import { keepsInput, keptBytes, recomputedBytes, recomputeOf } from '../work/recomputation.ts'
 import { type PipelineStage, stageCounts, type Workload } from '../work/stages.ts'
-import { gatheredParts } from './fsdp.ts'
+import { gatheredParts, pipelineBytes } from './fsdp.ts'
 import { ownerLoad } from './owners.ts'
 import { gatheredBytes, gradientBytes, stateBytes } from './state.ts'
 
@@ -113,6 +113,8 @@ function stageMemory(
   if (isFreed && device.logits < recomputed.reduce((sum, { bytes }) => sum + bytes, 0)) device.logits = 0
   if (!isFreed || device.logits === 0) for (const { kind, bytes } of recomputed) device[activationKind[kind]] += bytes
   for (const end of stage.ends) device[activationKind[end.kind]] += end.keptBytes
+  const forPipeline = isFsdp(run) ? pipelineBytes(slice, layout, stage, inFlight) : { logits: 0, communication: 0 }
+  device.logits += forPipeline.logits
 
   // There is a send and a receive buffer, for one layer at a time.
   const sent = stage.layers.flatMap(({ components }) => components.flatMap(({ allToAlls }) => allToAlls))
@@ -121,7 +123,8 @@ function stageMemory(
   const contextBytes = stage.layers.flatMap(({ components }) => components.map((each) => each.contextBytes))
   device['attention activations'] += Math.max(0, ...contextBytes)
   device.communication = isFsdp(run)
-    ? gatheredParts(run, layout, own.slice(0, stage.layers.length), own.slice(stage.layers.length))
+    ? gatheredParts(run, layout, own.slice(0, stage.layers.length), own.slice(stage.layers.length)) +
+      forPipeline.communication
     : communicationBytes(run, layout, own)
 
   const transient = memoryKinds.filter((kind) => /activations|inputs|buffers|logits/.test(kind))
