@@ -1,6 +1,6 @@
 /**
- * Fits a law to observations. It minimizes the sum of a robust loss (Huber's) over residuals of logarithms of
- * the loss, from many starts, as Ludziejewski et al. (2025, appendix B) did.
+ * Fits a law to observations. It minimizes the sum of a robust loss (Huber's) over residuals of logarithms of the loss,
+ * from many starts, as Ludziejewski et al. (2025, appendix B) did.
  *
  * A study has few sizes, so it does not determine some coefficients: with two sizes, a, α and c can compensate each
  * other. Predictions matter here and not coefficients, so every coefficient has a weak prior, and *forms* of the law

@@ -27,7 +27,7 @@ export interface StudyLaw {
  */
 const MAX_WARMUP = 0.2
 
-/** Laws that are fitted already: a fit takes a second, and both the report and law.json need it. */
+/** Laws that are fitted already: a law takes seconds, and both the report and law.json need it. */
 const known = new WeakMap<StudyResults['cells'], StudyLaw>()
 
 /** The law of a study; null if no question has the view `map`. */
