@@ -1,7 +1,7 @@
 /** Both sides of the page, with workers that compute on the processor, in one process. */
-import { MessageChannel } from 'node:worker_threads'
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { effect } from '@preact/signals'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import type { RunInput } from '../../src/core/config/run-config.ts'
 import { createRuntime } from '../../src/engine/cpu/cpu-runtime.ts'
 import { memoryStore } from '../../src/faces/browser/storage/run-store.ts'
@@ -19,25 +19,34 @@ const config: RunInput = {
   train: { steps: 6, batch: 4, evalEvery: 6, evalBatches: 1 },
 }
 
+vi.setConfig({ testTimeout: 240_000 })
+
+/** Long enough for a busy machine. */
+const patience = { timeout: 100_000 }
+
 const ends: (() => unknown)[] = []
 afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end()
 })
 
 /** @param compiled Resolves when the worker may open its device. */
-function side(name: SideName, compiled: Promise<unknown> = Promise.resolve()): LiveRun {
+function side(name: SideName, compiled: () => Promise<unknown> = async () => {}): LiveRun {
+  const ports: MessagePort[] = []
   const run = new LiveRun(name, () => {
     const { port1, port2 } = new MessageChannel()
     serveTraining(port1 as unknown as Port, {
-      openRuntime: () => compiled.then(() => createRuntime({ threads: 1 })),
+      openRuntime: () => compiled().then(() => createRuntime({ threads: 1 })),
       openStore: async () => memoryStore(),
     })
     port1.start()
     port2.start()
-    ends.push(() => port1.close())
+    ports.push(port1)
     return port2 as unknown as WorkerPort
   })
-  ends.push(() => run.close())
+  ends.push(async () => {
+    await run.close()
+    for (const port of ports) port.close()
+  })
   return run
 }
 
@@ -45,7 +54,7 @@ const text = () => WebTraining.prepare({ config, text: smallText })
 
 test('a side waits with its first step until the other is compiled, and the step of both never goes back', async () => {
   let compile = () => {}
-  const slow = side('A', new Promise<void>((resolve) => (compile = resolve)))
+  const slow = side('A', () => new Promise<void>((resolve) => (compile = resolve)))
   const fast = side('B')
   const both = [slow, fast]
   const shown: number[] = []
@@ -56,22 +65,22 @@ test('a side waits with its first step until the other is compiled, and the step
     effect(() => void apart.push(Math.abs(slow.done.value - fast.done.value))),
   )
   for (const run of both) void run.start(config, text())
-  await expect.poll(() => fast.phase.value).toBe('running')
+  await expect.poll(() => fast.phase.value, patience).toBe('running')
   // Long enough for several steps of this model.
   await new Promise((resolve) => setTimeout(resolve, 500))
   expect([slow.phase.value, fast.done.value]).toEqual(['preparing', 0])
   compile()
-  await expect.poll(() => both.map(({ phase }) => phase.value), { timeout: 30_000 }).toEqual(['finished', 'finished'])
-  await expect.poll(() => shown.at(-1)).toBe(6)
+  await expect.poll(() => both.map(({ phase }) => phase.value), patience).toEqual(['finished', 'finished'])
+  await expect.poll(() => shown.at(-1), patience).toBe(6)
   expect(shown).toEqual(shown.toSorted((a, b) => a - b))
   expect(Math.max(...apart)).toBe(1)
 })
 
 test('a side that fails while it is prepared holds back no other', async () => {
-  const broken = side('A', Promise.reject(new Error('no GPU')))
+  const broken = side('A', () => Promise.reject(new Error('no GPU')))
   const whole = side('B')
   ends.push(keepInStep([broken, whole]))
   await Promise.all([broken, whole].map((run) => run.start(config, text())))
   expect(broken.phase.value).toBe('failed')
-  await expect.poll(() => whole.phase.value, { timeout: 30_000 }).toBe('finished')
+  await expect.poll(() => whole.phase.value, patience).toBe('finished')
 })

@@ -33,7 +33,7 @@ async function firstStep(batch: Batch, damaged: number | null = null): Promise<S
   try {
     const store = createStore(runtime, config)
     await initialize(store, 0, initialScales(config))
-    if (damaged !== null) floatsOf(store.parameter('layers.1.moe.experts.{e}.in', damaged)).fill(Number.NaN)
+    if (damaged !== null) floatsOf(store.parameter('layers.1.moe.experts.{e}.up', damaged)).fill(Number.NaN)
     const trainer = await Trainer.compile(runtime, config, store, undefined, null, batch.experts !== undefined)
     const outcome = await trainer.step(1, batch)
     await trainer.release()
