@@ -37,6 +37,11 @@ export interface Ranks {
   readonly roster: readonly RankIdentity[]
   /** The queue of orders to the courier, the thread that transfers; every thread may post to it (`mpi/ring.ts`). */
   readonly orders: SharedArrayBuffer
+  /**
+   * Whether received memory may keep its values, in part or as a whole: in a simulated world, whose other ranks do not
+   * exist. Default: every exchange fills what it receives.
+   */
+  readonly keepsValues?: boolean
   /** Sends and receives. Transfers between two ranks in a channel are matched in order. */
   exchange(channel: number, transfers: readonly Transfer[]): Promise<void>
   /** Begins an exchange like {@link exchange}, for a program that runs meanwhile. */

@@ -19,6 +19,9 @@ afterAll(() => {
   rmSync(folder, { recursive: true })
 })
 
+/** Commands that were run in processes of their own. */
+const children: string[][] = []
+
 async function choir(args: readonly string[], env: Record<string, string> = {}): Promise<Fake & { code: number }> {
   const fake = fakeIo({
     env,
@@ -29,7 +32,13 @@ async function choir(args: readonly string[], env: Record<string, string> = {}):
       },
     },
   })
-  const io = { ...fake.io, runSelf: async () => '' }
+  const io = {
+    ...fake.io,
+    runSelf: async (command: readonly string[]) => {
+      children.push([...command])
+      return ''
+    },
+  }
   return { ...fake, code: await main(['train', ...args, '--threads', '1'], io) }
 }
 
@@ -56,6 +65,14 @@ test('--json prints the steps and the comparison', async () => {
   expect(gradients.sent_bytes.measured).toBe(gradients.sent_bytes.planned)
 })
 
+test('the machine is calibrated first, with progress on standard error unless JSON is wanted', async () => {
+  children.length = 0
+  await choir(['tiny', '--simulate-ranks', '4', '--steps', '1'])
+  await choir(['tiny', '--simulate-ranks', '4', '--steps', '1', '--json'])
+  expect(children.map((command) => command.includes('--json'))).toEqual([false, true])
+  for (const command of children) expect(command.slice(0, 4)).toEqual(['plan', 'tiny', '--cluster', 'local'])
+})
+
 test.each<[string[], RegExp]>([
   [['--simulate-ranks', '0'], /invalid --simulate-ranks: "0" \(expected a positive integer\)/],
   [['--simulate-ranks', '1.5'], /invalid --simulate-ranks: "1\.5" \(expected a positive integer\)/],
@@ -65,6 +82,7 @@ test.each<[string[], RegExp]>([
   ],
   [['--simulate-ranks', '3'], /invalid train\.batch: 4 \(expected a multiple of the 3 ranks, .* such as 6/],
   [['--simulate-ranks', '4', '--out', 'there'], /invalid --simulate-ranks: not with --out/],
+  [['--simulate-ranks', '4', '--gpu', '0'], /invalid --gpu: 0 \(expected only with --device webgpu\)/],
 ])('tiny with %j is refused', async (args, message) => {
   const { code, stdout, stderr } = await choir(['tiny', ...args])
   expect({ code, out: stdout.text }).toEqual({ code: 2, out: '' })

@@ -35,10 +35,7 @@ export async function agreedConfig(
 ): Promise<RunConfig> {
   if (checkpoint !== undefined && !resume)
     throw new UsageError(`invalid checkpoint: ${checkpoint} (expected only with resume, as the step of a checkpoint)`)
-  if (gpu !== undefined && config.runtime.device !== 'webgpu')
-    throw new UsageError(
-      wording`invalid ${option('gpu')}: ${gpu} (expected only with ${option('runtime.device', 'webgpu')})`,
-    )
+  expectDeviceOf(gpu, config)
   if (resume && from) throw new UsageError('invalid from: a run that is resumed has its own weights (leave out one)')
   await refuseDifferences(ranks, {
     "Choir's version": version(),
@@ -46,6 +43,14 @@ export async function agreedConfig(
     'the directory, or an option of train,': JSON.stringify({ directory, resume, checkpoint, from, profile }),
   })
   return together(ranks, () => forRanks(config, ranks, resume))
+}
+
+/** @throws UsageError if a GPU is chosen for a run of the processor */
+export function expectDeviceOf(gpu: number | undefined, { runtime }: Pick<RunConfig, 'runtime'>): void {
+  if (gpu !== undefined && runtime.device !== 'webgpu')
+    throw new UsageError(
+      wording`invalid ${option('gpu')}: ${gpu} (expected only with ${option('runtime.device', 'webgpu')})`,
+    )
 }
 
 /** The ranks that share the experts with this one, itself included; undefined for a process alone. */

@@ -1,6 +1,6 @@
 /**
  * Trains one rank of a world whose other ranks do not exist, to measure its memory, its computing time and its traffic
- * on this machine. Tokens are random, the data that the rank receives is made up (`src/engine/world/simulated`), and
+ * on this machine, on its processor or on a GPU. Tokens are random, the data that the rank receives is made up (`src/engine/world/simulated`), and
  * nothing is written. Losses mean nothing.
  */
 
@@ -67,8 +67,8 @@ export interface SimulatedRank extends Engine {
   readonly config: RunConfig
   readonly layout: Layout
   readonly memory: SimulatedMemory
-  /** Peak memory of this process. */
-  readonly residentBytes: number
+  /** Peak memory of this process; undefined on a GPU, which has a memory of its own. */
+  readonly residentBytes: number | undefined
   readonly seconds: SimulatedSeconds
   /** Seconds of a step that `seconds` does not count: stand-in exchanges, waiting, JavaScript. */
   readonly otherSeconds: number
@@ -83,6 +83,8 @@ export interface SimulateOptions {
   readonly ranks: number
   /** Number of steps. The first step is not timed if there are more. With 0 the memory is allocated, and not used. */
   readonly steps: number
+  /** Index of the GPU that computes, with `runtime.device: webgpu`. */
+  readonly gpu?: number | undefined
   readonly signal?: AbortSignal
   readonly onStep?: (step: SimulatedStep) => void
 }
@@ -100,19 +102,15 @@ export function storeBytes(config: RunConfig, layout: Layout): ParameterStore['r
 
 /**
  * Simulates a rank and measures it.
- * @throws UsageError if batch, experts or shards do not fit the ranks, or a GPU computes
- * @throws RuntimeError if the rank does not fit into the memory of this machine
+ * @throws UsageError if batch, experts or shards do not fit the ranks
+ * @throws RuntimeError if the rank does not fit into the memory of this machine or of its GPU
  */
 export async function simulateRank(
   requested: RunConfig,
-  { ranks: size, steps, signal, onStep }: SimulateOptions,
+  { ranks: size, steps, gpu, signal, onStep }: SimulateOptions,
 ): Promise<SimulatedRank> {
   const cleanup = new Cleanup()
   try {
-    if (requested.runtime.device !== 'cpu')
-      throw new UsageError(
-        `invalid runtime.device: ${requested.runtime.device} (expected cpu: a simulated rank is measured on the processor)`,
-      )
     if (requested.data.replay !== null)
       throw new UsageError(
         `invalid data.replay: ${formatValue(requested.data.replay)} (expected null: the tokens of a simulated rank are random, so no record has them)`,
@@ -121,7 +119,7 @@ export async function simulateRank(
     cleanup.defer(() => ranks.close())
     const config = forRanks(requested, ranks, false)
     const layout = layoutOf(config, ranks)
-    const runtime = await openRuntime(config, true, groupOf(config, ranks))
+    const runtime = await openRuntime(config, true, groupOf(config, ranks), { index: gpu })
     cleanup.defer(() => runtime.close())
     const store = createStore(runtime, config, layout)
     if (steps > 0) await initialize(store, config.train.seed, initialScales(config))
@@ -131,7 +129,7 @@ export async function simulateRank(
 
     const batch = randomBatch(config)
     let kept = 1
-    let additions = 0
+    let hostAdditions = 0
     let step = 0
     while (step < steps && !signal?.aborted) {
       step++
@@ -140,13 +138,18 @@ export async function simulateRank(
       onStep?.({ kind: 'step', step, loss, ms: performance.now() - start })
       const assigned = layers.reduce((sum, { tokens }) => sum + tokens.reduce((a, b) => a + b, 0), 0)
       kept = assigned > 0 ? keptAssignments(layers) / assigned : 1
-      additions += additionSeconds(trainer.lastStep())
+      hostAdditions += additionSeconds(trainer.lastStep())
       if (step > 1 || steps === 1) continue
       trainer.resetProfile()
-      additions = 0
+      hostAdditions = 0
     }
-    const residentBytes = process.resourceUsage().maxRSS * 1024
+    // Parameters of the last step may still be on their way.
+    await trainer.settle()
+    const onGpu = runtime.device === 'webgpu'
+    const residentBytes = onGpu ? undefined : process.resourceUsage().maxRSS * 1024
     const { nodes, steps: timed, microseconds } = trainer.profile()
+    // A GPU has its own times of sums; those of the host include copies to and from the GPU.
+    const additions = onGpu ? kernelSeconds(nodes, 'add') : hostAdditions
     const seconds = { ...secondsOf(nodes, timed), additions: additions / Math.max(1, timed) }
     const computing = Object.values(seconds).reduce((sum, part) => sum + part, 0)
     const optimizer = store.regionBytes.moments + bytesOf(trainer.optimizer.stateTensors(), config)
@@ -197,6 +200,12 @@ function secondsOf(nodes: readonly NodeTime[], steps: number): Omit<SimulatedSec
     Math.max(1, steps)
   return { layers: sum('layers'), ends: sum('ends'), update: sum('update') }
 }
+
+/** Seconds of an arena kernel. */
+const kernelSeconds = (nodes: readonly NodeTime[], wanted: string): number =>
+  nodes
+    .filter(({ kind, layer }) => kind === wanted && layer === 'optimizer')
+    .reduce((sum, { microseconds }) => sum + microseconds / 1e6, 0)
 
 /** Sums overlap with each other, so only the events that span all sums of a shard or a step are counted. */
 const additionSeconds = (events: readonly StepEvent[]): number =>

@@ -3,6 +3,9 @@
  * not fit, the measured rank has fewer layers. Its activations are then extrapolated from two depths, and its times are
  * scaled: of layers by their number, of updates and sums of gradients by their sizes. The store of the whole rank is
  * laid out without memory.
+ *
+ * On a GPU there is no prediction of times, since no calibration describes a GPU, and none of activations, since the
+ * prediction is for the program of the processor.
  */
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
@@ -23,12 +26,12 @@ import { layoutOf } from '../../train/step/trainer.ts'
 import type { Calibration } from './local/calibration.ts'
 import { calibrationOf } from './local/plan-local.ts'
 import { planRank, type RankPlan, type RankTraffic } from './local/plan-rank.ts'
-import { rankMemory } from './local/rank-memory.ts'
+import { type RankMemory, rankMemory } from './local/rank-memory.ts'
 
-/** A measured value and its prediction. */
+/** A measured value and its prediction; null if there is none. */
 export interface Compared {
   readonly measured: number
-  readonly planned: number
+  readonly planned: number | null
 }
 
 export interface ComparedTraffic {
@@ -46,8 +49,8 @@ export interface Simulation extends Engine {
   readonly kept: number
   /** Bytes of the whole rank, by part. */
   readonly memory: Readonly<Partial<Record<keyof SimulatedMemory, Compared>>>
-  /** Peak memory of the process, at the measured depth. */
-  readonly resident: Compared
+  /** Peak memory of the process, at the measured depth; null on a GPU, which has a memory of its own. */
+  readonly resident: Compared | null
   /** Seconds of a step of the whole rank, by kind of computation. */
   readonly seconds: Readonly<Record<keyof SimulatedSeconds, Compared>>
   /** Seconds of a measured step that are not computation. */
@@ -64,6 +67,8 @@ export type SimulationEvent = SimulatedStep | { readonly kind: 'prepare'; readon
 export interface SimulationOptions {
   readonly ranks: number
   readonly steps: number
+  /** Index of the GPU that computes, with `runtime.device: webgpu`. */
+  readonly gpu?: number | undefined
   readonly signal?: AbortSignal
   readonly onEvent?: (event: SimulationEvent) => void
   /** Memory that the rank may use; default: a quarter of what is free. */
@@ -82,7 +87,7 @@ const SHARE_OF_FREE = 0.25
  * the memory
  */
 export async function simulate(requested: RunConfig, options: SimulationOptions): Promise<Simulation> {
-  const { ranks: size, steps, signal, onEvent: emit = () => {} } = options
+  const { ranks: size, steps, gpu, signal, onEvent: emit = () => {} } = options
   const place = { rank: 0, size }
   const config = forRanks(requested, place, false)
   const layout = layoutOf(config, place)
@@ -90,15 +95,16 @@ export async function simulate(requested: RunConfig, options: SimulationOptions)
   const threads = config.runtime.threads ?? 1
   const layers = layersThatFit(config, layout, threads, memoryBytes)
   const simulated = withLayers(config, layers)
-  const measured = await simulateRank(simulated, { ranks: size, steps, onStep: emit, ...(signal && { signal }) })
+  const measured = await simulateRank(simulated, { ranks: size, steps, gpu, onStep: emit, ...(signal && { signal }) })
   const unit = config.model.moe?.every ?? 1
   const smaller =
     layers < config.model.layers
-      ? await simulateRank(withLayers(config, layers - unit), { ranks: size, steps: 0 })
+      ? await simulateRank(withLayers(config, layers - unit), { ranks: size, steps: 0, gpu })
       : measured
 
   const onMessage = (message: string) => emit({ kind: 'prepare', message })
-  const calibration = options.calibration ?? (await calibrationOf(config, { onMessage }))
+  const onGpu = config.runtime.device === 'webgpu'
+  const calibration = onGpu ? null : (options.calibration ?? (await calibrationOf(config, { onMessage })))
   const planOptions = { calibration, threads: measured.threads, kept: measured.kept }
   const [whole, part] = [planRank(config, layout, planOptions), planRank(simulated, layout, planOptions)]
   return compare(config, layout, measured, smaller, whole, part)
@@ -114,8 +120,7 @@ function layersThatFit(config: RunConfig, layout: Layout, threads: number, memor
   const all = config.model.layers
   const { every: unit, from } = config.model.moe ?? { every: 1, from: 0 }
   const fewest = from + 2 * unit
-  const needed = (layers: number) =>
-    Object.values(rankMemory(withLayers(config, layers), layout, threads)).reduce((sum: number, part) => sum + part, 0)
+  const needed = (layers: number) => totalOf(rankMemory(withLayers(config, layers), layout, threads))
   if (needed(all) <= memoryBytes) return all
   for (let layers = from + Math.floor((all - 1 - from) / unit) * unit; layers >= fewest; layers -= unit)
     if (needed(layers) <= memoryBytes) return layers
@@ -148,7 +153,9 @@ function compare(
       : scaled(measured.memory.activations, smaller.memory.activations)
   const all = { parameters, gradients, optimizer, scratch: moments + scratch - optimizer, activations }
   const memory = (Object.keys(whole.memory) as (keyof SimulatedMemory)[]).flatMap((kind) =>
-    all[kind] === undefined ? [] : [[kind, { measured: all[kind], planned: whole.memory[kind] }]],
+    all[kind] === undefined
+      ? []
+      : [[kind, { measured: all[kind], planned: isPlanned(config, kind) ? whole.memory[kind] : null }]],
   )
   // An update works on the parameters that this rank owns.
   const owned = ownedFloats(config, layout) / ownedFloats(measured.config, layout)
@@ -160,7 +167,7 @@ function compare(
   }
   const seconds = (Object.keys(factors) as (keyof SimulatedSeconds)[]).map((kind) => [
     kind,
-    { measured: measured.seconds[kind] * factors[kind], planned: whole.seconds[kind] },
+    { measured: measured.seconds[kind] * factors[kind], planned: whole.processor?.seconds[kind] ?? null },
   ])
   const traffic = (Object.keys(whole.traffic) as (keyof RankTraffic)[]).map((channel) => {
     const of = (direction: 'sentBytes' | 'receivedBytes'): Compared => ({
@@ -179,10 +186,13 @@ function compare(
     layers,
     kept,
     memory: Object.fromEntries(memory),
-    resident: {
-      measured: measured.residentBytes,
-      planned: part.baseBytes + Object.values(part.memory).reduce((sum: number, bytes) => sum + bytes, 0),
-    },
+    resident:
+      measured.residentBytes === undefined
+        ? null
+        : {
+            measured: measured.residentBytes,
+            planned: part.processor && part.processor.baseBytes + totalOf(part.memory),
+          },
     seconds: Object.fromEntries(seconds),
     otherSeconds,
     traffic: Object.fromEntries(traffic),
@@ -190,6 +200,12 @@ function compare(
     interrupted,
   }
 }
+
+/** Whether a part of the memory is predicted: activations only for the program of the processor. */
+const isPlanned = ({ runtime }: RunConfig, kind: keyof SimulatedMemory): boolean =>
+  runtime.device === 'cpu' || kind !== 'activations'
+
+const totalOf = (memory: RankMemory): number => Object.values(memory).reduce((sum: number, bytes) => sum + bytes, 0)
 
 const ownedFloats = ({ model }: RunConfig, layout: Layout): number =>
   ownedSpecs(parameterSpecs(model), layout).reduce((sum, { shape }) => sum + sizeOf(shape), 0)

@@ -16,6 +16,7 @@ import type { SimulatedCourierData } from './courier.ts'
 
 export class SimulatedRanks implements Ranks {
   readonly rank = 0
+  readonly keepsValues = true
   readonly size: number
   readonly roster: Ranks['roster']
   readonly orders = createOrders()

@@ -164,18 +164,18 @@ const ofRuns = [
   'deadline',
   'sample',
   'watch',
-  'gpu',
 ] as const
 
 async function simulate(io: Io, source = 'demo', flags: TrainFlags, ranks: number): Promise<void> {
   const { simulateRank } = await import('../simulate.ts')
-  const { set = [], steps, json = false } = flags
+  const { set = [], steps, gpu, json = false } = flags
   const others = ofRuns
     .filter((name) => flags[name] !== undefined)
     .map((name) => `--${name === 'logTo' ? 'log-to' : name}`)
   return simulateRank(io, source, [...set, ...freezeSets(flags.freeze), ...engineSets(flags)], {
     ranks,
     steps,
+    gpu,
     json,
     others,
   })

@@ -23,9 +23,11 @@ describe('a run on this machine', () => {
     expect(localRun(config).plan.precision).toBe('float32')
   })
 
-  test('in f16 is refused, since its activations have other sizes', async () => {
-    const config = await loadConfig('demo', ['runtime.device=webgpu', 'runtime.math=f16'])
-    await expect(planLocal(config)).rejects.toThrow(/^invalid runtime\.math: "f16" with cluster=local \(expected .*\)$/)
+  test('is refused on a GPU, which no calibration describes', async () => {
+    const config = await loadConfig('tiny', ['runtime.device=webgpu'])
+    await expect(planLocal(config)).rejects.toThrow(
+      /^invalid runtime\.device=webgpu with cluster=local \(expected .*\)$/,
+    )
   })
 
   test('computes only kept rows, whatever model.moe.compute says', async () => {

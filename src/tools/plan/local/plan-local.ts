@@ -26,12 +26,12 @@ export interface LocalOptions {
 
 /**
  * Predicts a run, after a calibration if there is none for this machine and engine.
- * @throws UsageError for a run in f16, since the plan of this machine has float32 activations
+ * @throws UsageError for a run on a GPU, since the plan of this machine is for its processor
  */
 export async function planLocal(config: RunConfig, options: LocalOptions = {}): Promise<Plan> {
-  if (config.runtime.math === 'f16')
+  if (config.runtime.device !== 'cpu')
     throw new UsageError(
-      wording`invalid runtime.math: "f16" with ${option('cluster', 'local')} (expected float32 or bf16: the plan of this machine has float32 ${wording`activations; use ${option('runtime.math', 'float32')})`}`,
+      wording`invalid ${option('runtime.device', config.runtime.device)} with ${option('cluster', 'local')} (expected ${option('runtime.device', 'cpu')}: no calibration describes a GPU)`,
     )
   const calibration = await calibrationOf(config, options)
   const { cluster, engine } = calibration

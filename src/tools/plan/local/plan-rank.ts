@@ -21,6 +21,12 @@ const FLOAT_BYTES = 4
 
 export interface RankPlan {
   readonly memory: RankMemory
+  readonly traffic: RankTraffic
+  /** What follows from the calibration of the processor; null without a calibration. */
+  readonly processor: ProcessorPlan | null
+}
+
+export interface ProcessorPlan {
   /** Peak memory of a training process without its model: programs, libraries, compiled code. */
   readonly baseBytes: number
   /** Seconds of a step, by kind of computation. */
@@ -34,7 +40,6 @@ export interface RankPlan {
     /** Sums of gradients. */
     readonly additions: number
   }
-  readonly traffic: RankTraffic
 }
 
 /** Bytes that a rank sends and receives in a step, by channel. */
@@ -43,7 +48,8 @@ export type RankTraffic = Readonly<
 >
 
 export interface RankPlanOptions {
-  readonly calibration: Calibration
+  /** Description of the processor; null on a GPU, which no calibration describes. */
+  readonly calibration: Calibration | null
   readonly threads: number
   /** Share of the assignments of tokens to experts that are kept. */
   readonly kept: number
@@ -53,8 +59,23 @@ export interface RankPlanOptions {
 export function planRank(
   config: RunConfig,
   layout: Placement,
-  { calibration: { cluster, baseBytes }, threads, kept }: RankPlanOptions,
+  { calibration, threads, kept }: RankPlanOptions,
 ): RankPlan {
+  const traffic = trafficOf(config, layout, kept)
+  return {
+    memory: rankMemory(config, layout, threads),
+    traffic,
+    processor: calibration && planProcessor(config, layout, calibration, kept, traffic),
+  }
+}
+
+function planProcessor(
+  config: RunConfig,
+  layout: Placement,
+  { cluster, baseBytes }: Calibration,
+  kept: number,
+  traffic: RankTraffic,
+): ProcessorPlan {
   const run = localRun(config)
   const { ranks, expert } = layout
   const planned = { ...localLayout(run), data: ranks, expert, zero: 1, microBatches: passesOf(layout) }
@@ -66,9 +87,7 @@ export function planRank(
   const count = (some: readonly { readonly shape: readonly number[] }[]) =>
     some.reduce((sum, { shape }) => sum + sizeOf(shape), 0)
   const { bandwidth, updateEfficiency } = cluster.device
-  const traffic = trafficOf(config, layout, kept)
   return {
-    memory: rankMemory(config, layout, threads),
     baseBytes,
     seconds: {
       layers: attention + router + dispatch + experts + dense,
@@ -78,14 +97,13 @@ export function planRank(
       // Gradients that arrive are read and added to a sum, which is read and written.
       additions: (3 * traffic.gradients.receivedBytes) / (bandwidth * updateEfficiency),
     },
-    traffic,
   }
 }
 
-/** Rows of padding per assignment. On average, half a tile pads the rows of each expert. */
+/** Rows of padding per assignment. On average, half a tile pads the rows of each expert; GPUs pad none. */
 function paddingOf(config: RunConfig): number {
   const { moe, sequence } = config.model
-  if (!moe) return 0
+  if (!moe || config.runtime.device === 'webgpu') return 0
   const tokens = sequencesOfPass(config) * sequence
   return (moe.experts * (tileOf(moe, tokens) - 1)) / 2 / (activatedExperts(moe) * tokens)
 }
@@ -112,10 +130,11 @@ function rowBytes(config: RunConfig, { expert }: Placement, kept: number): numbe
   const { model } = config
   const { moe, layers } = model
   if (!moe || expert === 1) return 0
+  const bytes = config.runtime.math === 'f16' ? 2 : FLOAT_BYTES
   const rows = (kept + paddingOf(config)) * activatedExperts(moe) * sequencesOfPass(config) * model.sequence
   const modules = Array.from({ length: layers }, (_, layer) => routedModules(model, layer)).flat()
   return modules.reduce((sum, module) => {
     const { inputs, outputs } = moduleWidths(model, module)
-    return sum + 2 * ((expert - 1) / expert) * rows * (inputs + outputs) * FLOAT_BYTES
+    return sum + 2 * ((expert - 1) / expert) * rows * (inputs + outputs) * bytes
   }, 0)
 }

@@ -95,3 +95,17 @@ test('a failure of the device or of the ranks reaches the caller', async () => {
     'lost',
   )
 })
+
+test('in a simulated world, memory that nothing arrives for keeps its values', async () => {
+  const memory = new DeviceMemory([1, 2, 3, 4])
+  const ranks: Pick<Ranks, 'begin' | 'keepsValues'> = {
+    keepsValues: true,
+    begin(_, transfers) {
+      // The second array is filled in part.
+      transfers[1]?.array.fill(9, 0, 1)
+      return { ticket: -1, done: Promise.resolve() }
+    },
+  }
+  await new RangeExchange(ranks as Ranks).exchange(0, [receive(1, memory, 0, 2), receive(2, memory, 2, 2)])
+  expect([...memory.values]).toEqual([1, 2, 9, 4])
+})

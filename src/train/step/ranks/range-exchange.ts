@@ -49,7 +49,7 @@ export class RangeExchange {
   }
 
   private async throughHost(channel: number, transfers: readonly RangeTransfer[]): Promise<void> {
-    const reading = Promise.all(readOnce(transfers))
+    const reading = Promise.all(readOnce(transfers, this.ranks.keepsValues ?? false))
     const before = this.posted.get(channel)
     const posting = reading.then(async (arrays) => {
       await before
@@ -69,11 +69,14 @@ export class RangeExchange {
 const withArrays = (transfers: readonly RangeTransfer[], arrays: readonly Float32Array[]): Transfer[] =>
   transfers.map(({ peer, direction }, i) => ({ peer, direction, array: arrays[i] as Float32Array }))
 
-/** Host memory for each transfer, with the values of sent ranges. A range that several ranks get is read once. */
-function readOnce(transfers: readonly RangeTransfer[]): (Float32Array | Promise<Float32Array>)[] {
+/**
+ * Host memory for each transfer, with the values of sent ranges. A range that several ranks get is read once.
+ * @param keepsValues Whether received ranges are read too, since an exchange may leave them as they are.
+ */
+function readOnce(transfers: readonly RangeTransfer[], keepsValues: boolean): (Float32Array | Promise<Float32Array>)[] {
   const read: { readonly from: ArenaRange; readonly values: Promise<Float32Array> }[] = []
   return transfers.map(({ direction, arena, start, count }) => {
-    if (direction === 'receive') return new Float32Array(count)
+    if (direction === 'receive') return keepsValues ? arena.read(start, count) : new Float32Array(count)
     const same = read.find(({ from }) => from.arena === arena && from.start === start && from.count === count)
     if (same) return same.values
     const values = arena.read(start, count)

@@ -48,13 +48,17 @@ export function simulationText(simulation: Simulation, name: string, colors: Col
     '',
     labelled(facts(simulation), colors),
     ...comparison('memory of the rank', memory, memoryNames, bytes, colors),
-    ...titledTable(
-      [`memory of this process${depth}`, 'measured', 'planned', 'ratio'],
-      [['peak', ...comparedCells(resident, bytes)]],
-      'lrrr',
-      colors,
-    ),
-    '',
+    ...(resident
+      ? [
+          ...titledTable(
+            [`memory of this process${depth}`, 'measured', 'planned', 'ratio'],
+            [['peak', ...comparedCells(resident, bytes)]],
+            'lrrr',
+            colors,
+          ),
+          '',
+        ]
+      : []),
     ...comparison('computation of a step', seconds, secondsNames, shortTime, colors),
     `  A measured step has ${shortTime(otherSeconds)} besides: made-up exchanges, waiting, JavaScript.`,
     '',
@@ -67,6 +71,10 @@ export function simulationText(simulation: Simulation, name: string, colors: Col
 function facts({ config, layout, layers, kept, ...engine }: Simulation): [string, string][] {
   const { ranks, expert, shards, rank } = layout
   const all = config.model.layers
+  const unplanned: [string, string][] =
+    config.runtime.device === 'webgpu'
+      ? [['plan', 'of state and traffic; times and activations are planned for processors only']]
+      : []
   const { batch, microBatches, optimizer } = config.train
   return [
     ['model', modelLine(config)],
@@ -88,14 +96,15 @@ function facts({ config, layout, layers, kept, ...engine }: Simulation): [string
         : `${layers} of ${all} layers fit here: what belongs to layers is scaled to ${all}, the rest counts once`,
     ],
     ['load', `random tokens; ${percent(kept)} of the assignments kept, as planned`],
+    ...unplanned,
     ['loss', 'means nothing, since what other ranks would send is made up; nothing is written'],
   ]
 }
 
 const comparedCells = ({ measured, planned }: Compared, format: (value: number) => string): string[] => [
   format(measured),
-  format(planned),
-  measured > 0 ? fixed(planned / measured, 2) : '',
+  planned === null ? '' : format(planned),
+  measured > 0 && planned !== null ? fixed(planned / measured, 2) : '',
 ]
 
 function comparison(
@@ -107,7 +116,9 @@ function comparison(
 ): string[] {
   const given = Object.entries(parts).flatMap(([kind, compared]) => (compared ? [{ kind, compared }] : []))
   const sum = (of: (compared: Compared) => number) => given.reduce((total, { compared }) => total + of(compared), 0)
-  const total = { measured: sum(({ measured }) => measured), planned: sum(({ planned }) => planned) }
+  const isPlanned = given.every(({ compared }) => compared.planned !== null)
+  const planned = isPlanned ? sum((compared) => compared.planned ?? 0) : null
+  const total = { measured: sum(({ measured }) => measured), planned }
   const rows = given.map(({ kind, compared }) => [names[kind] ?? kind, ...comparedCells(compared, format)])
   return [
     ...titledTable(
