@@ -31,9 +31,9 @@ import {
 import { studyLaw } from '../../src/tools/study/analysis/map/study-law.ts'
 import { expand } from '../../src/tools/study/grid/grid.ts'
 import { readSpecification } from '../../src/tools/study/grid/specification.ts'
-import { errorTable, intervalTable } from './map/forms.ts'
 import { runCommand, tableText } from '../support/command.ts'
 import { studyRuns } from '../support/study-runs.ts'
+import { errorTable, intervalTable } from './map/forms.ts'
 
 const text = async (file: string): Promise<string> => {
   try {
