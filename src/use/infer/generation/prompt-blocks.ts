@@ -8,9 +8,10 @@ import type { Runtime } from '../../../engine/contract/runtime.ts'
 
 /**
  * Tokens of a block, B. A block reads the weights of all experts that its tokens choose, so smaller blocks take more time:
- * at the shape S about 2.2 times that of a single pass over 1,000 tokens with blocks of 128, and 1.4 times with 256.
+ * at the shape M, 1,100 tokens of float32 take 1.2 times as long as in a single pass with blocks of 512, and 2.0 times
+ * with 256 (docs/serve.md).
  */
-export const BLOCK = 256
+export const BLOCK = 512
 /**
  * Tokens of a block on a device with contexts of `sequence` tokens. WebGPU binds no memory twice that a program writes, so
  * the program of a later block could not read the table to which it adds rows: there a prompt is one block.
