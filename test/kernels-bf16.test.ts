@@ -19,6 +19,7 @@ const BF16 = 2 ** -8
 
 const library = findDnnl()
 const hasBf16 = 'path' in library && library.bf16
+const hasAmx = 'path' in library && library.amx
 
 describe.skipIf(!hasBf16)(hasBf16 ? 'with bf16 math' : 'with bf16 math (skipped: no bfloat16 on this machine)', () => {
   let single: Runtime
@@ -86,7 +87,7 @@ describe.skipIf(!hasBf16)(hasBf16 ? 'with bf16 math' : 'with bf16 math (skipped:
         await checkCase(given, crew, { tolerance: 8 * BF16, seed: i + 1, reference: single })
     })
 
-  test('values between kernels are bfloat16, and results are within the error of their products', async () => {
+  test('values between kernels are bfloat16 without AMX, and results are within the error of their products', async () => {
     const chain: KernelCase = {
       inputs: { x: { shape: [70, 32] }, weight: { shape: [32] }, up: { shape: [32, 48] }, down: { shape: [48, 32] } },
       build: ({ x, weight, up, down }) => {
@@ -99,12 +100,9 @@ describe.skipIf(!hasBf16)(hasBf16 ? 'with bf16 math' : 'with bf16 math (skipped:
     const program = withKernels(crew.kernels, () => trace(chain, 'float32', 1))
     const executable = await crew.compile(program)
     const { values } = executable.model as StagedModel
-    // The values are the norm's rows, their product, and its gradient.
-    expect(values.filter(({ dtype }) => dtype === 'bfloat16').map(({ size }) => size)).toEqual([
-      70 * 32,
-      70 * 48,
-      70 * 48,
-    ])
+    // The values are the norm's rows, their product, and its gradient. With AMX, oneDNN rounds float32 as it reads it.
+    const halves = hasAmx ? [] : [70 * 32, 70 * 48, 70 * 48]
+    expect(values.filter(({ dtype }) => dtype === 'bfloat16').map(({ size }) => size)).toEqual(halves)
     executable.release()
   })
 })
