@@ -25,9 +25,8 @@ export interface Projections {
 export type QueryKeyNorms = { readonly query: Tensor; readonly key: Tensor } | null
 
 /**
- * Attention of a layer on its normed input. x_TD is B sequences of S tokens, concatenated. A token sees itself and the
- * earlier tokens of its sequence, with those of `past`, that are in the layer's window, starting at `firstVisible_T` if
- * given.
+ * Attention of a layer on its normed input. x_TD is B sequences of S tokens, concatenated. A token sees itself and earlier
+ * tokens: those of its sequence and of `past`, as far as they are in the layer's window and not before `firstVisible_T`.
  */
 export function attention(
   config: ModelConfig,

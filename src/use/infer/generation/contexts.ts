@@ -1,11 +1,11 @@
 /**
  * The contexts of several texts: each has keys and values of its own, and all share the programs.
  *
- * A prompt is read in blocks (`Prefill`), of which those that another context has read are copied (`CachedContexts`), and
- * later the next tokens of all texts are computed together (`TokenDecoder`), with the keys and values of earlier tokens in
- * the cache of each context. A model with experts in attention, with a router or
- * a layer of the user's own, in training, or without memory for a cache recomputes the whole context for every token
- * instead (`ContextDecoder`). What is computed for a text does not depend on the others.
+ * A prompt is read in blocks (`Prefill`). Blocks that another context has read are copied from there (`CachedContexts`).
+ * Later, the next tokens of all texts are computed together (`TokenDecoder`), with the keys and values of earlier tokens
+ * in the cache of each context. Some models recompute the whole context for every token instead (`ContextDecoder`): those
+ * with experts in attention, with a router or a layer of the user's own, in training, or without memory for a cache. What
+ * is computed for a text does not depend on the others.
  */
 import { UsageError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
