@@ -1,6 +1,6 @@
 /**
  * Times prompts that begin alike, with random weights: reading a whole prompt, and reading the rest of one whose beginning
- * another context has. The times are those from a request to its first token, without a queue. Both take turns.
+ * is known. The times are those from a request to its first token, without a queue. Both take turns.
  *
  *   npx tsx bench/generation/prefix.ts --shape M
  *   npx tsx bench/generation/prefix.ts --shape S --common 512 --prompt 600

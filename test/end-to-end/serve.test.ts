@@ -394,6 +394,16 @@ describe('wrong usage is refused with exit code 2 and one message:', () => {
       ['serve', 'run', '--streams', '100000000', '--port', '0'],
       /invalid --streams: 100000000 \(each takes/,
     ],
+    [
+      'less memory than for a context',
+      ['serve', 'run', '--context-memory', '1kB', '--port', '0'],
+      /invalid --context-memory: 1\.00 kB \(expected at least/,
+    ],
+    [
+      'more memory than there is',
+      ['serve', 'run', '--context-memory', '900TB', '--port', '0'],
+      /invalid --context-memory: 900 TB \(beside the weights there is memory for/,
+    ],
   ])('%s', async (_, args, message) => {
     const { code, stdout, stderr } = await workspace.choir(...args)
     expect({ code, stdout, stderr }).toEqual({ code: 2, stdout: '', stderr: expect.stringMatching(message) })

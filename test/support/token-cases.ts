@@ -311,12 +311,14 @@ function sumOfExperts(
 }
 
 interface CachedShape {
-  /** Positions of a context. */
+  /** Positions of a text, a multiple of those of a page. */
   readonly positions: number
+  /** Positions of a page; default: all of a text. */
+  readonly page?: number
   /** The position of each text. */
   readonly current: readonly number[]
-  /** The context of each text, which are all contexts; default: in order. */
-  readonly contexts?: readonly number[]
+  /** The pages of each text, one text's after the other's, which are all pages; default: in order. */
+  readonly pages?: readonly number[]
   readonly heads: number
   readonly size: number
   readonly rotary: boolean
@@ -326,10 +328,15 @@ interface CachedShape {
   readonly window?: number
 }
 
+const paged = { positions: 96, page: 32 }
+
 function attendCachedCase(shape: CachedShape): KernelCase {
   const { positions, current, heads, size, rotary, keyHeads = heads, window = null } = shape
+  const { page = positions } = shape
   const texts = current.length
-  const contexts = shape.contexts ?? current.map((_, text) => text)
+  const each = positions / page
+  const pages = shape.pages ?? Array.from({ length: texts * each }, (_, i) => i)
+  const pagesOf = (text: number) => pages.slice(text * each, (text + 1) * each)
   const width = keyHeads * size
   const scale = 1 / Math.sqrt(size)
   const angles = (of: (angle: number) => number): KernelInput => ({
@@ -343,14 +350,14 @@ function attendCachedCase(shape: CachedShape): KernelCase {
       keys: table,
       values: table,
       position: integers(current),
-      context: integers(contexts),
+      pages: { ...integers(pages), shape: [texts, each] },
       ...(rotary && { cos: angles(Math.cos), sin: angles(Math.sin) }),
     },
     build(tensors) {
-      const places = { position: of(tensors, 'position'), context: of(tensors, 'context') }
+      const places = { position: of(tensors, 'position'), pages: of(tensors, 'pages') }
       const cached = { keys: of(tensors, 'keys'), values: of(tensors, 'values') }
       const cosAndSin = rotary ? ([of(tensors, 'cos'), of(tensors, 'sin')] as const) : null
-      const shape = { heads, sequence: positions, scale, window }
+      const shape = { heads, sequence: positions, page, scale, window }
       return attendCached(of(tensors, 'qkv'), places, cached, cosAndSin, shape)
     },
     reference(tensors) {
@@ -359,9 +366,13 @@ function attendCachedCase(shape: CachedShape): KernelCase {
         const row = g.reshape(rowOf('qkv', text), [1, heads + 2 * keyHeads, 1, size])
         const [q, k, v] = g.split(row, 1, [heads, keyHeads, keyHeads]) as [Tensor, Tensor, Tensor]
         const rotated = (x: Tensor) => (rotary ? g.rotate(x, rowOf('cos', text), rowOf('sin', text)) : x)
-        const start = (contexts[text] as number) * positions
+        const pageOf = (name: string, number: number) =>
+          g.slice(of(tensors, name), 0, number * page, (number + 1) * page)
         const written = (name: string, x: Tensor) => {
-          const all = g.slice(of(tensors, name), 0, start, start + positions)
+          const all = g.concat(
+            pagesOf(text).map((number) => pageOf(name, number)),
+            0,
+          )
           return g.concat(
             [g.slice(all, 0, 0, position), g.reshape(x, [1, width]), g.slice(all, 0, position + 1, positions)],
             0,
@@ -377,13 +388,14 @@ function attendCachedCase(shape: CachedShape): KernelCase {
         const y = g.reshape(g.matmul(g.softmax(scores), byHead(values)), [1, heads * size])
         return { y, keys, values }
       })
-      const byContext = contexts.map((_, context) => results[contexts.indexOf(context)] as (typeof results)[number])
+      const table = (kind: 'keys' | 'values') =>
+        pages.map((_, number) => {
+          const at = pages.indexOf(number)
+          const ofText = results[Math.floor(at / each)] as (typeof results)[number]
+          return g.slice(ofText[kind], 0, (at % each) * page, ((at % each) + 1) * page)
+        })
       const all = (each: readonly Tensor[]) => g.concat(each, 0)
-      return [
-        all(results.map(({ y }) => y)),
-        all(byContext.map(({ keys }) => keys)),
-        all(byContext.map(({ values }) => values)),
-      ]
+      return [all(results.map(({ y }) => y)), all(table('keys')), all(table('values'))]
     },
     kernels: ['attend-cached'],
     forward: true,
@@ -581,9 +593,12 @@ export const specialTokens: Record<string, KernelCase[]> = {
     attendCachedCase({ positions: 40, current: [39], heads: 5, keyHeads: 1, size: 3, rotary: false, window: 7 }),
     attendCachedCase({ positions: 70, current: [5], heads: 4, keyHeads: 2, size: 4, rotary: true, window: 33 }),
     attendCachedCase({ positions: 9, current: [8], heads: 2, size: 4, rotary: true, window: 1 }),
-    attendCachedCase({ positions: 1, current: [0, 0, 0], contexts: [2, 0, 1], heads: 2, size: 4, rotary: true }),
-    attendCachedCase({ positions: 40, current: [39, 0, 17], contexts: [1, 2, 0], heads: 2, size: 10, rotary: true }),
+    attendCachedCase({ positions: 1, current: [0, 0, 0], pages: [2, 0, 1], heads: 2, size: 4, rotary: true }),
+    attendCachedCase({ positions: 40, current: [39, 0, 17], pages: [1, 2, 0], heads: 2, size: 10, rotary: true }),
     attendCachedCase({ positions: 70, current: [5, 69], heads: 4, keyHeads: 2, size: 8, rotary: true, window: 33 }),
+    attendCachedCase({ ...paged, current: [64], heads: 2, size: 4, rotary: false }),
+    attendCachedCase({ ...paged, current: [31, 95], pages: [5, 0, 3, 1, 4, 2], heads: 3, size: 4, rotary: true }),
+    attendCachedCase({ ...paged, current: [80], heads: 4, keyHeads: 2, size: 8, rotary: true, window: 40 }),
   ],
   'choose-experts': [
     chooseExpertsCase({ prototypes: 1, perPrototype: 1, k: 1, softmax: 'before', renormalize: false }),
@@ -683,6 +698,8 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
   'attend-cached': fc
     .record({
       positions: integer(1, 90),
+      pages: integer(0, 3),
+      last: fc.boolean(),
       current: fc.array(fc.nat(), { minLength: 1, maxLength: 3 }),
       keyHeads: integer(1, 5),
       shared: integer(1, 4),
@@ -690,10 +707,14 @@ export const drawnTokens: Record<keyof typeof specialTokens, fc.Arbitrary<Kernel
       rotary: fc.boolean(),
       window: integer(1, 100),
     })
-    .map(({ positions, current, shared, half, ...shape }) => {
+    .map(({ positions: short, pages, last, current, shared, half, ...shape }) => {
       const heads = shared * shape.keyHeads
+      // Without pages a text is one page. Otherwise the first text has the last pages, or the first ones.
+      const positions = pages === 0 ? short : 32 * pages
+      const order = Array.from({ length: current.length * pages }, (_, i) => i)
       return attendCachedCase({
         ...shape,
+        ...(pages > 0 && { page: 32, pages: last ? order.reverse() : order }),
         heads,
         positions,
         current: current.map((at) => at % positions),

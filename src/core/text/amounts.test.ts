@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { parseProbability, parseTokens } from './amounts.ts'
+import { parseBytes, parseProbability, parseTokens } from './amounts.ts'
 
 test.each([
   ['5000', 5000],
@@ -18,6 +18,24 @@ test.each([
   ['', undefined],
 ])('%j as tokens is %j', (text, tokens) => {
   expect(parseTokens(text)).toBe(tokens)
+})
+
+test.each([
+  ['500MB', 500e6],
+  ['1.5 GiB', 1.5 * 2 ** 30],
+  ['4gb', 4e9],
+  ['64KiB', 65_536],
+  ['2TiB', 2 ** 41],
+  ['100', undefined],
+  ['4G', undefined],
+  ['1ib', undefined],
+  ['0GB', undefined],
+  ['-1GB', undefined],
+  ['1.2.3GB', undefined],
+  ['9999999TB', undefined],
+  ['', undefined],
+])('%j as a size is %j', (text, bytes) => {
+  expect(parseBytes(text)).toBe(bytes)
 })
 
 test.each([

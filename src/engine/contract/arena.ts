@@ -33,6 +33,8 @@ export interface Arena {
   read(start: number, length: number): Promise<Float32Array>
   /** Writes floats from `start` on. Does nothing for a view of that very memory. */
   write(start: number, values: Float32Array): Promise<void>
+  /** Copies a range of another arena of the same device to floats from `start` on, after all work that was enqueued before. */
+  copy?(start: number, from: ArenaRange): void
   /** Frees the memory of a device, once all enqueued work is done; memory of this process is garbage-collected. */
   release(): void
 }
@@ -52,6 +54,12 @@ export interface ArenaRange {
 
 /** The floats of a range: a view on the CPU, else a copy. */
 export const readRange = ({ arena, start, count }: ArenaRange): Promise<Float32Array> => arena.read(start, count)
+
+/** Copies a range to floats of an arena of the same runtime, from `start` on; on a device without the host if it can. */
+export async function copyRange(from: ArenaRange, to: Arena, start: number): Promise<void> {
+  if (to.copy && from.arena !== to) to.copy(start, from)
+  else await to.write(start, await readRange(from))
+}
 
 /** Changes the numbers of a range in place. On the CPU nothing is copied. */
 export async function changeRange(range: ArenaRange, change: (values: Float32Array) => void): Promise<void> {

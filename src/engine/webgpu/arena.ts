@@ -1,6 +1,6 @@
 /** Arenas in the memory of a device. */
 import { UsageError } from '../../core/errors.ts'
-import type { Arena } from '../contract/arena.ts'
+import type { Arena, ArenaRange } from '../contract/arena.ts'
 import type { Device } from './device.ts'
 import { padded, type WorkQueue } from './queue.ts'
 
@@ -40,6 +40,16 @@ export class DeviceArena implements Arena {
       // The implementation of WebGPU in Node crashes on shared memory.
       this.queue.write(this.buffer, (start + from) * 4, part.buffer instanceof ArrayBuffer ? part : part.slice())
     }
+  }
+
+  copy(start: number, from: ArenaRange): void {
+    const { arena, count } = from
+    if (!(arena instanceof DeviceArena)) throw new Error('internal: memory of another runtime')
+    arena.expectInside(from.start, count)
+    this.expectInside(start, count)
+    this.queue.record((encoder) =>
+      encoder.copyBufferToBuffer(arena.buffer, 4 * from.start, this.buffer, 4 * start, 4 * count),
+    )
   }
 
   release(): void {

@@ -2,7 +2,14 @@
 import { type Command, Option } from 'commander'
 import { formatValue } from '../../core/config/problems.ts'
 import { UsageError } from '../../core/errors.ts'
-import { parseProbability, parseTokens, probabilityExpected, tokensExpected } from '../../core/text/amounts.ts'
+import {
+  bytesExpected,
+  parseBytes,
+  parseProbability,
+  parseTokens,
+  probabilityExpected,
+  tokensExpected,
+} from '../../core/text/amounts.ts'
 import { grouped } from '../../core/text/numbers.ts'
 import type { Precision } from '../../engine/contract/runtime.ts'
 import { type WeightFormat, weightFormats } from '../../use/infer/quantized/weight-format.ts'
@@ -96,6 +103,16 @@ export function tokensOption(description: string, flags = '--tokens <n>'): Optio
     const tokens = parseTokens(text)
     if (tokens !== undefined) return tokens
     throw new UsageError(`invalid ${option.long}: ${formatValue(text)} (expected ${tokensExpected})`)
+  })
+}
+
+/** An option with a size of memory, such as 500MB or 4GiB. Its value is in bytes. */
+export function bytesOption(flags: string, description: string): Option {
+  const option = new Option(flags, description)
+  return option.argParser((text: string) => {
+    const bytes = parseBytes(text)
+    if (bytes !== undefined) return bytes
+    throw new UsageError(`invalid ${option.long}: ${formatValue(text)} (expected ${bytesExpected})`)
   })
 }
 

@@ -10,7 +10,7 @@ const shown = (fake: Fake, text: string) => expect.poll(() => fake.stdout.text).
 test('serves with the options that are given until Ctrl-C, and exits with 0', async () => {
   const fake = fakeIo()
   const address = ['--port', '7000', '--host', '0.0.0.0', '--token', 'longenough']
-  const limits = ['--streams', '8', '--queue', '5', '--grace', '1m']
+  const limits = ['--streams', '8', '--context-memory', '4GiB', '--queue', '5', '--grace', '1m']
   const of = ['--weights', 'int8', '--threads', '2', '--checkpoint', '400', '--no-copy']
   const code = main(['serve', 'runs/demo', 'b.gguf', ...address, ...limits, ...of], fake.io)
   await shown(fake, 'press Ctrl-C')
@@ -19,7 +19,7 @@ test('serves with the options that are given until Ctrl-C, and exits with 0', as
   ]
   expect(models).toEqual(['runs/demo', 'b.gguf'])
   expect(options).toEqual({
-    ...{ port: 7000, host: '0.0.0.0', token: 'longenough', streams: 8, queue: 5, grace: 60 },
+    ...{ port: 7000, host: '0.0.0.0', token: 'longenough', streams: 8, contextMemory: 2 ** 32, queue: 5, grace: 60 },
     ...{ weights: 'int8', threads: 2, checkpoint: 400, copy: false },
   })
   expect(fake.stdout.text).toContain('http://127.0.0.1:8000/v1')
@@ -45,6 +45,7 @@ test('with --json prints one line', async () => {
 test.each([
   [[], "missing required argument 'model'"],
   [['runs/demo', '--streams', '0'], 'invalid --streams: "0" (expected a positive integer)'],
+  [['runs/demo', '--context-memory', '4G'], 'invalid --context-memory: "4G" (expected a size such as 500MB'],
   [['runs/demo', '--queue', '-1'], 'invalid --queue: "-1" (expected an integer of at least 0)'],
   [['runs/demo', '--grace', '5'], 'invalid --grace: "5" (expected a time'],
   [['runs/demo', '--port', '70000'], 'invalid --port: "70000"'],

@@ -520,6 +520,7 @@ test('metrics count requests, tokens and times in the format of Prometheus', asy
   await send('/v1/completions', 'x', {}, other)
   other.measured.computed('demo', { read: 5, reused: 7, written: 1, ms: 250 })
   other.measured.computed('demo', { read: 0, reused: 0, written: 1, ms: 250 })
+  await expect.poll(() => served.scheduler.pages.inUse).toBe(0)
   const response = await get('/metrics', {}, other)
   expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4')
   const text = await response.text()
@@ -533,6 +534,10 @@ test('metrics count requests, tokens and times in the format of Prometheus', asy
     'choir_compute_seconds_total{model="demo"} 0.5',
     '# TYPE choir_texts_waiting gauge',
     'choir_texts_waiting{model="demo"} 0',
+    // Two texts of 40 tokens, each in one page; prompts of a few tokens are not kept.
+    'choir_context_pages{model="demo"} 2',
+    'choir_context_pages_in_use{model="demo"} 0',
+    'choir_context_pages_kept{model="demo"} 0',
     'choir_requests_running 0',
     '# TYPE choir_request_seconds histogram',
     'choir_request_seconds_bucket{endpoint="/v1/completions",le="+Inf"} 1',

@@ -36,6 +36,21 @@ export class Measured {
       'Texts that wait for a place.',
       each(({ scheduler }) => scheduler.queued),
     )
+    metrics.gauge(
+      'choir_context_pages',
+      'Pages for keys and values of 64 tokens each.',
+      each(({ scheduler }) => scheduler.pages.all),
+    )
+    metrics.gauge(
+      'choir_context_pages_in_use',
+      'Pages of texts that are being written.',
+      each(({ scheduler }) => scheduler.pages.inUse),
+    )
+    metrics.gauge(
+      'choir_context_pages_kept',
+      'Other pages, of prompts that are kept for later texts.',
+      each(({ scheduler }) => scheduler.pages.kept),
+    )
   }
 
   /** Counts a response. */
@@ -50,7 +65,7 @@ export class Measured {
     metrics.add('choir_prompt_tokens_total', 'Tokens of prompts that were read.', { model }, read)
     metrics.add(
       'choir_reused_prompt_tokens_total',
-      'Tokens of prompts that were not read, because another text had the same beginning.',
+      'Tokens of prompts that were not read, because an earlier text had the same beginning.',
       { model },
       reused,
     )

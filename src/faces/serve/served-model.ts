@@ -6,6 +6,7 @@ import { UsageError } from '../../core/errors.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import { ExpertTraffic } from '../../use/infer/expert-traffic.ts'
 import { Contexts } from '../../use/infer/generation/contexts.ts'
+import { sizeOfTexts } from '../../use/infer/generation/open-decoders.ts'
 import { scratchOfTexts } from '../../use/infer/generation/token-memory.ts'
 import { Scheduler, type SchedulerOptions } from '../../use/infer/streams/scheduler.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from '../../use/runs/trained-model.ts'
@@ -28,6 +29,8 @@ export interface ServedModel {
 export interface PlacesOptions extends Omit<ModelChoice, 'math'>, SchedulerOptions {
   /** Number of texts that are written at the same time. */
   readonly streams: number
+  /** Memory for the keys and values of all texts, in bytes; undefined: whole contexts for all. */
+  readonly contextMemory: number | undefined
   readonly onMessage: OnMessage
   readonly signal: AbortSignal
 }
@@ -48,18 +51,19 @@ export function idsOf(directories: readonly string[]): string[] {
 export async function openServedModel(
   directory: string,
   id: string,
-  { streams, onMessage, signal, queue, turn, onComputed, ...choice }: PlacesOptions,
+  { streams, contextMemory, onMessage, signal, queue, turn, onComputed, ...choice }: PlacesOptions,
 ): Promise<ServedModel> {
   const cleanup = new Cleanup()
   try {
     // Generation computes in float32, also for a run that trained in a precision that this device lacks.
     const model = await loadModel(directory, { ...choice, math: 'float32', signal }, onMessage, (config) =>
-      scratchOfTexts(config, streams),
+      scratchOfTexts(config, sizeOfTexts(config, streams, contextMemory)),
     )
     cleanup.defer(() => model.close())
     const traffic = new ExpertTraffic()
     const contexts = new Contexts(model.runtime, model.config.model, model.store, {
       count: streams,
+      contextBytes: contextMemory,
       detailed: true,
       traffic,
     })

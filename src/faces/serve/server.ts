@@ -13,6 +13,11 @@ export interface ServeOptions extends ServerAddress, Omit<ModelChoice, 'math'> {
   readonly models: readonly string[]
   /** Number of texts that are written at the same time, for each model. Default: 4. */
   readonly streams?: number
+  /**
+   * Memory for the keys and values of all texts of a model, in bytes; a text waits until there is room for all of it.
+   * Default: whole contexts for all texts.
+   */
+  readonly contextMemory?: number
   /** Number of texts that may wait for a place, for each model. Default: 64. */
   readonly queue?: number
   /** Seconds that running requests have to end after the server was asked to stop. Default: 10. */
@@ -46,6 +51,7 @@ export async function startServe({
   port,
   token,
   streams = 4,
+  contextMemory,
   queue = 64,
   grace = 10,
   onMessage = () => {},
@@ -74,7 +80,7 @@ export async function startServe({
     for (const [i, directory] of directories.entries()) {
       const id = ids[i] as string
       const model = await openServedModel(directory, id, {
-        ...{ ...choice, streams, queue, onMessage, signal },
+        ...{ ...choice, streams, contextMemory, queue, onMessage, signal },
         turn: (work) => turns.run(work),
         onComputed: (computed) => site.measured.computed(id, computed),
       })

@@ -40,20 +40,24 @@ export const attentionGradient = declareKernel({
 
 /**
  * Attention of a token of each of R texts, at `position` int32 [R], over itself and the earlier positions of its text,
- * from qkv [R, (H + 2·KV)·d]: y [R, H·d]. The caches of keys and values [C·S, KV·d] have the `sequence` S rows of C
- * contexts one after the other; `context` int32 [R] has the context of each text, no two the same. The new caches are the
- * given ones with the rows of the positions replaced, in the memory of the inputs; elsewhere, only the contexts of the
- * texts are written. cos and sin [R, d/2] are the angles of the positions.
+ * from qkv [R, (H + 2·KV)·d]: y [R, H·d]. The caches of keys and values [N·P, KV·d] consist of N pages of P rows, and
+ * `pages` int32 [R, ⌈S/P⌉] names those of each text: its position p is row p % P of its page ⌊p/P⌋. Texts may share
+ * pages, but not the one with the position of a token. The new caches are the given ones with the rows of the positions
+ * replaced, in the memory of the inputs; elsewhere, only the rows of the texts' positions are written. cos and sin
+ * [R, d/2] are the angles of the positions.
  */
 export const attendCached = declareKernel({
   name: 'attend-cached',
-  inputs: ['qkv', 'position', 'context', 'keys', 'values', 'cos?', 'sin?'],
+  inputs: ['qkv', 'position', 'pages', 'keys', 'values', 'cos?', 'sin?'],
   outputs: ['y', 'newKeys', 'newValues'],
   results: (
     { qkv, keys, values },
     _: {
       readonly heads: number
+      /** Positions of a text, S. */
       readonly sequence: number
+      /** Positions of a page, P: a multiple of 32, or all S. */
+      readonly page: number
       readonly window: number
       readonly scale: { readonly float: number }
     },

@@ -39,31 +39,38 @@ export const tableRows: (table: Tensor, index: Tensor) => Tensor = defineIndexOp
 )
 
 export interface Cached {
-  /** Rotated keys of all positions so far, of one context after the other [C·S, KV·d]. */
+  /** Rotated keys of the positions so far, in pages of P rows [N·P, KV·d]. */
   readonly keys: Tensor
-  /** Values of all positions so far [C·S, KV·d]. */
+  /** Values of the positions so far [N·P, KV·d]. */
   readonly values: Tensor
 }
 
 export interface CachedShape {
   /** Heads of queries, H, a multiple of the heads of keys and values. */
   readonly heads: number
-  /** Positions of a context, S. */
+  /** Positions of a text, S. */
   readonly sequence: number
+  /** Positions of a page, P. */
+  readonly page: number
   /** Factor of the scores. */
   readonly scale: number
   /** Number of positions that the token sees, its own included; null = all. */
   readonly window: number | null
 }
 
-/** Where R tokens are: the position in its context, and the context, int32 [R] each. No two have the same context. */
+/** Where R tokens are, each in a text of its own. */
 export interface CachedPlaces {
+  /** The position in the text, int32 [R]. */
   readonly position: Tensor
-  readonly context: Tensor
+  /**
+   * The pages of the text, int32 [R, ⌈S/P⌉]: position p is row p % P of page ⌊p/P⌋ of them. Texts may share pages, but
+   * none with the position of one of the tokens.
+   */
+  readonly pages: Tensor
 }
 
 /**
- * Attention of tokens over themselves and the earlier positions of their contexts in the cache, from their
+ * Attention of tokens over themselves and the earlier positions of their texts in the cache, from their
  * qkv [R, (H + 2·KV)·d]: [R, H·d]. The keys and values returned are the given ones with the rows of the tokens replaced;
  * if they are bound to the same memory, only those rows are written. Angles are cos and sin [R, d/2] of the positions.
  */
@@ -78,14 +85,14 @@ export const attendCached: (
   'kernel',
   (
     qkv: Tensor,
-    { position, context }: CachedPlaces,
+    { position, pages }: CachedPlaces,
     { keys, values }: Cached,
     angles: readonly [cos: Tensor, sin: Tensor] | null,
-    { heads, sequence, scale, window }: CachedShape,
+    { heads, sequence, page, scale, window }: CachedShape,
   ) => {
     const [cos, sin] = angles ?? []
-    const attributes = { heads, sequence, window: window ?? sequence, scale: { float: scale } }
-    const operands = { qkv, position, context, keys, values, cos, sin }
+    const attributes = { heads, sequence, page, window: window ?? sequence, scale: { float: scale } }
+    const operands = { qkv, position, pages, keys, values, cos, sin }
     const { y, newKeys, newValues } = emitKernel(attendCachedKernel, operands, attributes)
     return [y, newKeys, newValues]
   },

@@ -1,6 +1,6 @@
 /**
- * Keys and values of earlier tokens: the names of the tables, their rows as inputs of a pass over a part of a prompt, and
- * the rows that the pass adds.
+ * Keys and values of earlier tokens: the names of the tables, their pages, their rows as inputs of a pass over a part of a
+ * prompt, and the rows that the pass adds.
  */
 import type { Angles } from '../../graph/ops/attention.ts'
 import { gather } from '../../graph/ops/indexing.ts'
@@ -13,6 +13,19 @@ export const cacheName = (layer: number, kind: 'keys' | 'values'): string => `la
 
 /** Name of a table of a layer with the rows of the tokens of a program, which is an output beside the table as it was. */
 export const nextCacheName = (layer: number, kind: 'keys' | 'values'): string => `${cacheName(layer, kind)}.next`
+
+/**
+ * Positions of a page, P: the tables consist of pages, of which a text has as many as it needs, anywhere in the tables
+ * (PagedAttention, Kwon et al. 2023). A text wastes half a page on average; the kernels read a page in one piece.
+ */
+const PAGE = 64
+
+/** Positions of a page of a model: not more than a text has. */
+export const pageOf = ({ sequence }: Pick<ModelConfig, 'sequence'>): number => Math.min(PAGE, sequence)
+
+/** Number of pages for some positions of a text. */
+export const pagesFor = (config: Pick<ModelConfig, 'sequence'>, positions: number): number =>
+  Math.ceil(positions / pageOf(config))
 
 /** Earlier positions of a sequence, whose keys and values are known, and the places of the tokens after them. */
 export interface Past {
@@ -27,12 +40,12 @@ export interface Past {
 }
 
 /**
- * P earlier positions of T tokens as inputs: the tables of a context [S, KV·d] by {@link cacheName}, `past` int32 [P] with
+ * P earlier positions of T tokens as inputs: tables of `rows` rows [rows, KV·d] by {@link cacheName}, `past` int32 [P] with
  * the row of each earlier position in the tables, `position` int32 [T], and for rotary positions `cos` and `sin` [T, d/2].
  */
-export function pastInputs(config: ModelConfig, tokens: number, length: number): Past {
+export function pastInputs(config: ModelConfig, tokens: number, length: number, rows: number): Past {
   const index = input('past', 'int32', [length])
-  const table = [config.sequence, attentionColumns(config).keys]
+  const table = [rows, attentionColumns(config).keys]
   const angle = (name: string) => input(name, 'float32', [tokens, headWidthOf(config) / 2])
   return {
     length,

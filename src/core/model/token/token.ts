@@ -18,14 +18,14 @@ import type { MoeConfig } from '../moe-config.ts'
 import { activatedExperts, type Parameters, sharedMix } from '../parameters.ts'
 import { routerWeights } from '../routing/routers.ts'
 import { choicesName, linear, queryKeyNorms } from '../transformer.ts'
-import { cacheName, nextCacheName } from './cache.ts'
+import { cacheName, nextCacheName, pageOf, pagesFor } from './cache.ts'
 import { float32Products, quantizedProducts, type TokenProducts } from './products.ts'
 
 export interface TokenProgramOptions {
   /** Number of tokens, R. */
   readonly rows: number
-  /** Number of contexts in the caches, C. */
-  readonly contexts: number
+  /** Number of pages in the caches, N. */
+  readonly pages: number
   /** Bits of quantized weights, which are inputs by `quantizedName`. Default: weights are float32. */
   readonly bits?: Bits | undefined
   /** Whether the experts and gates [R, K] that routers with weights choose are outputs too, by {@link routeName}. */
@@ -34,18 +34,22 @@ export interface TokenProgramOptions {
 
 /**
  * The outputs of the program by name: the logits [R, V], and the caches with the tokens' keys and values. Its inputs,
- * besides parameters, are `token`, `position` and `context` int32 [R], the caches [C·S, KV·d] by {@link cacheName}, for
- * rotary positions `cos` and `sin` of the positions' angles [R, d/2], and the experts [R, K] of a router without weights
- * by {@link choicesName}. The outputs of the caches have the names of {@link nextCacheName}; bind them to the same memory.
+ * besides parameters, are `token` and `position` int32 [R], the `pages` of each text int32 [R, ⌈S/P⌉], the caches
+ * [N·P, KV·d] by {@link cacheName}, for rotary positions `cos` and `sin` of the positions' angles [R, d/2], and the
+ * experts [R, K] of a router without weights by {@link choicesName}. The outputs of the caches have the names of {@link nextCacheName}; bind them to the same memory.
  */
 export function tokenProgram(
   config: ModelConfig,
   parameters: Parameters,
-  { rows, contexts, bits, routes = false }: TokenProgramOptions,
+  { rows, pages, bits, routes = false }: TokenProgramOptions,
 ): Readonly<Record<string, Tensor>> {
   const products = bits ? quantizedProducts(config, bits) : float32Products
   const { heads, sequence, residualScale } = config
-  const places = { position: input('position', 'int32', [rows]), context: input('context', 'int32', [rows]) }
+  const page = pageOf(config)
+  const places = {
+    position: input('position', 'int32', [rows]),
+    pages: input('pages', 'int32', [rows, pagesFor(config, sequence)]),
+  }
   const size = headWidthOf(config)
   const angle = (name: string) => input(name, 'float32', [rows, size / 2])
   const angles = config.positions === 'rotary' ? ([angle('cos'), angle('sin')] as const) : null
@@ -62,10 +66,10 @@ export function tokenProgram(
       const project = (x: Tensor, module: 'qkv' | 'output') =>
         linear(config, parameters, layer, module, (w) => products.row(x, w))
       const qkv = normQueriesAndKeys(config, project(normed, 'qkv'), queryKeyNorms(config, parameters, layer))
-      const table = [contexts * sequence, attentionColumns(config).keys]
+      const table = [pages * page, attentionColumns(config).keys]
       const cache = (kind: 'keys' | 'values') => input(cacheName(layer, kind), 'float32', table)
       const cached = { keys: cache('keys'), values: cache('values') }
-      const shape = { heads, sequence, scale: attentionScaleOf(config), window: windowOf(config, layer) }
+      const shape = { heads, sequence, page, scale: attentionScaleOf(config), window: windowOf(config, layer) }
       const [y, keys, values] = attendCached(qkv, places, cached, angles, shape)
       caches[nextCacheName(layer, 'keys')] = keys as Tensor
       caches[nextCacheName(layer, 'values')] = values as Tensor

@@ -7,13 +7,22 @@ import { labelled } from '../display/display.ts'
 import { print, printNote } from '../display/print.ts'
 import { colorsFor, Interrupted, type Io, interruptible, untilAborted } from '../io.ts'
 import { writeJson } from '../json.ts'
-import { durationOption, jsonOption, type ModelFlags, numberOption, ranges, withModelOptions } from '../options.ts'
+import {
+  bytesOption,
+  durationOption,
+  jsonOption,
+  type ModelFlags,
+  numberOption,
+  ranges,
+  withModelOptions,
+} from '../options.ts'
 
 interface ServeFlags extends Omit<ModelFlags, 'math'> {
   readonly port?: number
   readonly host?: string
   readonly token?: string
   readonly streams: number
+  readonly contextMemory?: number
   readonly queue: number
   readonly grace: number
   readonly json?: true
@@ -35,11 +44,13 @@ export function addServe(program: Command, io: Io): void {
     )
     .option('--token <key>', 'key that clients must send, as the API key of OpenAI')
     .addOption(
-      numberOption(
-        '--streams <n>',
-        'texts that are written at the same time, each with memory for its context',
-        ranges.positiveInteger,
-      ).default(4),
+      numberOption('--streams <n>', 'texts that are written at the same time', ranges.positiveInteger).default(4),
+    )
+    .addOption(
+      bytesOption(
+        '--context-memory <size>',
+        'memory for the keys and values of all texts of a model, such as 4GiB, at least for one whole context; a text waits until there is room for all of it (default: whole contexts for all texts)',
+      ),
     )
     .addOption(
       numberOption('--queue <n>', 'texts that may wait; further ones are refused (429)', ranges.count).default(64),
@@ -57,7 +68,7 @@ export function addServe(program: Command, io: Io): void {
       `
 Examples:
   choir serve runs/demo
-  choir serve Qwen3-30B-A3B.gguf runs/demo --streams 8
+  choir serve Qwen3-30B-A3B.gguf runs/demo --streams 32 --context-memory 8GiB
   choir serve runs/demo --host 0.0.0.0 --token "$(openssl rand -hex 16)"
 
 Ask it, from another terminal:

@@ -1,11 +1,16 @@
 /**
- * The contexts in the caches of decoders, and the prompts that were read into them. The full blocks with which a prompt
- * begins are copied from a context that has read them, and only the rest is read: the copy has the bits that reading
- * them again would have (`prompt-blocks.ts`). Tokens that were decoded one by one have other rounding errors than those
- * of a block, so they are never copied.
+ * The texts in the caches of decoders, and the pages that they hold.
+ *
+ * A text holds the pages for all of its tokens from the time when its prompt is read, so it is never interrupted; a prompt
+ * for which there are too few pages must wait. The full blocks with which a prompt begins are shared with a prompt that
+ * was read before, page by page: they have the bits that reading them again would have (`prompt-blocks.ts`), and nobody
+ * writes to them. If a prompt is the same as a whole, one text can add its tokens to the last page; others copy its rows.
+ * Tokens that were decoded one by one have other rounding errors than those of a block, so they are never shared.
  */
-import type { CachedContext } from './key-value-cache.ts'
-import { commonBlocks } from './prompt-blocks.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
+import { pageOf, pagesFor } from '../../../core/model/token/cache.ts'
+import { PagePool } from './page-pool.ts'
+import { type Known, ReadPrompts } from './read-prompts.ts'
 import type { TokenDecoder } from './token-decoder.ts'
 
 /** What a context has of a prompt. */
@@ -16,87 +21,146 @@ export interface Reused {
   readonly logits: Float32Array | null
 }
 
-/** A prompt that was read in blocks, whose rows a context still has, and the logits after it. */
-interface ReadPrompt {
+/** A prompt that is to be read, and how far its text may go. */
+export interface PlannedPrompt {
   readonly tokens: readonly number[]
-  readonly logits: Float32Array
+  /** Positions that the text may have in its context, those of the prompt included. */
+  readonly positions: number
+  /** Whether keys and values of other texts may be used. */
+  readonly reuses: boolean
 }
 
-/** A context in the cache of a decoder. */
-export class PlacedContext {
-  readonly decoder: TokenDecoder
-  /** Its index among the contexts of the decoder. */
-  readonly place: number
-  read: ReadPrompt | null = null
-  /** When a text last began in it; 0 if none has. */
-  used = 0
+/** Numbers of pages of the caches. */
+export interface PageCounts {
+  readonly all: number
+  /** Pages of texts that are being written. */
+  readonly inUse: number
+  /** Other pages, of prompts that are kept for later texts. */
+  readonly kept: number
+}
 
-  constructor(decoder: TokenDecoder, place: number) {
+/** The pages of the cache of a decoder. */
+class DecoderPages {
+  readonly decoder: TokenDecoder
+  readonly pool: PagePool
+  readonly prompts: ReadPrompts
+  readonly texts: PlacedContext[] = []
+
+  constructor(decoder: TokenDecoder, block: number) {
     this.decoder = decoder
-    this.place = place
+    this.pool = new PagePool(decoder.cache.pages)
+    this.prompts = new ReadPrompts(this.pool, block)
   }
 
-  get rows(): CachedContext {
-    return this.decoder.cache.contexts[this.place] as CachedContext
+  /** Number of pages of texts, those among `also` included. */
+  heldWith(also: readonly number[]): number {
+    return new Set([...also, ...this.texts.flatMap(({ pages }) => pages)]).size
+  }
+}
+
+/** A place for a text in the cache of a decoder. */
+export class PlacedContext {
+  readonly of: DecoderPages
+  /** The pages of its text; none before the prompt is read. */
+  pages: readonly number[] = []
+
+  constructor(of: DecoderPages) {
+    this.of = of
+  }
+
+  get decoder(): TokenDecoder {
+    return this.of.decoder
   }
 }
 
 export class CachedContexts {
   readonly all: readonly PlacedContext[]
-  private readonly block: number
-  private beginnings = 0
+  private readonly config: ModelConfig
+  private readonly decoders: readonly DecoderPages[]
 
-  /** @param block Tokens of a block. */
-  constructor(decoders: readonly TokenDecoder[], block: number) {
-    this.block = block
-    this.all = decoders.flatMap((decoder) =>
-      decoder.cache.contexts.map((_, place) => new PlacedContext(decoder, place)),
-    )
+  /** @param block Tokens of a block of a prompt. */
+  constructor(config: ModelConfig, decoders: readonly TokenDecoder[], block: number) {
+    this.config = config
+    this.decoders = decoders.map((decoder) => new DecoderPages(decoder, block))
+    for (const of of this.decoders)
+      for (let text = 0; text < of.decoder.texts; text++) of.texts.push(new PlacedContext(of))
+    this.all = this.decoders.flatMap(({ texts }) => texts)
+  }
+
+  get pages(): PageCounts {
+    const sum = (of: (decoder: DecoderPages) => number) =>
+      this.decoders.reduce((total, decoder) => total + of(decoder), 0)
+    const [all, inUse] = [sum(({ pool }) => pool.count), sum((decoder) => decoder.heldWith([]))]
+    return { all, inUse, kept: all - inUse - sum(({ pool }) => pool.left) }
   }
 
   /**
-   * The context, of those that are free, for a text with a prompt: the one that has the most of the prompt, then the one
-   * that was not used for the longest time.
+   * The place, of those that are free, for a text with a prompt: in the cache that has the most of the prompt, then in the
+   * one with the most pages.
    */
   choose(free: readonly number[], prompt: readonly number[]): number {
     const rated = free.map((index) => {
-      const { read, used } = this.all[index] as PlacedContext
-      return { index, used, common: read ? commonTokens(read, prompt, this.block) : 0 }
+      const { of } = this.all[index] as PlacedContext
+      return { index, known: of.prompts.find(prompt).tokens, left: of.pool.count - of.heldWith([]) }
     })
-    const [best] = rated.sort((a, b) => b.common - a.common || a.used - b.used)
-    if (!best) throw new Error('internal: no free context')
+    const [best] = rated.sort((a, b) => b.known - a.known || b.left - a.left)
+    if (!best) throw new Error('internal: no free place')
     return best.index
   }
 
-  /** A text begins in a context. */
-  begin(context: PlacedContext): void {
-    this.beginnings++
-    context.used = this.beginnings
+  /** Whether there are pages for a prompt and its text. */
+  hasRoom({ of }: PlacedContext, prompt: PlannedPrompt): boolean {
+    return this.sharing(of, prompt).fits
   }
 
-  /** Copies what another context has of a prompt into a context that has less of it. Returns what the context has then. */
-  async reuse(to: PlacedContext, prompt: readonly number[]): Promise<Reused> {
-    let from = to
-    let tokens = 0
-    for (const context of [to, ...this.all]) {
-      const common = context.read ? commonTokens(context.read, prompt, this.block) : 0
-      if (common > tokens) [from, tokens] = [context, common]
+  /**
+   * Gives a context the pages for a prompt and its text, for which there is room. Returns what they have of the prompt; the
+   * rest is to be read.
+   */
+  async begin(context: PlacedContext, planned: PlannedPrompt): Promise<Reused> {
+    const { of } = context
+    const { pool, prompts, decoder } = of
+    this.leave(context)
+    const { known, shared, copied, own } = this.sharing(of, planned)
+    pool.hold([...shared, ...copied])
+    while (pool.left < own) prompts.dropOldest()
+    context.pages = [...shared, ...pool.take(own)]
+    try {
+      const rows = known.tokens % pageOf(this.config)
+      for (const page of copied) await decoder.cache.copy(page, context.pages[shared.length] as number, rows)
+    } finally {
+      pool.drop(copied)
     }
-    const { read } = from
-    if (from !== to && read) {
-      to.read = null
-      await to.rows.copy(from.rows, tokens)
-    }
-    return { tokens, logits: tokens === prompt.length ? (read?.logits ?? null) : null }
+    const { tokens, prompt } = known
+    if (prompt) prompts.use(prompt)
+    return { tokens, logits: tokens === planned.tokens.length ? (prompt?.logits ?? null) : null }
   }
-}
 
-/**
- * Number of tokens of a prompt that need not be read after another one: all if they are the same, else the full blocks in
- * common without the last token, whose logits are needed.
- */
-function commonTokens(read: ReadPrompt, prompt: readonly number[], block: number): number {
-  const { tokens } = read
-  if (tokens.length === prompt.length && tokens.every((token, i) => token === prompt[i])) return prompt.length
-  return commonBlocks(tokens, prompt.slice(0, -1), block)
+  /**
+   * The pages that a text would share with a known prompt, a page of which it would copy the rows, and the number of
+   * others; and whether there are so many. The text may add its tokens to the last page of a prompt that no text uses: the
+   * rows of the prompt stay.
+   */
+  private sharing(of: DecoderPages, { tokens, positions, reuses }: PlannedPrompt) {
+    const page = pageOf(this.config)
+    const known: Known = reuses ? of.prompts.find(tokens) : { tokens: 0, prompt: null }
+    const stay = known.prompt?.pages.slice(0, Math.ceil(known.tokens / page)) ?? []
+    const last = known.tokens % page > 0 ? stay.at(-1) : undefined
+    const isUsed = last !== undefined && of.texts.some(({ pages }) => pages.includes(last))
+    const [shared, copied] = isUsed ? [stay.slice(0, -1), stay.slice(-1)] : [stay, []]
+    const own = pagesFor(this.config, positions) - shared.length
+    return { known, shared, copied, own, fits: of.pool.count - of.heldWith(stay) >= own }
+  }
+
+  /** Keeps a prompt that was read for later texts. */
+  keep({ of, pages }: PlacedContext, tokens: readonly number[], logits: Float32Array): void {
+    of.prompts.keep(tokens, pages.slice(0, pagesFor(this.config, tokens.length)), logits)
+  }
+
+  /** A text no longer needs its pages. */
+  leave(context: PlacedContext): void {
+    const { of, pages } = context
+    context.pages = []
+    of.pool.drop(pages)
+  }
 }

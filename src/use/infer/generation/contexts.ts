@@ -1,9 +1,9 @@
 /**
  * The contexts of several texts: each has keys and values of its own, and all share the programs.
  *
- * A prompt is read in blocks (`Prefill`). Blocks that another context has read are copied from there (`CachedContexts`).
- * Later, the next tokens of all texts are computed together (`TokenDecoder`), with the keys and values of earlier tokens
- * in the cache of each context. Some models recompute the whole context for every token instead (`ContextDecoder`): those
+ * A prompt is read in blocks (`Prefill`). Blocks that were read before are not read again (`CachedContexts`). Later, the
+ * next tokens of all texts are computed together (`TokenDecoder`), with the keys and values of earlier tokens in the pages
+ * of each text. Some models recompute the whole context for every token instead (`ContextDecoder`): those
  * with experts in attention, with a router or a layer of the user's own, in training, or without memory for a cache. What
  * is computed for a text does not depend on the others.
  */
@@ -17,19 +17,16 @@ import { generationConfig } from '../../../train/step/capacity-rules.ts'
 import type { ModelStore } from '../../../train/step/model-store.ts'
 import type { CollectedRoutes, RouterRows } from '../collected-routes.ts'
 import type { ExpertTraffic } from '../expert-traffic.ts'
-import { CachedContexts, type PlacedContext, type Reused } from './cached-contexts.ts'
+import { CachedContexts, type PageCounts } from './cached-contexts.ts'
 import { ContextDecoder } from './context-decoder.ts'
-import { openDecoders } from './open-decoders.ts'
-import type { PredeterminedExperts } from './predetermined-experts.ts'
+import { openDecoders, sizeOfTexts } from './open-decoders.ts'
 import { Prefill } from './prefill.ts'
-import { blockLength, blocksOf, type PromptBlock } from './prompt-blocks.ts'
+import { BLOCK } from './prompt-blocks.ts'
+import { type ComputeOptions, PromptReader } from './prompt-reader.ts'
 import { RowLogits } from './row-logits.ts'
-import type { Pending, TextState } from './text-state.ts'
+import type { TextState } from './text-state.ts'
 import type { NextToken, TokenDecoder } from './token-decoder.ts'
 import { TokenProgram } from './token-program.ts'
-
-/** A prompt of at most this many tokens is read token by token, which is faster than compiling a program for it. */
-const MAX_STEPWISE_PROMPT = 16
 
 const seesLater = (part: string, id: string | null) =>
   new UsageError(`invalid model: its ${part} ${id} uses later tokens (sees: "batch"), so it cannot write text`)
@@ -37,6 +34,11 @@ const seesLater = (part: string, id: string | null) =>
 export interface ContextsOptions {
   /** Number of contexts. */
   readonly count: number
+  /**
+   * Memory for keys and values, in bytes, which the contexts share; a text whose pages are all in use waits. Default: all
+   * of a context for each.
+   */
+  readonly contextBytes?: number | undefined
   /**
    * Whether parameters may change between two tokens: then nothing that depends on them is kept, and the whole context
    * is recomputed for every token. Default: no.
@@ -46,16 +48,6 @@ export interface ContextsOptions {
   readonly detailed?: boolean
   /** Counts the choices for all computed tokens, if the computation is detailed. Default: they are not counted. */
   readonly traffic?: ExpertTraffic
-}
-
-/** What else a computation returns. */
-export interface ComputeOptions {
-  /** Gets the choices of routers for the computed tokens. */
-  readonly routes?: CollectedRoutes | undefined
-  /** Called with the logits [V] for the token after each position of a prompt, except for those after its last token. */
-  readonly onLogits?: ((position: number, logits: Float32Array) => void) | undefined
-  /** Called with the number of tokens of a context that are copied and not computed. */
-  readonly onReused?: ((tokens: number) => void) | undefined
 }
 
 /** A text and its context, whose next token is computed. */
@@ -76,11 +68,10 @@ export class Contexts {
   private readonly decoders: readonly TokenDecoder[]
   /** The contexts of the decoders; none if they have no caches. */
   private readonly cached: CachedContexts
-  /** Tokens of a block of a prompt. */
-  private readonly block: number
   /** Decoders of contexts without caches. */
   private readonly uncached: readonly ContextDecoder[]
   private readonly prefill: Prefill
+  private readonly reader: PromptReader
   private readonly program: TokenProgram
   private readonly rows: RowLogits | null
   private readonly traffic: ExpertTraffic | undefined
@@ -93,7 +84,7 @@ export class Contexts {
     runtime: Runtime,
     trainedConfig: ModelConfig,
     store: ModelStore,
-    { count, isChanging = false, detailed = false, traffic }: ContextsOptions,
+    { count, contextBytes, isChanging = false, detailed = false, traffic }: ContextsOptions,
   ) {
     const config = generationConfig(trainedConfig)
     this.config = config
@@ -103,14 +94,15 @@ export class Contexts {
     if (moe?.router === 'own' && routerOf(moe).sees === 'batch') throw seesLater('router', moe.own)
     if (layer && ownLayers.get(layer.own).sees === 'batch') throw seesLater('layer', layer.own)
     this.program = new TokenProgram(runtime, config, store, detailed)
-    this.decoders = isChanging ? [] : openDecoders(this.program, count)
-    this.block = blockLength(runtime.device, config.sequence)
-    this.cached = new CachedContexts(this.decoders, this.block)
+    this.decoders = isChanging ? [] : openDecoders(this.program, sizeOfTexts(config, count, contextBytes))
+    this.cached = new CachedContexts(config, this.decoders, BLOCK)
     const isCached = this.decoders.length > 0
     this.prefill = new Prefill(runtime, config, store, { cached: isCached, detailed })
     const none = isCached ? 0 : count
     this.uncached = Array.from({ length: none }, () => new ContextDecoder(this.prefill))
     this.rows = detailed ? new RowLogits(runtime, config, store) : null
+    const { cached, prefill, rows } = this
+    this.reader = new PromptReader({ config, cached, prefill, rows, routes: (...chosen) => this.addRoutes(...chosen) })
   }
 
   /** Number of choices of experts for each token, in all layers. */
@@ -128,6 +120,14 @@ export class Contexts {
    * @param index Context of the text, the same for all of its computations; no other text may use it meanwhile.
    */
   async compute(index: number, text: TextState, options: ComputeOptions = {}): Promise<Float32Array> {
+    for (;;) {
+      const logits = await this.computePart(index, text, options)
+      if (logits) return logits
+    }
+  }
+
+  /** As {@link compute}, but reads one block of a prompt; null: another part of it is to be read. */
+  async computePart(index: number, text: TextState, options: ComputeOptions = {}): Promise<Float32Array | null> {
     const { pending, experts } = text
     const cached = this.cached.all[index]
     if (pending.kind === 'token') {
@@ -137,14 +137,33 @@ export class Contexts {
       })
       return logits
     }
-    const { tokens, isFirst } = pending
-    if (cached && isFirst) this.cached.begin(cached)
-    if (cached && isFirst && tokens.length <= MAX_STEPWISE_PROMPT)
-      return this.readTokens(cached, tokens, experts, options)
-    if (cached) return this.readBlocks(cached, pending, experts, options)
+    if (cached) return this.reader.readPart(cached, text, pending, options)
+    const { tokens } = pending
     const logits = await (this.uncached[index] as ContextDecoder).run(tokens, experts)
-    await this.addDetails(pending, { from: 0, count: tokens.length }, options)
+    options.onRead?.(tokens.length)
+    await this.reader.addDetails(pending, { from: 0, count: tokens.length }, options)
     return logits
+  }
+
+  /**
+   * Whether what is pending of a text can be computed: there are pages for its prompt and for all tokens that it may write.
+   * @param isDetailed Whether anything of {@link ComputeOptions} will be asked for.
+   */
+  canRead(index: number, text: TextState, isDetailed: boolean): boolean {
+    const { pending } = text
+    const cached = this.cached.all[index]
+    return !cached || pending.kind === 'token' || this.reader.canRead(cached, text, pending, isDetailed)
+  }
+
+  /** Frees the pages of a text that has ended, or whose context is to be read again. */
+  leave(index: number): void {
+    const cached = this.cached.all[index]
+    if (cached) this.cached.leave(cached)
+  }
+
+  /** Numbers of pages for keys and values; all are 0 if there is no cache. */
+  get pages(): PageCounts {
+    return this.cached.pages
   }
 
   /** The context, of those that are free, in which a text with a prompt has the fewest tokens to read. */
@@ -170,7 +189,7 @@ export class Contexts {
       if (cached) {
         const of = byDecoder.get(cached.decoder) ?? []
         byDecoder.set(cached.decoder, of)
-        of.push({ index, next: { context: cached.place, token, position, experts } })
+        of.push({ index, next: { pages: cached.pages, token, position, experts } })
         continue
       }
       const decoder = this.uncached[context] as ContextDecoder
@@ -189,68 +208,6 @@ export class Contexts {
           onLogits(index, result.logits)
         },
       )
-  }
-
-  /** Reads a context in blocks, of which the first are copied if another context has them and nothing else is asked for. */
-  private async readBlocks(
-    cached: PlacedContext,
-    pending: PendingContext,
-    experts: PredeterminedExperts,
-    options: ComputeOptions,
-  ): Promise<Float32Array> {
-    const { config, prefill } = this
-    const { tokens } = pending
-    // Experts of a random router depend on the seed of a text.
-    const isReusable = config.moe?.router !== 'random'
-    const isDetailed = options.routes || (pending.isFirst && options.onLogits)
-    const reused = isReusable && !isDetailed ? await this.cached.reuse(cached, tokens) : nothing
-    options.onReused?.(reused.tokens)
-    let { logits } = reused
-    cached.read = null
-    for (const block of blocksOf(tokens.length, reused.tokens, config.sequence, this.block)) {
-      logits = await prefill.runBlock(tokens, experts, { ...block, context: cached.rows })
-      await this.addDetails(pending, block, options)
-    }
-    if (!logits) throw new Error('internal: a context without tokens')
-    if (isReusable) cached.read = { tokens: [...tokens], logits: logits.slice() }
-    return logits
-  }
-
-  /** Hands on the details of `count` tokens that were computed, from position `from` of a context on. */
-  private async addDetails(
-    { tokens, isFirst }: PendingContext,
-    { from, count }: Pick<PromptBlock, 'from' | 'count'>,
-    { routes, onLogits }: ComputeOptions,
-  ): Promise<void> {
-    const { routers, length, x_TD } = this.prefill.details
-    const last = tokens.length - 1
-    // A context that is read again has tokens that were routed before, all but the last.
-    const first = isFirst ? 0 : Math.max(0, Math.min(count, last - from))
-    if (first < count) this.addRoutes(routes, routers, length, first, count)
-    if (!isFirst || !onLogits) return
-    const before = Math.min(count, last - from)
-    await this.rows?.each(x_TD, before, (row, logits) => onLogits(from + row, logits))
-  }
-
-  /** Reads a short prompt token by token. */
-  private async readTokens(
-    cached: PlacedContext,
-    tokens: readonly number[],
-    experts: PredeterminedExperts,
-    { routes, onLogits }: ComputeOptions,
-  ): Promise<Float32Array> {
-    const { decoder, place } = cached
-    cached.read = null
-    let logits: Float32Array = new Float32Array()
-    for (const [position, token] of tokens.entries()) {
-      await decoder.step([{ context: place, token, position, experts }], (_, result) => {
-        const { routers, length, row } = result
-        this.addRoutes(routes, routers, length, row, row + 1)
-        logits = result.logits
-      })
-      if (position < tokens.length - 1) onLogits?.(position, logits)
-    }
-    return logits
   }
 
   /** Hands on the choices of routers for the tokens `from` to `to` - 1 of a pass of `tokens` tokens. */
@@ -274,7 +231,3 @@ export class Contexts {
     this.rows?.release()
   }
 }
-
-const nothing: Reused = { tokens: 0, logits: null }
-
-type PendingContext = Extract<Pending, { kind: 'context' }>

@@ -30,7 +30,7 @@ import { PredeterminedExperts } from './predetermined-experts.ts'
 import { Prefill } from './prefill.ts'
 import { BLOCK, blocksOf } from './prompt-blocks.ts'
 import { TokenDecoder } from './token-decoder.ts'
-import { tokenScratch } from './token-memory.ts'
+import { tokenScratch, wholeContexts } from './token-memory.ts'
 import { TokenProgram } from './token-program.ts'
 
 const runtime = await createRuntime({ threads: 1 })
@@ -131,21 +131,23 @@ async function cachedLogits(
 ): Promise<Float32Array[]> {
   // Another text has the memory in the store.
   const program = new TokenProgram(on, config, store)
-  const other = place === 'an arena of its own' ? TokenDecoder.open(program, 1) : null
-  const decoder = TokenDecoder.open(program, 1)
-  const [context] = decoder?.cache.contexts ?? []
-  if (!decoder || !context) throw new Error('no memory for a token')
-  const { arena } = context.rows(cacheName(0, 'keys'), 0, 1) as ArenaRange
+  const one = wholeContexts(config, 1)
+  const other = place === 'an arena of its own' ? TokenDecoder.open(program, one) : null
+  const decoder = TokenDecoder.open(program, one)
+  if (!decoder) throw new Error('no memory for a token')
+  const { cache } = decoder
+  const pages = Array.from({ length: cache.pages }, (_, page) => page).reverse()
+  const { arena } = cache.table(cacheName(0, 'keys')) as ArenaRange
   const isInStore = store.specs.some(({ name }) => store.parameter(name).arena === arena)
   expect(isInStore, place).toBe(place === 'the arena of the parameters')
   const experts = new PredeterminedExperts(config, SEED)
   const prefill = new Prefill(on, config, store, { cached: true })
   let logits: Float32Array = new Float32Array()
   for (const each of blocksOf(prompt, 0, config.sequence, block))
-    logits = await prefill.runBlock(text.slice(0, prompt), experts, { ...each, context })
+    logits = await prefill.runBlock(text.slice(0, prompt), experts, each, { cache, pages })
   const found = [logits.slice()]
   for (let at = prompt; at < text.length; at++) {
-    const next = { context: 0, token: text[at] as number, position: at, experts }
+    const next = { pages, token: text[at] as number, position: at, experts }
     await decoder.step([next], (_, { logits }) => found.push(logits.slice()))
   }
   prefill.release()

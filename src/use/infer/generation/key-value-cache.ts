@@ -1,50 +1,72 @@
 /**
- * Keys and values of the tokens so far: two tables per layer, with one row per position, [C·S, KV·d], the rows of one
- * context after the other.
+ * Keys and values of the tokens of texts: two tables per layer [N·P, KV·d] of N pages, each with the rows of P positions of
+ * a text. A text has any of the pages, in any order.
  */
 import { attentionColumns, type ModelConfig } from '../../../core/model/config.ts'
-import { cacheName } from '../../../core/model/token/cache.ts'
-import { type ArenaRange, readRange } from '../../../engine/contract/arena.ts'
-
-/** The rows of a context. */
-export interface CachedContext {
-  /** Rows of the context, from a position on, in the table of a port; undefined for other ports. */
-  rows(port: string, from: number, length: number): ArenaRange | undefined
-  /** Copies the first `length` rows of another context of the same model into all tables. */
-  copy(from: CachedContext, length: number): Promise<void>
-}
+import { cacheName, pageOf } from '../../../core/model/token/cache.ts'
+import { type ArenaRange, copyRange } from '../../../engine/contract/arena.ts'
 
 export class KeyValueCache {
-  readonly contexts: readonly CachedContext[]
+  /** Number of pages, N. */
+  readonly pages: number
+  private readonly page: number
+  private readonly width: number
   private readonly tables = new Map<string, ArenaRange>()
 
-  /**
-   * @param count Number of contexts.
-   * @param allocate Allocates the tables.
-   */
-  constructor(config: ModelConfig, count: number, allocate: (floats: number) => ArenaRange) {
-    const { layers, sequence } = config
-    const width = attentionColumns(config).keys
-    for (let layer = 0; layer < layers; layer++)
+  /** @param allocate Allocates the tables. */
+  constructor(config: ModelConfig, pages: number, allocate: (floats: number) => ArenaRange) {
+    this.pages = pages
+    this.page = pageOf(config)
+    this.width = attentionColumns(config).keys
+    for (let layer = 0; layer < config.layers; layer++)
       for (const kind of ['keys', 'values'] as const)
-        this.tables.set(cacheName(layer, kind), allocate(count * sequence * width))
-    this.contexts = Array.from({ length: count }, (_, context): CachedContext => {
-      const rows = (port: string, from: number, length: number) => {
-        const table = this.table(port)
-        return table && { ...table, start: table.start + (context * sequence + from) * width, count: length * width }
-      }
-      const copy = async (from: CachedContext, length: number) => {
-        for (const name of this.tables.keys()) {
-          const [source, target] = [from.rows(name, 0, length), rows(name, 0, length)] as [ArenaRange, ArenaRange]
-          await target.arena.write(target.start, await readRange(source))
-        }
-      }
-      return { rows, copy }
-    })
+        this.tables.set(cacheName(layer, kind), allocate(this.rows * this.width))
+  }
+
+  /** Rows of a table, N·P. */
+  get rows(): number {
+    return this.pages * this.page
   }
 
   /** The table of a port, before or after a token; undefined for other ports. */
   table(port: string): ArenaRange | undefined {
     return this.tables.get(port.replace(/\.next$/, ''))
+  }
+
+  /** The row of a position of a text with some pages. */
+  rowOf(pages: readonly number[], position: number): number {
+    const page = pages[Math.floor(position / this.page)]
+    if (page === undefined) throw new Error(`internal: position ${position} of a text with ${pages.length} pages`)
+    return page * this.page + (position % this.page)
+  }
+
+  /**
+   * Copies rows to `count` positions of a text from `from` on.
+   * @param rowsOf The rows of these positions for a table, by its name.
+   */
+  async write(
+    pages: readonly number[],
+    from: number,
+    count: number,
+    rowsOf: (table: string) => ArenaRange,
+  ): Promise<void> {
+    for (const [name, table] of this.tables) {
+      const rows = rowsOf(name)
+      for (let at = from; at < from + count; ) {
+        const length = Math.min(from + count - at, this.page - (at % this.page))
+        const source = { ...rows, start: rows.start + (at - from) * this.width, count: length * this.width }
+        await copyRange(source, table.arena, table.start + this.rowOf(pages, at) * this.width)
+        at += length
+      }
+    }
+  }
+
+  /** Copies the first `rows` rows of a page to another. */
+  async copy(from: number, to: number, rows: number): Promise<void> {
+    const start = (page: number) => page * this.page * this.width
+    for (const table of this.tables.values()) {
+      const source = { ...table, start: table.start + start(from), count: rows * this.width }
+      await copyRange(source, table.arena, table.start + start(to))
+    }
   }
 }

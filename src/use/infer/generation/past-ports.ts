@@ -17,10 +17,14 @@ export class PastPorts {
   private readonly cos: Float32Array
   private readonly sin: Float32Array
 
-  /** @param tokens Tokens of the program. @param rows Rows of earlier positions. */
-  constructor(config: ModelConfig, tokens: number, rows: number) {
+  /**
+   * @param tokens Tokens of the program.
+   * @param rows Rows of earlier positions.
+   * @param cacheRows Rows of the tables in which they are.
+   */
+  constructor(config: ModelConfig, tokens: number, rows: number, cacheRows: number) {
     this.inputs = {
-      past: pastInputs(config, tokens, rows),
+      past: pastInputs(config, tokens, rows, cacheRows),
       firstVisible_T: input('firstVisible', 'int32', [tokens]),
     }
     this.rotation = config.positions === 'rotary' ? rotationOf(config) : null
@@ -38,12 +42,15 @@ export class PastPorts {
     }
   }
 
-  /** Sets the position of the block's first token, which has at most as many earlier positions as there are rows. */
-  set(from: number): void {
+  /**
+   * Sets the position of the block's first token, which has at most as many earlier positions as there are rows.
+   * @param rowOf The row of a position in the tables.
+   */
+  set(from: number, rowOf: (position: number) => number): void {
     const { rotation, past, positions, firstVisible, cos, sin } = this
     const hidden = past.length - from
     // A hidden row must be finite, because it is multiplied by 0: position 0 is, as every row that was computed.
-    for (let row = 0; row < past.length; row++) past[row] = Math.max(0, row - hidden)
+    for (let row = 0; row < past.length; row++) past[row] = rowOf(Math.max(0, row - hidden))
     firstVisible.fill(hidden)
     for (let t = 0; t < positions.length; t++) {
       positions[t] = from + t

@@ -1,7 +1,7 @@
 /**
  * The pass over a prompt, or over a block of it: all tokens at once, as in training. It reads the keys and values of
- * earlier blocks from the cache, if there is one, and writes those of its tokens to it, for later blocks and for decoding
- * later tokens one by one.
+ * earlier blocks from the cache, if there is one. Those of its own tokens are copied to their pages after it, for later
+ * blocks and for decoding later tokens one by one.
  *
  * Programs have fixed shapes: `prompt-blocks.ts` says which. Positions after the last token are masked by causality here,
  * and by the decoder's mask later.
@@ -13,18 +13,15 @@ import type { RoutingReport } from '../../../core/model/moe.ts'
 import { type RoutedModule, routedModules } from '../../../core/model/parameters.ts'
 import { keysAndValues } from '../../../core/model/token/cache.ts'
 import { choicesName, logitsAt, transformer } from '../../../core/model/transformer.ts'
-import type { ArenaRange } from '../../../engine/contract/arena.ts'
 import type { Binding, Buffer, Executable, PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
 import { inputNameOf, type ModelStore } from '../../../train/step/model-store.ts'
 import type { RouterRows } from '../collected-routes.ts'
 import { QuantizedStore } from '../quantized/quantized-store.ts'
-import type { CachedContext } from './key-value-cache.ts'
+import type { KeyValueCache } from './key-value-cache.ts'
 import { PastPorts } from './past-ports.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
 import { type PromptBlock, paddedLength } from './prompt-blocks.ts'
-
-/** Bindings of a program that are kept, each for a place in a context. */
-const MAX_BINDINGS = 32
+import { StagedRows } from './staged-rows.ts'
 
 /**
  * The kernels of the pass. With float32 weights the CPU uses no kernels, because prompts are few and short. Otherwise
@@ -55,23 +52,17 @@ export interface PrefillDetails {
 
 const noDetails: PrefillDetails = { length: 1, routers: [], x_TD: new Float32Array() }
 
-/** A block of a prompt and the context that has its earlier blocks. */
-export interface BlockInContext extends PromptBlock {
-  readonly context: CachedContext
-}
-
-/** A program whose keys and values are those of a context, from a position on. */
-interface BoundProgram {
-  readonly context: CachedContext | null
-  readonly from: number
-  readonly binding: Binding
+/** The pages of a text in a cache. */
+export interface TextPages {
+  readonly cache: KeyValueCache
+  readonly pages: readonly number[]
 }
 
 interface Program {
   readonly executable: Executable
   readonly ports: Readonly<Record<string, PortMemory>>
-  /** The newest bindings, the last used one first. */
-  readonly bindings: BoundProgram[]
+  /** Bindings to the tables of a cache; null: a program that reads none. */
+  readonly bindings: Map<KeyValueCache | null, Binding>
   readonly tokens: Int32Array
   /** Row of the last token, whose logits are computed. */
   readonly last: Int32Array
@@ -87,6 +78,7 @@ export class Prefill {
   /** Details of the last run. */
   details = noDetails
   private readonly programs = new Map<string, Program>()
+  private staged: StagedRows | null = null
   private readonly runtime: Runtime
   private readonly config: ModelConfig
   private readonly store: ModelStore
@@ -117,30 +109,34 @@ export class Prefill {
   }
 
   /**
-   * Runs a block of a prompt, whose context has the keys and values of all earlier positions and gets those of the block.
-   * Returns the logits [V] for the token after it.
-   * @param tokens The whole prompt, 1 to `sequence` ids, at positions 0, 1, ... of the context.
+   * Runs a block of a prompt. Returns the logits [V] for the token after it.
+   * @param tokens The whole prompt, 1 to `sequence` ids, at positions 0, 1, ... of the text.
+   * @param text Its pages: they have the keys and values of all earlier positions, and get those of the block.
    */
-  runBlock(
+  async runBlock(
     tokens: readonly number[],
     predetermined: PredeterminedExperts,
-    { context, ...block }: BlockInContext,
+    block: PromptBlock,
+    text: TextPages,
   ): Promise<Float32Array> {
-    return this.compute(tokens.slice(block.from, block.from + block.count), predetermined, block, context)
+    const { from, count } = block
+    const logits = await this.compute(tokens.slice(from, from + count), predetermined, block, text)
+    await text.cache.write(text.pages, from, count, (table) => this.staging.of(table))
+    return logits
   }
 
   private async compute(
     tokens: readonly number[],
     predetermined: PredeterminedExperts,
     block: PromptBlock,
-    context: CachedContext | null,
+    text: TextPages | null,
   ): Promise<Float32Array> {
     const { from } = block
-    const program = await this.program(block)
+    const program = await this.program(block, text?.cache.rows ?? 0)
     program.tokens.fill(0)
     program.tokens.set(tokens)
     program.last[0] = tokens.length - 1
-    program.past?.set(from)
+    if (text) program.past?.set(from, (position) => text.cache.rowOf(text.pages, position))
     for (const { layer, module, choices_TK } of program.choices) {
       const choices = choices_TK.length / program.tokens.length
       for (let t = 0; t < program.tokens.length; t++) {
@@ -148,48 +144,52 @@ export class Prefill {
         predetermined.choose(layer, tokens[t] ?? 0, from + t, chosen, module)
       }
     }
-    await this.bindingOf(program, from, context).run()
+    await this.bindingOf(program, text?.cache ?? null).run()
     this.details = program.details
     return this.logits
   }
 
   release(): void {
     for (const { bindings, executable } of this.programs.values()) {
-      for (const { binding } of bindings) binding.release()
+      for (const binding of bindings.values()) binding.release()
       executable.release()
     }
     this.programs.clear()
+    this.staged?.release()
+    this.staged = null
   }
 
-  private bindingOf(
-    { bindings, executable, ports, tokens }: Program,
-    from: number,
-    context: CachedContext | null,
-  ): Binding {
-    const found = bindings.findIndex((bound) => bound.context === context && bound.from === from)
-    const [bound] = found < 0 ? [] : bindings.splice(found, 1)
-    if (!bound && bindings.length === MAX_BINDINGS) bindings.pop()?.binding.release()
-    const tables: Record<string, ArenaRange> = {}
-    for (const [used, first, length] of [
-      [executable.model.inputs, 0, this.config.sequence],
-      [executable.model.outputs, from, tokens.length],
-    ] as const)
-      for (const { name } of used) {
-        const rows = context?.rows(name, first, length)
-        if (rows) tables[name] = rows
-      }
-    const next = bound ?? { context, from, binding: executable.bind({ ...ports, ...tables }) }
-    bindings.unshift(next)
-    return next.binding
+  /** Memory for the keys and values of a pass. */
+  private get staging(): StagedRows {
+    this.staged ??= new StagedRows(this.runtime, this.config)
+    return this.staged
   }
 
-  private async program({ tokens: sequence, past: rows }: PromptBlock): Promise<Program> {
-    const key = `${sequence} after ${rows}`
+  private bindingOf({ bindings, executable, ports, tokens, past }: Program, cache: KeyValueCache | null): Binding {
+    const read = past ? cache : null
+    const bound = bindings.get(read)
+    if (bound) return bound
+    const memory: Record<string, PortMemory> = { ...ports }
+    for (const { name } of executable.model.inputs) {
+      const table = read?.table(name)
+      if (table) memory[name] = table
+    }
+    if (cache)
+      for (const { name } of executable.model.outputs)
+        if (cache.table(name)) memory[name] = this.staging.of(name, tokens.length)
+    const binding = executable.bind(memory)
+    bindings.set(read, binding)
+    return binding
+  }
+
+  /** @param cacheRows Rows of the tables of keys and values. */
+  private async program({ tokens: sequence, past: rows }: PromptBlock, cacheRows: number): Promise<Program> {
+    const key = `${sequence} after ${rows} of ${rows > 0 ? cacheRows : 0}`
     const compiled = this.programs.get(key)
     if (compiled) return compiled
     const { config, store, cached, detailed } = this
     const parameters = store.trace()
-    const past = rows > 0 ? new PastPorts(config, sequence, rows) : null
+    const past = rows > 0 ? new PastPorts(config, sequence, rows, cacheRows) : null
     const pass = { batch: 1, sequence, training: false, capacity: 'none' as const, ...past?.inputs }
     const { outputs, reports } = withKernels(prefillKernels(this.runtime, store), () => {
       const { x_TD, reports } = transformer(config, parameters, input('tokens', 'int32', [sequence]), pass)
@@ -217,7 +217,7 @@ export class Prefill {
         ports[port.name] = choices_TK
       }
     const details = { length: sequence, routers: routes.routers, x_TD }
-    const program = { executable, ports, bindings: [], tokens, last, past, choices, details }
+    const program = { executable, ports, bindings: new Map(), tokens, last, past, choices, details }
     this.programs.set(key, program)
     return program
   }

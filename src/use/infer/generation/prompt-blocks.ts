@@ -4,20 +4,12 @@
  * The program of a block depends on its position and its number of tokens only. So the keys and values of a full block
  * have the same bits in every prompt that begins with the same tokens, and are computed once for all of them.
  */
-import type { Runtime } from '../../../engine/contract/runtime.ts'
-
 /**
  * Tokens of a block, B. A block reads the weights of all experts that its tokens choose, so smaller blocks take more time:
  * at the shape M, 1,100 tokens of float32 take 1.2 times as long as in a single pass with blocks of 512, and 2.0 times
  * with 256 (docs/serve.md).
  */
 export const BLOCK = 512
-/**
- * Tokens of a block on a device with contexts of `sequence` tokens. WebGPU binds no memory twice that a program writes, so
- * the program of a later block could not read the table to which it adds rows: there a prompt is one block.
- */
-export const blockLength = (device: Runtime['device'], sequence: number): number =>
-  device === 'cpu' ? BLOCK : sequence
 
 /** Fewest tokens of a program; a shorter block is padded. */
 const MIN_LENGTH = 32

@@ -20,6 +20,8 @@ export interface TextStart {
   readonly kept: 0 | 1
   /** The text as it is written by a schema; null: any token may come. */
   readonly schemaText: SchemaText | null
+  /** Number of tokens that are written at most; default: any. */
+  readonly most?: number
 }
 
 /** What must be computed for the next token: a whole context, or one more token, at its position in the context. */
@@ -34,6 +36,7 @@ export class TextState {
   private readonly random: Random
   private context: number[]
   private isFirst = true
+  private written = 0
   /** Whether the whole context must be read, and not only its last token. */
   private isUnread = true
 
@@ -46,6 +49,12 @@ export class TextState {
     this.context = newest(prompt, config.sequence, kept)
     this.experts = new PredeterminedExperts(config, seed)
     this.experts.offset = prompt.length - this.context.length
+  }
+
+  /** Positions that the text may have in its context, before the context is read again. */
+  get positions(): number {
+    const { most = Number.POSITIVE_INFINITY } = this.start
+    return Math.min(this.config.sequence, this.context.length + Math.max(0, most - this.written))
   }
 
   get pending(): Pending {
@@ -65,6 +74,7 @@ export class TextState {
     const { sequence } = this.config
     const next = schemaText?.next(logits, sampling, this.random) ?? sample(logits, vocabulary, sampling, this.random)
     this.isFirst = false
+    this.written++
     this.isUnread = this.context.length >= sequence
     if (this.isUnread) {
       this.context = newest([...this.context, next], Math.max(1, Math.floor(sequence / 2)), kept)

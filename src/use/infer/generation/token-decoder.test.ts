@@ -7,6 +7,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { type CaseOverrides, randomCase } from '../../../../test/witness/generate.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { parameterSpecs } from '../../../core/model/parameters.ts'
+import { pagesFor } from '../../../core/model/token/cache.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { createRuntime } from '../../../engine/cpu/cpu-runtime.ts'
 import { createDeviceRuntime } from '../../../engine/webgpu/runtime.ts'
@@ -19,7 +20,7 @@ import { QuantizedStore } from '../quantized/quantized-store.ts'
 import type { QuantizedFormat } from '../quantized/weight-format.ts'
 import { PredeterminedExperts } from './predetermined-experts.ts'
 import { TokenDecoder } from './token-decoder.ts'
-import { scratchOfTexts } from './token-memory.ts'
+import { scratchOfTexts, wholeContexts } from './token-memory.ts'
 import { TokenProgram } from './token-program.ts'
 
 const runtime = await createRuntime({ threads: 2 })
@@ -27,6 +28,8 @@ afterAll(() => runtime.close())
 
 /** Wide enough that products have several parts, and matrices several tiles and pieces. */
 const wide = { layers: 2, width: 288, heads: 6, vocabulary: 700, sequence: 12, activation: 'swiglu' } as const
+/** A text has three pages. */
+const paged = { sequence: 150 } as const
 const moe = { experts: 4, hidden: 600, k: 2, capacity: 'none', groups: 1 } as const
 const kinds: Record<string, CaseOverrides> = {
   dense: { model: { ...wide, hidden: 600, activation: 'gelu', positions: 'learned' }, moe: null },
@@ -39,6 +42,7 @@ const kinds: Record<string, CaseOverrides> = {
     model: { ...wide, queryKeyNorm: 'head', residualScale: 0.5 },
     moe: { ...moe, router: 'top-k' },
   },
+  'texts of three pages': { model: { ...wide, ...paged, keyValueHeads: 2 }, moe: { ...moe, router: 'top-k' } },
   'random experts': { model: wide, moe: { ...moe, router: 'random' } },
 }
 
@@ -57,22 +61,32 @@ const textsOf = ({ vocabulary, sequence }: ModelConfig): Text[] =>
 /** Logits and gates after each token of each text. */
 async function computed(decoder: TokenDecoder, config: ModelConfig, texts: readonly Text[]): Promise<number[][][]> {
   const experts = texts.map(({ seed }) => new PredeterminedExperts(config, seed))
+  // The pages of the texts are in turns, and the first text has the last one.
+  const each = pagesFor(config, config.sequence)
+  const pages = texts.map((_, text) =>
+    Array.from({ length: each }, (_, page) => (each - page) * texts.length - 1 - text),
+  )
   const found: number[][][] = texts.map(() => [])
   const last = Math.max(...texts.map(({ ids }) => ids.length))
   for (let t = 0; t < last; t++) {
-    const tokens = texts.flatMap(({ ids }, context) => {
+    const tokens = texts.flatMap(({ ids }, text) => {
       // Texts end together, so they begin one after the other.
       const position = t - (last - ids.length)
       return position < 0
         ? []
-        : [{ context, token: ids[position] as number, position, experts: experts[context] as PredeterminedExperts }]
+        : [
+            {
+              ...{ text, pages: pages[text] as number[], token: ids[position] as number, position },
+              experts: experts[text] as PredeterminedExperts,
+            },
+          ]
     })
     await decoder.step(tokens, (i, { logits, routers, length, row }) => {
       const gates = routers.flatMap(({ expert_TK, gate_TK }) => {
         const each = expert_TK.length / length
         return [expert_TK, gate_TK].flatMap((choices) => [...choices.subarray(row * each, (row + 1) * each)])
       })
-      found[(tokens[i] as { context: number }).context]?.push([...logits, ...gates])
+      found[(tokens[i] as { text: number }).text]?.push([...logits, ...gates])
     })
   }
   return found
@@ -81,10 +95,10 @@ async function computed(decoder: TokenDecoder, config: ModelConfig, texts: reado
 async function expectSameAlone(on: Runtime, config: ModelConfig, store: ModelStore): Promise<void> {
   const program = new TokenProgram(on, config, store, true)
   const texts = textsOf(config)
-  const together = TokenDecoder.open(program, texts.length) as TokenDecoder
+  const together = TokenDecoder.open(program, wholeContexts(config, texts.length)) as TokenDecoder
   const found = await computed(together, config, texts)
   together.release()
-  const alone = TokenDecoder.open(program, 1) as TokenDecoder
+  const alone = TokenDecoder.open(program, wholeContexts(config, 1)) as TokenDecoder
   for (const [i, text] of texts.entries()) {
     expect(found[i]?.[0]?.length).toBeGreaterThanOrEqual(config.vocabulary)
     expect(found[i]?.flat().every(Number.isFinite)).toBe(true)

@@ -1,5 +1,5 @@
 /**
- * Decodes the next tokens of texts in some contexts, whose keys and values are in one cache. The tokens of several texts
+ * Decodes the next tokens of texts whose keys and values are in one cache. The tokens of several texts
  * are computed at once, so kernels read every weight once for all of them, and the weights of the chosen experts in
  * place. A step of 7 texts is one of 4, one of 2 and one of 1 (src/core/model/token/token.ts). What is computed for a text
  * does not depend on the others.
@@ -8,6 +8,7 @@ import type { ModelConfig } from '../../../core/model/config.ts'
 import { activatedExperts, isSparse, type ParameterSpec } from '../../../core/model/parameters.ts'
 import { type Rotation, rotationOf, writeAngles } from '../../../core/model/rotary.ts'
 import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
+import { pagesFor } from '../../../core/model/token/cache.ts'
 import { equalGates, routeName } from '../../../core/model/token/token.ts'
 import { choicesName } from '../../../core/model/transformer.ts'
 import { type ArenaRange, floatsOf } from '../../../engine/contract/arena.ts'
@@ -17,15 +18,15 @@ import type { RouterRows } from '../collected-routes.ts'
 import { QuantizedStore } from '../quantized/quantized-store.ts'
 import { KeyValueCache } from './key-value-cache.ts'
 import type { PredeterminedExperts } from './predetermined-experts.ts'
-import { borrowMemory, isCopied, rowsAtOnce, workingFloats } from './token-memory.ts'
+import { borrowMemory, type DecoderSize, isCopied, rowsAtOnce, workingFloats } from './token-memory.ts'
 import type { CompiledTokens, TokenProgram } from './token-program.ts'
 
-/** A token that is added to a context of a decoder. */
+/** A token that is added to a text. */
 export interface NextToken {
-  /** Index of the context in its decoder. */
-  readonly context: number
+  /** The pages of the text in the cache, the one with its position included. */
+  readonly pages: readonly number[]
   readonly token: number
-  /** From 0, below `sequence`: the first position of the context that is not in the cache. */
+  /** From 0, below `sequence`: the first position of the text that is not in the cache. */
   readonly position: number
   readonly experts: PredeterminedExperts
 }
@@ -42,32 +43,35 @@ export interface TokenResult {
 
 export class TokenDecoder {
   readonly cache: KeyValueCache
+  /** Number of texts. */
+  readonly texts: number
   private readonly program: TokenProgram
   private readonly memory: BorrowedScratch
   private readonly steps: readonly Step[]
   /** Copies of parameters that kernels do not reach, by name. */
   private readonly copies = new Map<string, ArenaRange>()
 
-  private constructor(program: TokenProgram, contexts: number, memory: BorrowedScratch) {
+  private constructor(program: TokenProgram, { texts, pages }: DecoderSize, memory: BorrowedScratch) {
     const { config, runtime, inArena } = program
     this.program = program
     this.memory = memory
-    this.cache = new KeyValueCache(config, contexts, (floats) => memory.take(floats))
+    this.texts = texts
+    this.cache = new KeyValueCache(config, pages, (floats) => memory.take(floats))
     // On the CPU kernels reach the arena only; a device gets arrays as inputs.
     const floats = (count: number): Float32Array => (inArena ? floatsOf(memory.take(count)) : new Float32Array(count))
-    this.steps = rowsAtOnce(config, runtime.threads, contexts).map(
+    this.steps = rowsAtOnce(config, runtime.threads, texts).map(
       (rows) => new Step(config, rows, program.routes, floats),
     )
   }
 
-  /** A decoder of some contexts; null if there is no memory for it, or the model cannot be decoded token by token. */
-  static open(program: TokenProgram, contexts: number): TokenDecoder | null {
-    const memory = borrowMemory(program.runtime, program.config, program.store, contexts)
-    return memory && new TokenDecoder(program, contexts, memory)
+  /** A decoder of some texts; null if there is no memory for it, or the model cannot be decoded token by token. */
+  static open(program: TokenProgram, size: DecoderSize): TokenDecoder | null {
+    const memory = borrowMemory(program.runtime, program.config, program.store, size)
+    return memory && new TokenDecoder(program, size, memory)
   }
 
   /**
-   * Adds tokens to their contexts, no two to the same.
+   * Adds tokens to their texts, no two to the same.
    * @param onResult Called for each token in turn, with its index; what it is given is overwritten after its return.
    */
   async step(tokens: readonly NextToken[], onResult: (index: number, result: TokenResult) => void): Promise<void> {
@@ -75,7 +79,7 @@ export class TokenDecoder {
       const step = this.steps.find(({ rows }) => rows <= tokens.length - done) as Step
       const { rows } = step
       step.set(tokens.slice(done, done + rows))
-      step.binding ??= this.bind(step, await this.program.compiled(rows, this.cache.contexts.length))
+      step.binding ??= this.bind(step, await this.program.compiled(rows, this.cache.pages))
       await step.binding.run()
       for (let row = 0; row < rows; row++) onResult(done + row, step.result(row))
       done += rows
@@ -132,7 +136,8 @@ class Step {
   private readonly sin: Float32Array
   private readonly token: Int32Array
   private readonly position: Int32Array
-  private readonly context: Int32Array
+  /** The pages of each text [R, ⌈S/P⌉]. */
+  private readonly pages: Int32Array
   private readonly logits: Float32Array
   /** Experts [R, K] chosen by routers without weights, by layer. */
   private readonly choices = new Map<number, Int32Array>()
@@ -147,12 +152,12 @@ class Step {
     this.rotation = rotationOf(config)
     this.token = integers(rows)
     this.position = integers(rows)
-    this.context = integers(rows)
+    this.pages = integers(rows * pagesFor(config, config.sequence))
     this.cos = floats(rows * this.rotation.frequencies.length)
     this.sin = floats(rows * this.rotation.frequencies.length)
     this.logits = floats(rows * config.vocabulary)
-    const { token, position, context, cos, sin, logits } = this
-    const ports: Record<string, Buffer> = { token, position, context, cos, sin, logits }
+    const { token, position, pages, cos, sin, logits } = this
+    const ports: Record<string, Buffer> = { token, position, pages, cos, sin, logits }
     const routers: RouterRows[] = []
     for (let layer = 0; layer < config.layers; layer++) {
       const { moe } = config
@@ -179,10 +184,11 @@ class Step {
   /** Writes the inputs of as many tokens as there are rows. */
   set(tokens: readonly NextToken[]): void {
     const half = this.rotation.frequencies.length
-    for (const [row, { token, position, context, experts }] of tokens.entries()) {
+    for (const [row, { token, position, pages, experts }] of tokens.entries()) {
       this.token[row] = token
       this.position[row] = position
-      this.context[row] = context
+      // Pages beyond the last of a text are not read.
+      this.pages.set(pages, (row * this.pages.length) / this.rows)
       const [from, to] = [row * half, (row + 1) * half]
       writeAngles(this.rotation, position, { cos: this.cos.subarray(from, to), sin: this.sin.subarray(from, to) })
       for (const [layer, choices] of this.choices) {

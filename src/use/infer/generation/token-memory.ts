@@ -1,6 +1,6 @@
 /**
- * The memory of a {@link TokenDecoder}: key-value caches of its contexts, and working memory of its programs, which
- * compute the next tokens of one text, or of 2, 4, ... texts at once.
+ * The memory of a {@link TokenDecoder}: key-value caches of its texts, and working memory of its programs, which compute
+ * the next tokens of one text, or of 2, 4, ... texts at once.
  *
  * On the CPU it is in the arena of the parameters if there is one and its scratch memory is large enough. Otherwise it is
  * an arena of its own: then kernels reach matrices and tables in the arenas of the parameters, and vectors, such as norms,
@@ -9,6 +9,7 @@
 import { sizeOf } from '../../../core/graph/shape.ts'
 import { attentionColumns, headWidthOf, type ModelConfig } from '../../../core/model/config.ts'
 import { activatedExperts, type ParameterSpec, parameterSpecs } from '../../../core/model/parameters.ts'
+import { pageOf, pagesFor } from '../../../core/model/token/cache.ts'
 import { MAX_ARENA_BYTES } from '../../../engine/contract/arena.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { OutOfMemory } from '../../../engine/contract/runtime-error.ts'
@@ -46,27 +47,52 @@ const widestRow = (config: ModelConfig): number => {
 const isDecodable = ({ moe, layer }: ModelConfig): boolean =>
   layer === null && (moe === null || (moe.attention === 'none' && moe.router !== 'own'))
 
+/** What a decoder has memory for. */
+export interface DecoderSize {
+  /** Number of texts. */
+  readonly texts: number
+  /** Number of pages for keys and values, at least those of one whole context. */
+  readonly pages: number
+}
+
+/** Some texts, each with pages for a whole context. */
+export const wholeContexts = (config: ModelConfig, texts: number): DecoderSize => ({
+  texts,
+  pages: texts * pagesFor(config, config.sequence),
+})
+
+/** The share of some of the texts: as many of the pages, and at least those of a whole context. */
+export const shareOf = (config: ModelConfig, all: DecoderSize, texts: number): DecoderSize => ({
+  texts,
+  pages: Math.max(pagesFor(config, config.sequence), Math.floor((all.pages * texts) / all.texts)),
+})
+
 /**
- * Numbers of texts that programs compute at once, from the largest to 1, for some contexts; none if there is too little
+ * Numbers of texts that programs compute at once, from the largest to 1, for some texts; none if there is too little
  * room for a single row beside the matrices.
  */
-export function rowsAtOnce(config: ModelConfig, threads: number, contexts: number): readonly number[] {
+export function rowsAtOnce(config: ModelConfig, threads: number, texts: number): readonly number[] {
   // Rows of x and of results of a product, of which the longest are those of the head.
   const row = widestRow(config) + Math.max(widestRow(config), Math.ceil(config.vocabulary / threads)) + 1024
-  const most = Math.min(contexts, MAX_ROWS, BESIDE_BYTES / (8 * row * threads))
+  const most = Math.min(texts, MAX_ROWS, BESIDE_BYTES / (8 * row * threads))
   const sizes: number[] = []
   for (let rows = 1; rows <= most; rows *= 2) sizes.unshift(rows)
   return sizes
 }
 
-/** Memory of a decoder of some contexts with at most `threads` threads, in floats. */
-function memoryFloats(config: ModelConfig, threads: number, contexts: number): number {
+/** Bytes of a page, in all layers. */
+export const pageBytes = (config: ModelConfig): number =>
+  4 * 2 * config.layers * pageOf(config) * attentionColumns(config).keys
+
+/** Memory of a decoder with at most `threads` threads, in floats. */
+function memoryFloats(config: ModelConfig, threads: number, { texts, pages }: DecoderSize): number {
   const { layers, sequence, vocabulary, moe } = config
-  const caches = 2 * layers * paddedFloats(contexts * sequence * attentionColumns(config).keys)
+  const caches = 2 * layers * paddedFloats(pages * pageOf(config) * attentionColumns(config).keys)
   // With few threads more rows are computed at once.
-  const working = rowsAtOnce(config, 1, contexts).map((rows) => {
+  const working = rowsAtOnce(config, 1, texts).map((rows) => {
     const choices = moe ? 2 * layers * paddedFloats(rows * activatedExperts(moe)) : 0
-    const small = paddedFloats(rows * vocabulary) + 5 * paddedFloats(rows * headWidthOf(config)) + choices
+    const numbers = 4 * paddedFloats(rows * headWidthOf(config)) + paddedFloats(rows * pagesFor(config, sequence))
+    const small = paddedFloats(rows * vocabulary) + numbers + choices
     return workingFloats(config, threads, rows) + small
   })
   return caches + working.reduce((sum, floats) => sum + floats, 0)
@@ -75,11 +101,13 @@ function memoryFloats(config: ModelConfig, threads: number, contexts: number): n
 /**
  * Scratch memory that a store reserves for the decoder of some texts, or of half, a quarter, ... of them if that is too
  * much, in floats; 0 if the model cannot be decoded token by token. Decoders for which it is too small allocate memory.
+ * @param size Texts, each with a whole context, or also the number of their pages.
  */
-export function scratchOfTexts(config: ModelConfig, texts: number): number {
+export function scratchOfTexts(config: ModelConfig, size: number | DecoderSize): number {
   if (!isDecodable(config)) return 0
-  for (let contexts = texts; contexts >= 1; contexts = Math.floor(contexts / 2)) {
-    const floats = memoryFloats(config, USUAL_THREADS, contexts)
+  const whole = typeof size === 'number' ? wholeContexts(config, size) : size
+  for (let { texts } = whole; texts >= 1; texts = Math.floor(texts / 2)) {
+    const floats = memoryFloats(config, USUAL_THREADS, shareOf(config, whole, texts))
     if (4 * floats <= MAX_IN_STORE_BYTES) return floats
   }
   return paddedFloats(1)
@@ -88,9 +116,9 @@ export function scratchOfTexts(config: ModelConfig, texts: number): number {
 /** Scratch memory that a store reserves for one text, in floats. */
 export const tokenScratch = (config: ModelConfig): number => scratchOfTexts(config, 1)
 
-/** Memory of the decoder of some contexts in an arena of its own, in floats. */
-export const memoryOfContexts = (config: ModelConfig, threads: number, contexts: number): number =>
-  memoryFloats(config, threads, contexts) +
+/** Memory of a decoder in an arena of its own, in floats. */
+export const memoryOfDecoder = (config: ModelConfig, threads: number, size: DecoderSize): number =>
+  memoryFloats(config, threads, size) +
   parameterSpecs(config)
     .filter(isCopied)
     .reduce((sum, { shape }) => sum + paddedFloats(sizeOf(shape)), 0)
@@ -98,25 +126,25 @@ export const memoryOfContexts = (config: ModelConfig, threads: number, contexts:
 /** The parameters that are copied into the memory of a program: kernels reach only matrices and tables elsewhere. */
 export const isCopied = ({ shape }: ParameterSpec): boolean => shape.length === 1
 
-/** Finds memory for a decoder of some contexts; null if there is none. */
+/** Finds memory for a decoder; null if there is none. */
 export function borrowMemory(
   runtime: Runtime,
   config: ModelConfig,
   store: ModelStore,
-  contexts: number,
+  size: DecoderSize,
 ): BorrowedScratch | null {
   if (!isDecodable(config)) return null
   const { threads } = runtime
-  const inStore = store.borrowScratch(memoryFloats(config, Math.max(threads, USUAL_THREADS), contexts))
+  const inStore = store.borrowScratch(memoryFloats(config, Math.max(threads, USUAL_THREADS), size))
   if (inStore || runtime.device !== 'cpu' || store.beside.length === 0) return inStore
-  return ownMemory(runtime, config, contexts)
+  return ownMemory(runtime, config, size)
 }
 
 /** Memory in an arena of its own; null if it is larger than an arena or the machine has too little. */
-function ownMemory(runtime: Runtime, config: ModelConfig, contexts: number): BorrowedScratch | null {
+function ownMemory(runtime: Runtime, config: ModelConfig, size: DecoderSize): BorrowedScratch | null {
   const { threads, maxArenaBytes } = runtime
-  if (rowsAtOnce(config, threads, contexts).length === 0) return null
-  const floats = memoryOfContexts(config, threads, contexts)
+  if (rowsAtOnce(config, threads, size.texts).length === 0) return null
+  const floats = memoryOfDecoder(config, threads, size)
   if (4 * floats > maxArenaBytes) return null
   try {
     const empty = { parameters: 0, gradients: 0, gradientRegions: 0, moments: 0, momentRegions: 0, beside: 0 }

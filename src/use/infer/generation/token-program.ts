@@ -34,19 +34,19 @@ export class TokenProgram {
     return this.runtime.device === 'cpu'
   }
 
-  /** The program of `rows` texts that are among `contexts` contexts. */
-  compiled(rows: number, contexts: number): Promise<CompiledTokens> {
-    const key = `${rows} of ${contexts}`
-    const compiling = this.compiling.get(key) ?? this.compile(rows, contexts)
+  /** The program of `rows` texts, whose caches have `pages` pages. */
+  compiled(rows: number, pages: number): Promise<CompiledTokens> {
+    const key = `${rows} with ${pages} pages`
+    const compiling = this.compiling.get(key) ?? this.compile(rows, pages)
     this.compiling.set(key, compiling)
     return compiling
   }
 
-  private async compile(rows: number, contexts: number): Promise<CompiledTokens> {
+  private async compile(rows: number, pages: number): Promise<CompiledTokens> {
     const { runtime, config, store, inArena, routes } = this
     const bits = store instanceof QuantizedStore ? store.bits : undefined
     const parameters = new SymbolicParameters(parameterSpecs(config), 'float32')
-    const options = { rows, contexts, bits, routes }
+    const options = { rows, pages, bits, routes }
     const program = withKernels(runtime.kernels, () => ({ outputs: tokenProgram(config, parameters, options) }))
     const executable = await runtime.compile(program, { portsInside: inArena })
     this.executables.push(executable)

@@ -13,7 +13,9 @@ export class RunningText {
   readonly answer: Answer
   /** Number of tokens that were computed after the prompt. */
   computed = 0
-  /** Number of tokens of contexts that were copied and not computed. */
+  /** Number of tokens of contexts that were computed. */
+  read = 0
+  /** Number of tokens of contexts that were known and not computed. */
   reused = 0
   private reusedOfPrompt = 0
   private readonly index: number
@@ -24,6 +26,8 @@ export class RunningText {
   private readonly text: WrittenText
   private readonly routes: CollectedRoutes | undefined
   private readonly ids: number[]
+  /** Tokens of the prompt that have been rated. */
+  private readonly ratedPrompt: RatedToken[] = []
   /** Rated tokens whose characters may still belong to a stop text. */
   private held: WrittenToken[] = []
   private step: 'prompt' | 'text' | 'last token' | 'over' = 'prompt'
@@ -39,7 +43,10 @@ export class RunningText {
     const { vocabulary } = tokenizer
     const kept = keptOf(tokenizer, prompt)
     const schemaText = schema?.begin() ?? null
-    this.state = new TextState(contexts.config, { prompt, vocabulary, sampling: request, seed, kept, schemaText })
+    this.state = new TextState(contexts.config, {
+      ...{ prompt, vocabulary, sampling: request, seed, kept, schemaText },
+      most: tokens,
+    })
     this.text = new WrittenText(tokenizer, tokens, stop, schemaText)
     this.routes = routes ? new CollectedRoutes() : undefined
     this.ids = routes ? [...prompt] : []
@@ -59,10 +66,10 @@ export class RunningText {
     return this.state.pending.kind === 'context'
   }
 
-  /** Number of tokens that the next turn reads. */
-  get pendingTokens(): number {
-    const { pending } = this.state
-    return pending.kind === 'context' ? pending.tokens.length : 1
+  /** Whether the next turn can read its tokens in a context, which no other text uses. */
+  canRead(context: number): boolean {
+    const { contexts, state, request, routes } = this
+    return contexts.canRead(context, state, routes !== undefined || request.ratesPrompt)
   }
 
   /** What the next turn computes in a context, which no other text uses, if it does not read a context. */
@@ -70,22 +77,25 @@ export class RunningText {
     return { context, text: this.state, routes: this.routes }
   }
 
-  /** Computes the next token in a context, which no other text uses. */
+  /** Computes the next token, or reads a part of what comes before it, in a context that no other text uses. */
   async advance(context: number): Promise<void> {
     const { request, routes, contexts, state } = this
     if (request.tokens === 0 && !request.ratesPrompt && !routes) return this.end()
-    const rated: RatedToken[] = []
     const isPrompt = this.step === 'prompt'
     const { vocabulary } = this.tokenizer
     const ratePrompt = (position: number, logits: Float32Array) =>
-      rated.push(rate(logits, vocabulary, request.prompt[position + 1] as number, request.top ?? 0))
+      this.ratedPrompt.push(rate(logits, vocabulary, request.prompt[position + 1] as number, request.top ?? 0))
     const onLogits = isPrompt && request.ratesPrompt ? ratePrompt : undefined
     const onReused = (tokens: number) => {
       this.reused += tokens
       if (isPrompt) this.reusedOfPrompt = tokens
     }
-    const logits = await contexts.compute(context, state, { routes, onLogits, onReused })
-    if (onLogits) this.answer.push({ kind: 'prompt', index: this.index, tokens: rated })
+    const onRead = (tokens: number) => {
+      this.read += tokens
+    }
+    const logits = await contexts.computePart(context, state, { routes, onLogits, onReused, onRead })
+    if (!logits) return
+    if (onLogits) this.answer.push({ kind: 'prompt', index: this.index, tokens: this.ratedPrompt.splice(0) })
     this.take(logits)
   }
 

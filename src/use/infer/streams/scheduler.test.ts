@@ -3,8 +3,10 @@
  *
  * @slow
  */
-import { expect, test, vi } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
 import type { Contexts } from '../generation/contexts.ts'
+import { Prefill } from '../generation/prefill.ts'
+import { BLOCK } from '../generation/prompt-blocks.ts'
 import type { Answer } from './answer.ts'
 import { QueueFull } from './scheduler.ts'
 import { alone, modelOf, readOne, requestOf, schedulerOf } from './testing/scheduled-texts.ts'
@@ -24,6 +26,30 @@ test('the next tokens of all texts are computed together', async () => {
     [0, 1],
   ])
   expect(together.length).toBeLessThan(31)
+})
+
+test('the others go on between two blocks of a long prompt', async () => {
+  const model = await modelOf({ sequence: 2 * BLOCK + 40 })
+  const { contexts, scheduler } = schedulerOf(model, 2)
+  const order: string[] = []
+  const runBlock = Prefill.prototype.runBlock
+  const reading = vi.spyOn(Prefill.prototype, 'runBlock').mockImplementation(function (this: Prefill, ...args) {
+    order.push(`block ${args[2].from / BLOCK}`)
+    return runBlock.apply(this, args)
+  })
+  onTestFinished(() => reading.mockRestore())
+  const computeTokens = contexts.computeTokens.bind(contexts)
+  vi.spyOn(contexts, 'computeTokens').mockImplementation((...args) => {
+    order.push('token')
+    return computeTokens(...args)
+  })
+  const wish = { text: 'x'.repeat(2 * BLOCK + 20), tokens: 3 }
+  const short = readOne(scheduler.open([await requestOf(model, { text: 'a', tokens: 30 })]))
+  const long = readOne(scheduler.open([await requestOf(model, wish)]))
+  await Promise.all([short, long])
+  const blocks = order.slice(order.indexOf('block 0'), order.indexOf('block 2') + 1)
+  expect(blocks).toEqual(['block 0', 'token', 'block 1', 'token', 'block 2'])
+  expect((await long).text).toBe((await alone(model, wish)).text)
 })
 
 /** The contexts of each step in which next tokens are computed, while it is watched. */
@@ -80,8 +106,8 @@ test('a slow reader stops his own text only, which goes on when he reads, and is
 test('a prompt that cannot be read ends with its error, and the others go on', async () => {
   const model = await modelOf()
   const { contexts, scheduler } = schedulerOf(model, 2)
-  const compute = contexts.compute.bind(contexts)
-  vi.spyOn(contexts, 'compute').mockImplementation((place, ...rest) => {
+  const compute = contexts.computePart.bind(contexts)
+  vi.spyOn(contexts, 'computePart').mockImplementation((place, ...rest) => {
     if (place === 1) throw new Error('a kernel failed')
     return compute(place, ...rest)
   })

@@ -1,12 +1,14 @@
 /**
  * Writes several texts together: each place has a text, and in a round the next tokens of all of them are computed at
- * once. Texts that have no place wait in a queue.
+ * once. Texts that have no place wait in a queue. A text in a place reads its prompt when there are pages for it, in the
+ * order in which texts came to need them, so that no text waits for ever.
  *
  * A text depends on its request alone: it has a context and random numbers of its own, so it is the same text whatever
  * is written beside it.
  */
 import { nextTurn } from '../../../core/next-turn.ts'
 import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
+import type { PageCounts } from '../generation/cached-contexts.ts'
 import type { Contexts } from '../generation/contexts.ts'
 import { Answer } from './answer.ts'
 import type { TextRequest } from './contract.ts'
@@ -49,6 +51,8 @@ export class Scheduler {
   /** The text in each context. */
   private readonly places: (RunningText | null)[]
   private waiting: RunningText[] = []
+  /** Texts in places that read a context next, the one that has waited longest first. */
+  private readers: RunningText[] = []
   private isClosed = false
   private wake = () => {}
   private readonly ended: Promise<void>
@@ -69,6 +73,11 @@ export class Scheduler {
   /** Number of texts that wait for a place. */
   get queued(): number {
     return this.waiting.length
+  }
+
+  /** Numbers of pages for the keys and values of texts. */
+  get pages(): PageCounts {
+    return this.contexts.pages
   }
 
   get isFull(): boolean {
@@ -130,6 +139,7 @@ export class Scheduler {
     const free: number[] = []
     for (const [place, text] of this.places.entries()) {
       if (text && !text.isOver) continue
+      if (text) this.contexts.leave(place)
       this.places[place] = null
       free.push(place)
     }
@@ -144,27 +154,44 @@ export class Scheduler {
     }
   }
 
-  /** Computes the next token of each text, and reads one context. Returns whether there was anything to compute. */
+  /** Computes the next token of each text, and reads a block of one context. Returns whether anything was computed. */
   private async round(): Promise<boolean> {
     const ready = this.places.flatMap((text, place) =>
       text && !text.isOver && text.answer.hasRoom ? [{ text, place }] : [],
     )
-    // A prompt takes long: the others wait for one of them at most.
-    const reader = ready.find(({ text }) => text.readsContext)
     const writers = ready.filter(({ text }) => !text.readsContext)
     if (writers.length > 0) await this.write(writers)
-    if (reader && !reader.text.isOver) await this.read(reader)
-    return ready.length > 0
+    // A prompt takes long: the others wait for one block at most.
+    const reader = this.nextReader(ready)
+    if (reader) await this.read(reader)
+    return writers.length > 0 || reader !== undefined
+  }
+
+  /** The text that reads its context now: the one that has waited longest, if there are pages for it. */
+  private nextReader(ready: readonly Placed[]): Placed | undefined {
+    this.readers = this.readers.filter((text) => text.readsContext && !text.isOver)
+    for (const [place, text] of this.places.entries()) {
+      if (!text?.readsContext || text.isOver || this.readers.includes(text)) continue
+      this.readers.push(text)
+      // Its old context is of no use any more; others may need the pages.
+      this.contexts.leave(place)
+    }
+    const placed = this.readers.flatMap((text) => ready.find((other) => other.text === text) ?? [])
+    const [next] = placed
+    return next?.text.canRead(next.place) ? next : undefined
   }
 
   private async read({ text, place }: Placed): Promise<void> {
-    const [pending, before, reusedBefore] = [text.pendingTokens, text.computed, text.reused]
+    const before = [text.read, text.reused, text.computed] as const
     try {
       const ms = await this.timed(async () => {
         if (!text.isOver) await text.advance(place)
       })
-      const reused = text.reused - reusedBefore
-      this.options.onComputed?.({ read: pending - reused, reused, written: text.computed - before, ms })
+      const [read, reused, written] = before
+      this.options.onComputed?.({
+        ...{ read: text.read - read, reused: text.reused - reused, written: text.computed - written },
+        ms,
+      })
     } catch (error) {
       text.answer.fail(error)
     }

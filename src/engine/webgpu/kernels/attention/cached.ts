@@ -3,9 +3,8 @@
  * query are too few to fill a GPU, so workgroups share the keys of a head. Each workgroup computes the softmax and the
  * sum of its part of the keys, relative to its own maximum, and a second dispatch merges the parts.
  *
- * Both dispatches take a token's own key and value from qkv, so its row of the cache is written, never read. No two texts
- * have the same context. If the
- * caches before and after are the same memory, nothing else is written.
+ * Both dispatches take a token's own key and value from qkv, so its row of the cache is written, never read. If the caches
+ * before and after are the same memory, nothing else is written.
  */
 import * as declared from '../../../../core/graph/kernels/attention.ts'
 import { dim } from '../../../../core/graph/shape.ts'
@@ -31,24 +30,26 @@ type CachedCall = ReturnType<typeof cachedCall>
 
 /** A call: its shape, and its operands as they are bound. */
 function cachedCall({ attributes, inputs, outputs }: KernelCall<typeof declared.attendCached>) {
-  const { heads, sequence, window, scale } = attributes
-  const { qkv, position, context, keys, values, cos, sin } = inputs
+  const { heads, sequence, page, window, scale } = attributes
+  const { qkv, position, pages, keys, values, cos, sin } = inputs
   const { y, newKeys, newValues } = outputs
   const [texts, keyWidth] = [dim(qkv.shape, 0), dim(keys.shape, 1)]
   const size = (dim(qkv.shape, -1) - 2 * keyWidth) / heads
   const [keyHeads, rotary] = [keyWidth / size, cos !== undefined]
   const shape = checkedShape({ batch: 1, sequence, heads, keyHeads, size, scale: scale.float, rotary })
+  if (page % PART !== 0 && page < sequence) throw new Error(`internal: a page of ${page} keys, not of whole parts`)
   const parts = Math.ceil(sequence / PART)
   // The vectors of a part are the slots of its sum, then one vector with its maximum and the sum of its weights.
   const partials = scratch('float32', [texts, heads, parts, 4 * (slotsOf(shape) + 1)])
   return {
     shape,
+    page,
     window,
     texts,
     parts,
     partials: { of: partials, as: 'vec4<f32>' },
     position,
-    context,
+    pages,
     qkv: arrayOfHeads(shape, qkv),
     keys: arrayOfHeads(shape, keys),
     values: arrayOfHeads(shape, values),
@@ -60,15 +61,17 @@ function cachedCall({ attributes, inputs, outputs }: KernelCall<typeof declared.
   } as const
 }
 
-const constants = ({ shape, window, parts }: CachedCall, context: string): string => `${headConstants(shape)}
+const constants = ({ shape, page, window, parts }: CachedCall, pages: string): string => `${headConstants(shape)}
+const PAGE = ${page}u;
+const PAGES = ${Math.ceil(shape.sequence / page)}u;
 const INVOCATIONS = ${INVOCATIONS}u;
 const PART = ${PART}u;
 const PARTS = ${parts}u;
 const LANES = INVOCATIONS / PART;
 // Rows of slots that invocations read at once.
 const GROUPS = INVOCATIONS / SLOTS;
-// The first row of the context of a text in the caches.
-fn first_row(text: u32) -> u32 { return u32(${context}[text]) * SEQUENCE; }
+// The first row in the caches of the page of a text that has a position.
+fn page_row(text: u32, position: u32) -> u32 { return u32(${pages}[text * PAGES + position / PAGE]) * PAGE; }
 // The first position that a token sees.
 fn first_seen(token: u32) -> u32 { return ${window < shape.sequence ? `max(token + 1u, ${window}u) - ${window}u` : '0u'}; }
 var<workgroup> sums: array<vec4<f32>, INVOCATIONS>;
@@ -77,16 +80,16 @@ var<workgroup> totals: array<vec2<f32>, INVOCATIONS>;`
 
 /** Writes the keys and the partial results. A workgroup is a part of a head of a text. */
 function attendParts(call: CachedCall): Dispatch {
-  const { shape, texts, parts, qkv, position, context, keys, values, cos, sin, newKeys, partials } = call
+  const { shape, texts, parts, qkv, position, pages, keys, values, cos, sin, newKeys, partials } = call
   const count = texts * shape.heads * parts
   return dispatchOf({
     name: 'attend-cached',
-    operands: { qkv, position, context, keys, values, cos, sin, newKeys, partials },
+    operands: { qkv, position, pages, keys, values, cos, sin, newKeys, partials },
     workgroups: rowsOf(count),
     code(arrays) {
       const { position, partials } = arrays
       const moves = arrays.keys !== arrays.newKeys
-      return `${constants(call, arrays.context)}
+      return `${constants(call, arrays.pages)}
 ${readerOf(shape, 'qkv', { floats: qkv, array: arrays.qkv, stride: 'QKV_WIDTH' })}
 ${readerOf(shape, 'keys', { floats: keys, array: arrays.keys, stride: 'KEY_WIDTH' })}
 ${readerOf(shape, 'values', { floats: values, array: arrays.values, stride: 'KEY_WIDTH' })}
@@ -105,7 +108,9 @@ ${workgroupMain(count, INVOCATIONS)} {
   let first = row % PARTS * PART;
   let token = u32(${position}[text]);
   let qkv_base = text * QKV_WIDTH;
-  let cache_base = first_row(text) * KEY_WIDTH + key_base;
+  // A part is in one page, where keys are numbered from the first of the page.
+  let cache_base = page_row(text, first) * KEY_WIDTH + key_base;
+  let before_page = first / PAGE * PAGE;
   let start = first_seen(token);
   if (local < PAIRS) {
     let q = rotated(qkv_pair(qkv_base + head * SIZE, 0u, local), text, local);
@@ -122,8 +127,8 @@ ${workgroupMain(count, INVOCATIONS)} {
   var product = 0.0;
   for (var slot = local % LANES; slot < SLOTS; slot += LANES) {
     var k = token_key[slot];
-    if (${moves ? 'key != token' : 'key >= start && key < token'}) { k = keys_slot(cache_base, key, slot); }
-    if (writes${moves ? '' : ' && key == token'}) { write_keys(cache_base, key, slot, k); }
+    if (${moves ? 'key != token' : 'key >= start && key < token'}) { k = keys_slot(cache_base, key - before_page, slot); }
+    if (writes${moves ? '' : ' && key == token'}) { write_keys(cache_base, key - before_page, slot, k); }
     product += dot(query[slot], k);
   }
   products[local] = product;
@@ -148,7 +153,7 @@ ${workgroupMain(count, INVOCATIONS)} {
     if (first + i == token) {
       sum += weight * qkv_slot(qkv_base + WIDTH + KEY_WIDTH + key_base, 0u, slot);
     } else {
-      sum += weight * values_slot(cache_base, first + i, slot);
+      sum += weight * values_slot(cache_base, first + i - before_page, slot);
     }
   }
   sums[local] = sum;
@@ -169,17 +174,19 @@ ${workgroupMain(count, INVOCATIONS)} {
 
 /** Writes y and the values. A workgroup is a head of a text. */
 function mergeParts(call: CachedCall): Dispatch {
-  const { shape, texts, qkv, position, context, values, partials, y, newValues } = call
+  const { shape, texts, qkv, position, pages, values, partials, y, newValues } = call
   return dispatchOf({
     name: 'attend-cached merge',
-    operands: { qkv, position, context, values, partials, y, newValues },
+    operands: { qkv, position, pages, values, partials, y, newValues },
     workgroups: rowsOf(texts * shape.heads),
     code(arrays) {
       const moveOthers = `
   for (var i = local; writes && i < SEQUENCE * SLOTS; i += INVOCATIONS) {
-    if (i / SLOTS != token) { write_values(cache_base, i / SLOTS, i % SLOTS, values_slot(cache_base, i / SLOTS, i % SLOTS)); }
+    let other = i / SLOTS;
+    let base = page_row(text, other) * KEY_WIDTH + key_base;
+    if (other != token) { write_values(base, other % PAGE, i % SLOTS, values_slot(base, other % PAGE, i % SLOTS)); }
   }`
-      return `${constants(call, arrays.context)}
+      return `${constants(call, arrays.pages)}
 ${readerOf(shape, 'qkv', { floats: qkv, array: arrays.qkv, stride: 'QKV_WIDTH' })}
 ${readerOf(shape, 'values', { floats: values, array: arrays.values, stride: 'KEY_WIDTH' })}
 ${writerOf(shape, 'values', { floats: newValues, array: arrays.newValues, stride: 'KEY_WIDTH' })}
@@ -190,7 +197,6 @@ ${workgroupMain(texts * shape.heads, INVOCATIONS)} {
   let key_base = head / SHARED * SIZE;
   let writes = head % SHARED == 0u;
   let token = u32(${arrays.position}[text]);
-  let cache_base = first_row(text) * KEY_WIDTH + key_base;
   let slot = local % SLOTS;
   var sum = vec4<f32>();
   var total = vec2<f32>(${NO_MAXIMUM}, 0.0);
@@ -219,7 +225,10 @@ ${workgroupMain(texts * shape.heads, INVOCATIONS)} {
     }
     write_y(text * WIDTH + head * SIZE, 0u, local, sum / weight);
     let qkv_base = text * QKV_WIDTH;
-    if (writes) { write_values(cache_base, token, local, qkv_slot(qkv_base + WIDTH + KEY_WIDTH + key_base, 0u, local)); }
+    if (writes) {
+      let value = qkv_slot(qkv_base + WIDTH + KEY_WIDTH + key_base, 0u, local);
+      write_values(page_row(text, token) * KEY_WIDTH + key_base, token % PAGE, local, value);
+    }
   }${arrays.values === arrays.newValues ? '' : moveOthers}
 }`
     },

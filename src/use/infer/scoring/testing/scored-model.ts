@@ -12,7 +12,7 @@ import { ContextDecoder } from '../../generation/context-decoder.ts'
 import { PredeterminedExperts } from '../../generation/predetermined-experts.ts'
 import { Prefill } from '../../generation/prefill.ts'
 import { TokenDecoder } from '../../generation/token-decoder.ts'
-import { tokenScratch } from '../../generation/token-memory.ts'
+import { tokenScratch, wholeContexts } from '../../generation/token-memory.ts'
 import { TokenProgram } from '../../generation/token-program.ts'
 import type { LiveModel } from '../../live-model.ts'
 import { type Scorable, scorable } from '../scorable.ts'
@@ -108,14 +108,15 @@ export async function bySteps({ runtime, config, store }: Model, ids: readonly n
   const model = generationConfig(config.model)
   const program = new TokenProgram(runtime, model, store)
   const prefill = new Prefill(runtime, model, store)
-  const decoder = TokenDecoder.open(program, 1)
+  const decoder = TokenDecoder.open(program, wholeContexts(model, 1))
+  const pages = Array.from({ length: decoder?.cache.pages ?? 0 }, (_, page) => page)
   const uncached = new ContextDecoder(prefill)
   const experts = new PredeterminedExperts(model, config.train.seed)
   experts.offset = offset
   const found: { readonly logProbability: number; readonly greedy: boolean; readonly likeliest: number }[] = []
   for (const [t, id] of ids.slice(0, -1).entries()) {
     const logits: number[] = []
-    const next = { context: 0, token: id, position: t, experts }
+    const next = { pages, token: id, position: t, experts }
     if (decoder) await decoder.step([next], (_, result) => logits.push(...result.logits))
     else logits.push(...(await uncached.step(id, t, experts)))
     const largest = Math.max(...logits)

@@ -3,6 +3,7 @@ import { afterAll, onTestFinished } from 'vitest'
 import { createRuntime } from '../../../../engine/cpu/cpu-runtime.ts'
 import { continueText, promptTokens } from '../../continue-text.ts'
 import { Contexts } from '../../generation/contexts.ts'
+import { pageBytes } from '../../generation/token-memory.ts'
 import { type Asked, bytes, scoredModel, VOCABULARY } from '../../scoring/testing/scored-model.ts'
 import type { Answer } from '../answer.ts'
 import type { TextEvent, TextRequest, WrittenToken } from '../contract.ts'
@@ -19,8 +20,11 @@ const endless = { ...bytes, rules: { ...bytes.rules, end: [VOCABULARY] } }
 
 export const modelOf = (asked: Asked = {}) => scoredModel(runtime, { sequence: 40, tokenizer: endless, ...asked })
 
-export function schedulerOf(model: Model, streams: number, options: Partial<SchedulerOptions> = {}) {
-  const contexts = new Contexts(runtime, model.config.model, model.store, { count: streams, detailed: true })
+/** @param pages Number of pages for all texts; default: whole contexts. */
+export function schedulerOf(model: Model, streams: number, options: Partial<SchedulerOptions> = {}, pages?: number) {
+  const { model: config } = model.config
+  const contextBytes = pages && pages * pageBytes(config)
+  const contexts = new Contexts(runtime, config, model.store, { count: streams, contextBytes, detailed: true })
   const scheduler = new Scheduler(contexts, model.tokenizer, { queue: 20, ...options })
   onTestFinished(async () => {
     await scheduler.close(new Error('the test has ended'))
