@@ -64,8 +64,8 @@ const lines = (values: Readonly<Record<string, readonly number[]>>) =>
     .map(([name, numbers]) => `  ${JSON.stringify(name)}: ${JSON.stringify(numbers)},`)
     .join('\n')
 const text = `/** Written by \`npx tsx bench/planner/fit-planner.ts\`: constants fitted to the rows of \`published\`. Do not edit. */
-import type { Constants } from '../constants.ts'
-import type { IntervalsByProgram } from '../intervals.ts'
+import type { Constants } from './constants.ts'
+import type { IntervalsByProgram } from './intervals.ts'
 
 /** Fitted to all rows. */
 export const fitted: Constants = ${JSON.stringify(fits.fitted)}

@@ -125,6 +125,32 @@ const large = [
     [100, 82.5],
     'a micro-batch for each stage, which is the default; asynchronous products hide 80 % of exchanges',
   ),
+  ...titan(
+    'Llama 3 405B, interleaved',
+    { model: llama3['405B'](8192), devices: 512, batch: 256, micro: 4 },
+    {
+      ...{ ...full, ...float8, zero: 2, tensorOverlap: 0.8, virtualStages: 2 },
+      parallel: { tensor: 8, pipeline: 8 },
+    },
+    [128, 72.7],
+    'two stages a rank and a micro-batch for each rank, which are the defaults; asynchronous products hide 80 % of exchanges',
+  ),
+  ...(
+    [
+      [1, 76, 75.3],
+      [2, 47, 75.9],
+      [4, 31, 77.1],
+      [8, 16, 84.9],
+    ] as const
+  ).flatMap(([context, tokens, gibibytes]) =>
+    titan(
+      `Llama 3 405B, context ${context}`,
+      { model: llama3['405B'](32_768 * context), devices: 512, batch: 64 / context, micro: 1 },
+      { ...full, ...float8, zero: 2, tensorOverlap: 0.8, parallel: { tensor: 8, pipeline: 8, context } },
+      [tokens, gibibytes],
+      'a micro-batch for each stage, which is the default; asynchronous products hide 80 % of exchanges',
+    ),
+  ),
 ]
 
 const titanH200 = ([32, 64] as const).flatMap((devices): PublishedRow[] => {
