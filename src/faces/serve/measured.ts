@@ -38,7 +38,7 @@ export class Measured {
     )
     metrics.gauge(
       'choir_context_pages',
-      'Pages for keys and values of 64 tokens each.',
+      'Pages for keys and values, of at most 64 tokens each.',
       each(({ scheduler }) => scheduler.pages.all),
     )
     metrics.gauge(
