@@ -24,6 +24,7 @@ test('serves with the options that are given until Ctrl-C, and exits with 0', as
   })
   expect(fake.stdout.text).toContain('http://127.0.0.1:8000/v1')
   expect(fake.stdout.text).toContain('demo     runs/demo, step 20')
+  expect(fake.stdout.text).toContain('8 texts at a time in 4.29 GB, 5 waiting')
   expect(fake.stdout.text).not.toContain('longenough')
   fake.interrupt()
   expect(await code).toBe(0)

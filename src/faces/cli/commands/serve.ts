@@ -1,6 +1,6 @@
 /** `choir serve`: serves models by HTTP, in the shape of OpenAI's API, until Ctrl-C. */
 import type { Command } from 'commander'
-import { plural } from '../../../core/text/numbers.ts'
+import { bytes, plural } from '../../../core/text/numbers.ts'
 import type { OnMessage } from '../../../train/run/messages.ts'
 import type { ModelServer } from '../../serve/server.ts'
 import { labelled } from '../display/display.ts'
@@ -107,7 +107,7 @@ async function run(io: Io, models: readonly string[], { json, ...options }: Serv
 function show(
   io: Io,
   { address, models }: ModelServer,
-  { streams, queue }: Pick<ServeFlags, 'streams' | 'queue'>,
+  { streams, contextMemory, queue }: Pick<ServeFlags, 'streams' | 'contextMemory' | 'queue'>,
   json?: true,
 ) {
   if (json) return writeJson(io, { kind: 'serve', address, models, streams, queue })
@@ -117,8 +117,9 @@ function show(
     `${directory}${step > 0 ? `, step ${step}` : ''}`,
   ])
   io.stdout.write(`\n  ${colors.bold(address)}\n\n`)
+  const memory = contextMemory === undefined ? '' : ` in ${bytes(contextMemory)}`
   const more: [string, string][] = [
-    ['places', `${plural(streams, 'text')} at a time, ${queue} waiting`],
+    ['places', `${plural(streams, 'text')} at a time${memory}, ${queue} waiting`],
     ['experts', `${new URL('/', address).href} shows which ones the texts use`],
   ]
   print(io, labelled([...rows, ...more], colors))
