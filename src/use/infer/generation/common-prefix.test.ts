@@ -9,6 +9,7 @@ import type { ModelConfig } from '../../../core/model/config.ts'
 import { parameterSpecs } from '../../../core/model/parameters.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { createRuntime } from '../../../engine/cpu/cpu-runtime.ts'
+import { machineBytes } from '../../../engine/native/cpu-arena.ts'
 import { createDeviceRuntime } from '../../../engine/webgpu/runtime.ts'
 import { testDevice } from '../../../engine/webgpu/testing/run-kernel.ts'
 import { generationConfig } from '../../../train/step/capacity-rules.ts'
@@ -226,6 +227,11 @@ describe('few pages', () => {
     contexts.leave(1)
     expect(contexts.pages).toEqual({ all: whole + 4, inUse: 0, kept: 17 })
     expect(contexts.canRead(2, text(other, SEQUENCE), false)).toBe(true)
+  })
+
+  test.skipIf(machineBytes() < 8e9)('more memory than an arena has leaves whole contexts', async () => {
+    const { config, store } = await modelOf({})
+    expect(open(config, store, 1, 5e9).pages.all).toBe(whole)
   })
 
   test('less memory than a whole context is refused', async () => {

@@ -48,6 +48,9 @@ export function openDecoders(program: TokenProgram, size: DecoderSize): TokenDec
       texts = Math.min(texts, size.texts - opened)
     } else texts = Math.floor(texts / 2)
   }
+  const whole = wholeContexts(config, size.texts)
+  // Pages beyond whole contexts only keep more prompts. If no arena has room for them, whole contexts are enough.
+  if (opened === 0 && size.pages > whole.pages) return openDecoders(program, whole)
   if (opened === size.texts || opened === 0) return decoders
   for (const decoder of decoders.reverse()) decoder.release()
   throw tooMany(program, size, opened * 4 * memoryOfDecoder(config, threads, wholeContexts(config, 1)))

@@ -21,6 +21,8 @@ test('a store reserves memory for as many texts as fit, by halves', () => {
   expect(eight).toBe(four)
   expect(many).toBe(scratchOfTexts(model, 6))
   expect(4 * many).toBeLessThanOrEqual(MAX_ARENA_BYTES / 4)
+  // Memory for more than whole contexts, which does not fit, leaves that for whole contexts.
+  expect(scratchOfTexts(model, { texts: 1, pages: 1e6 })).toBe(one)
 })
 
 test('programs compute 1, 2, 4, ... texts at once, at most as many as there are contexts, and fewer beside a large head', () => {

@@ -110,6 +110,7 @@ export function scratchOfTexts(config: ModelConfig, size: number | DecoderSize):
     const floats = memoryFloats(config, USUAL_THREADS, shareOf(config, whole, texts))
     if (4 * floats <= MAX_IN_STORE_BYTES) return floats
   }
+  if (whole.pages > wholeContexts(config, whole.texts).pages) return scratchOfTexts(config, whole.texts)
   return paddedFloats(1)
 }
 
