@@ -3,7 +3,8 @@
  * number of experts, or the longest training of every size is left out. Every fit begins from its own starts.
  */
 import { count, fixed, percent } from '../../../src/core/text/numbers.ts'
-import { type Form, fitForm, forms } from '../../../src/tools/law/fit.ts'
+import type { Form } from '../../../src/tools/law/centred-law.ts'
+import { fitForm, forms } from '../../../src/tools/law/fit.ts'
 import { breakEven, forecast } from '../../../src/tools/law/forecast.ts'
 import { differenceAt, type Point } from '../../../src/tools/law/joint-law.ts'
 import { lawOf } from '../../../src/tools/law/law.ts'

@@ -4,7 +4,7 @@
  * parameters, tokens to 4 M.
  */
 import type { Point } from '../../../src/tools/law/joint-law.ts'
-import { leastSquares } from '../../../src/tools/law/least-squares.ts'
+import { leastSquares, numerically } from '../../../src/tools/law/least-squares.ts'
 
 export interface GainShape {
   readonly name: string
@@ -99,7 +99,7 @@ export function fitShape({ priors, at }: GainShape, gains: readonly Gain[], nois
   const starts = [-1, 0, 1].map((side) =>
     priors.map(([mean, deviation], i) => mean + side * deviation * (i % 2 ? -1 : 1)),
   )
-  const found = starts.map((start) => leastSquares(residuals, start, 150))
+  const found = starts.map((start) => leastSquares(numerically(residuals), start, 150))
   const { x } = found.reduce((one, other) => (other.cost < one.cost ? other : one))
   return (point) => gainAt(x, point)
 }

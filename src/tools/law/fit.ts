@@ -6,22 +6,10 @@
  * other. Predictions matter here and not coefficients, so every coefficient has a weak prior, and *forms* of the law
  * with fewer coefficients are tried too.
  */
-import { type Coefficients, type Point, saturated } from './joint-law.ts'
-import { leastSquares, type Solution } from './least-squares.ts'
+import { centred, coefficientsOf, type Form, logLosses, numbersOf } from './centred-law.ts'
+import type { Coefficients, Point } from './joint-law.ts'
+import { leastSquares, type Residual, type Solution } from './least-squares.ts'
 import { mean, type Observation, type Observations } from './observations.ts'
-
-/** A form of the law: which of the terms that depend on E it has. */
-export interface Form {
-  /** Whether the exponent of N depends on E (γ). */
-  readonly gamma: boolean
-  /** Whether the exponent of D depends on E (ζ). */
-  readonly zeta: boolean
-  /**
-   * Transform of E: `none` if Ê = E, `start` if Ê has a start but no maximum, `both` if Ê is as in equation 4. With
-   * `gain`, a gain that is never negative replaces all terms of Ê.
-   */
-  readonly transform: 'none' | 'start' | 'both' | 'gain'
-}
 
 export const gainForm: Form = { gamma: false, zeta: false, transform: 'gain' }
 
@@ -33,8 +21,7 @@ export const forms: readonly Form[] = [
 ]
 
 /** Number of coefficients that a form fits. */
-export const countOf = ({ gamma, zeta, transform }: Form): number =>
-  7 + Number(gamma) + Number(zeta) + { none: 0, start: 1, both: 2, gain: 1 }[transform]
+export const countOf = (form: Form): number => numbersOf(form).length
 
 const STARTS = 6
 /** Numbers of iterations from every start, and from the best solution of these. */
@@ -64,6 +51,7 @@ export function fitForm(form: Form, observations: Observations): Coefficients {
   return coefficientsOf(form, x, centre)
 }
 
+/** The best fit near a start. Only the numbers of the form move. */
 function fitFrom(
   form: Form,
   observations: Observations,
@@ -71,37 +59,40 @@ function fitFrom(
   start: readonly number[],
   iterations: number,
 ): Solution {
+  const places = numbersOf(form)
   const priors = priorsOf(observations)
   const most = Math.max(...observations.arms.map(({ seeds }) => seeds))
-  const prepared = [...observations.dense, ...observations.arms].map(({ active, tokens, experts, log, seeds }) => ({
-    n: Math.log(active / centre.active),
-    d: Math.log(tokens / centre.tokens),
-    experts,
-    log,
-    weight: ((experts === 1 ? DENSE_WEIGHT : 1) * Math.sqrt(seeds / most)) / SCALE,
-  }))
-  const counts = [...new Set(prepared.map(({ experts }) => experts))]
-  const residuals = (x: readonly number[]): number[] => {
-    const { a, alpha, b, beta, c, delta, omega, gamma, zeta, transform, kappa, nu, onset } = namesOf(form, x)
-    const growth = new Map(counts.map((count) => [count, Math.log(saturated(count, transform) / transform.start)]))
-    const data = prepared.map(({ n, d, experts, log, weight }) => {
-      const [size, text] = [a * Math.exp(alpha * n), b * Math.exp(beta * d)]
-      const dense = size + text + c
-      if (experts === 1) return huber((Math.log(dense) - log) * weight)
-      const e = growth.get(experts) ?? 0
-      const gain = kappa * Math.log(experts) * Math.exp(nu * n) * Math.max(0, d - Math.log(onset))
-      const loss = size * Math.exp((delta + gamma * n) * e) + text * Math.exp((omega + zeta * d) * e) + c - gain
-      return huber((Math.log(loss / dense) - log) * weight)
-    })
-    return [...data, ...priors.map(({ mean, deviation }, i) => ((x[i] ?? 0) - mean) / deviation)]
-  }
-  return leastSquares(residuals, start, iterations)
+  const all = [...observations.dense, ...observations.arms]
+  const weights = all.map(
+    ({ experts, seeds }) => ((experts === 1 ? DENSE_WEIGHT : 1) * Math.sqrt(seeds / most)) / SCALE,
+  )
+  const losses = logLosses(
+    form,
+    all.map((point) => centred(point, centre)),
+  )
+  const whole = (x: readonly number[]) => x.reduce((all, value, i) => all.with(places[i] ?? 0, value), start)
+  const residuals = (x: readonly number[]): Residual[] => [
+    ...losses(whole(x)).map(({ value, slopes }, i) => {
+      const weight = weights[i] ?? 0
+      const { value: loss, slope } = huber((value - (all[i]?.log ?? 0)) * weight)
+      return { value: loss, slopes: places.map((place) => (slopes[place] ?? 0) * weight * slope) }
+    }),
+    ...places.map((place, i) => {
+      const { mean, deviation } = priors[place] as Prior
+      return { value: ((x[i] ?? 0) - mean) / deviation, slopes: places.map((_, j) => (i === j ? 1 / deviation : 0)) }
+    }),
+  ]
+  const from = places.map((place) => start[place] ?? 0)
+  const { x, cost } = leastSquares(residuals, from, iterations)
+  return { x: whole(x), cost }
 }
 
-/** A residual whose square is Huber's loss: quadratic near zero, linear beyond. */
-function huber(residual: number): number {
+/** A residual whose square is Huber's loss, quadratic near zero and linear beyond, and its derivative. */
+function huber(residual: number): { readonly value: number; readonly slope: number } {
   const size = Math.abs(residual)
-  return size <= HUBER ? residual : Math.sign(residual) * Math.sqrt(HUBER * (2 * size - HUBER))
+  if (size <= HUBER) return { value: residual, slope: 1 }
+  const value = Math.sign(residual) * Math.sqrt(HUBER * (2 * size - HUBER))
+  return { value, slope: HUBER / Math.abs(value) }
 }
 
 interface Prior {
@@ -141,58 +132,6 @@ function priorsOf({ dense }: Observations): Prior[] {
 function centreOf({ dense }: Observations): Point {
   const middle = (of: (one: Observation) => number) => Math.exp(mean(dense.map((one) => Math.log(of(one)))))
   return { active: middle(({ active }) => active), tokens: middle(({ tokens }) => tokens), experts: 1 }
-}
-
-/**
- * The fitted numbers by name. They describe the law around the centre of the observations and around a dense model,
- * where they hardly compensate each other. With n = ln N and d = ln D relative to the centre and e = ln(Ê/start), the
- * law is a·exp(δe + (α + γe)n) + b·exp(ωe + (β + ζe)d) + c, and e = 0 for a dense model. With a gain, δ and ω are 0.
- */
-function namesOf(form: Form, x: readonly number[]) {
-  const [a = 0, alpha = 0, b = 0, beta = 0, c = 0, delta = 0, omega = 0, gamma = 0, zeta = 0, start = 0, max = 0] = x
-  const [kappa = 0, nu = 0, onset = 0] = x.slice(11)
-  const hasGain = form.transform === 'gain'
-  return {
-    a: Math.exp(a),
-    alpha: -Math.exp(alpha),
-    b: Math.exp(b),
-    beta: -Math.exp(beta),
-    c: Math.exp(c),
-    delta: hasGain ? 0 : delta,
-    omega: hasGain ? 0 : omega,
-    gamma: form.gamma ? gamma : 0,
-    zeta: form.zeta ? zeta : 0,
-    kappa: hasGain ? Math.exp(kappa) : 0,
-    nu: hasGain ? nu : 0,
-    onset: hasGain ? Math.exp(onset) : 1,
-    transform: {
-      start: form.transform === 'none' || hasGain ? 1 : Math.exp(start),
-      // The fitted number is the excess over the start, so the maximum is always above the start.
-      max: form.transform === 'both' ? Math.exp(start) + Math.exp(max) : null,
-    },
-  }
-}
-
-/** The same law in its published form, which has neither a centre nor a dense model as its origin. */
-function coefficientsOf(form: Form, x: readonly number[], centre: Point): Coefficients {
-  const { a, alpha, b, beta, c, delta, omega, gamma, zeta, transform, kappa, nu, onset } = namesOf(form, x)
-  const [n, d, s] = [Math.log(centre.active), Math.log(centre.tokens), Math.log(transform.start)]
-  const [power, textPower] = [delta - gamma * n, omega - zeta * d]
-  return {
-    a: a * Math.exp(-alpha * n - power * s),
-    alpha: alpha - gamma * s,
-    delta: power,
-    gamma,
-    b: b * Math.exp(-beta * d - textPower * s),
-    beta: beta - zeta * s,
-    omega: textPower,
-    zeta,
-    c,
-    ...transform,
-    kappa: kappa * Math.exp(-nu * n),
-    nu,
-    onset: onset * centre.tokens,
-  }
 }
 
 /** The i-th number of Halton's sequence in (0, 1), i from 1: such points fill a space more evenly than random ones. */

@@ -3,7 +3,8 @@
  * errors of predictions for results that were left out of the fit, and the range of sizes, tokens and experts that it
  * was fitted to.
  */
-import { countOf, type Form, fitForm, forms } from './fit.ts'
+import type { Form } from './centred-law.ts'
+import { countOf, fitForm, forms } from './fit.ts'
 import { type Coefficients, differenceAt, type Point } from './joint-law.ts'
 import { mean, type Observation, type Observations, observe, type Pair, seedsOf } from './observations.ts'
 

@@ -1,6 +1,13 @@
 /**
- * Nonlinear least squares by Levenberg and Marquardt's method, with a numeric Jacobian. It suits tens of parameters.
+ * Nonlinear least squares by Levenberg and Marquardt's method. It suits tens of parameters.
  */
+
+/** One of the numbers whose squares are added up. */
+export interface Residual {
+  readonly value: number
+  /** Derivatives by each parameter. */
+  readonly slopes: readonly number[]
+}
 
 export interface Solution {
   readonly x: readonly number[]
@@ -10,11 +17,19 @@ export interface Solution {
 
 const STEP = 1e-6
 
+/** Residuals with derivatives by differences, for functions that have no formula for them. */
+export const numerically =
+  (residuals: (x: readonly number[]) => readonly number[]) =>
+  (x: readonly number[]): Residual[] => {
+    const moved = x.map((value, j) => residuals(x.with(j, value + STEP)))
+    return residuals(x).map((value, i) => ({ value, slopes: moved.map((after) => ((after[i] ?? 0) - value) / STEP) }))
+  }
+
 /**
  * A minimum of the sum of squared residuals, near `start`. The cost is infinite if residuals at `start` are not finite.
  */
 export function leastSquares(
-  residuals: (x: readonly number[]) => readonly number[],
+  residuals: (x: readonly number[]) => readonly Residual[],
   start: readonly number[],
   iterations: number,
 ): Solution {
@@ -23,12 +38,7 @@ export function leastSquares(
   let cost = costOf(at)
   let damping = 1e-2
   for (let iteration = 0; iteration < iterations && Number.isFinite(cost); iteration++) {
-    const columns = x.map((value, j) => {
-      const moved = residuals(x.with(j, value + STEP))
-      return moved.map((after, i) => (after - (at[i] ?? 0)) / STEP)
-    })
-    const gradient = columns.map((column) => dot(column, at))
-    const products = columns.map((one) => columns.map((other) => dot(one, other)))
+    const { gradient, products } = normalEquations(at, x.length)
     let improved = 0
     while (damping < 1e10) {
       const step = solve(
@@ -51,18 +61,30 @@ export function leastSquares(
   return { x, cost }
 }
 
-function costOf(residuals: readonly number[]): number {
-  const cost = dot(residuals, residuals) / 2
+function costOf(residuals: readonly Residual[]): number {
+  const cost = residuals.reduce((sum, { value }) => sum + value * value, 0) / 2
   return Number.isFinite(cost) ? cost : Infinity
 }
 
-function dot(a: readonly number[], b: readonly number[]): number {
-  let sum = 0
-  for (let i = 0; i < a.length; i++) sum += (a[i] ?? 0) * (b[i] ?? 0)
-  return sum
+/** Products of the derivatives with the residuals, and with each other: the lower triangle. */
+function normalEquations(residuals: readonly Residual[], count: number) {
+  const gradient: number[] = new Array(count).fill(0)
+  const products = gradient.map((_, i): number[] => new Array(i + 1).fill(0))
+  for (const { value, slopes } of residuals) {
+    for (const [i, row] of products.entries()) {
+      const slope = slopes[i] as number
+      if (slope === 0) continue
+      ;(gradient[i] as number) += slope * value
+      for (let j = 0; j <= i; j++) (row[j] as number) += slope * (slopes[j] as number)
+    }
+  }
+  return { gradient, products }
 }
 
-/** Solves a symmetric positive definite system by Cholesky's decomposition; null if it is not positive definite. */
+/**
+ * Solves a symmetric positive definite system, given its lower triangle, by Cholesky's decomposition; null if it is not
+ * positive definite.
+ */
 function solve(matrix: readonly (readonly number[])[], right: readonly number[]): number[] | null {
   const n = right.length
   const lower: number[][] = []
