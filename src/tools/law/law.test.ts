@@ -84,7 +84,7 @@ describe('a law', () => {
     'has intervals that contain about four of five new measurements, from results %s',
     (name) => {
       const truth = truths[name] as (point: Point) => number
-      const { between, larger } = simulatedCoverage(truth, 5, 3)
+      const { between, larger } = simulatedCoverage(truth, 8, 3)
       const all = [between, between, between, larger]
       const mean = (of: (one: (typeof all)[number]) => number) =>
         all.reduce((sum, one) => sum + of(one), 0) / all.length
@@ -110,7 +110,7 @@ describe('a law', () => {
     (name) => {
       const truth = truths[name] as (point: Point) => number
       const random = normals(3)
-      const ratios = Array.from({ length: 4 }, () => {
+      const ratios = Array.from({ length: 6 }, () => {
         const law = lawOf(simulate({ law: truth, sizes: mapSizes, experts: [2, 8, 32], noise: mapNoise }, random))
         return mapSizes.map(
           ({ active }) => (breakEven(law, { active, experts: 8 }).tokens ?? 0) / trueBreakEven(truth, active, 8),
