@@ -3,7 +3,7 @@
  * too small to matter are shaded, and the colour of an interval is its answer. So a claim holds where a blue interval
  * lies in the blue tint. A narrow figure has the texts of a row above its interval.
  */
-import { symbol, symbolCircle, symbolDiamond, symbolSquare } from 'd3-shape'
+import { symbol, symbolCircle, symbolDiamond, symbolSquare, symbolStar, symbolTriangle } from 'd3-shape'
 import { oppositesOf, type Scheme } from '../../../src/core/charts/palette.ts'
 import { linearTicks } from '../../../src/core/charts/ticks.ts'
 import { letters, notes, rowLine, rowsPlane } from '../../../src/tools/report/figures/axes.ts'
@@ -33,8 +33,14 @@ export const claimStyle = `.plot .margin { fill-opacity: 0.26 } .plot text.stron
 ${coloursOf('light')}@media screen and (prefers-color-scheme: dark) {${coloursOf('dark')}}
 `
 
-/** Shapes of the sets of runs. */
-const shapes = [symbolDiamond, symbolCircle, symbolSquare]
+/** Shapes of the sets of runs, with their areas in square pixels: a star is wider than a circle of its area. */
+const shapes = [
+  [symbolDiamond, 52],
+  [symbolCircle, 52],
+  [symbolSquare, 52],
+  [symbolTriangle, 46],
+  [symbolStar, 30],
+] as const
 
 /** Height of a line of text, in pixels. */
 const LINE = 16
@@ -53,7 +59,7 @@ export function claimsBody({ sets, claims, margin, tested }: ShownClaims, width:
   })
   const small = notes(
     [
-      `°: the answer does not survive Holm's correction for all ${tested} claims. Answers of further seeds and of the larger size are not corrected.`,
+      `°: the answer does not survive Holm's correction for all ${tested} claims. Only the answers of the first runs (diamonds) are corrected.`,
     ],
     width,
     top + 46,
@@ -159,7 +165,8 @@ const sampleOf =
   ]
 
 function mark(set: number, tone: string, x: number, y: number): Markup {
-  const d = symbol(shapes[set % shapes.length], 52).digits(2)() ?? ''
+  const [shape, area] = shapes[set % shapes.length] as (typeof shapes)[number]
+  const d = symbol(shape, area).digits(2)() ?? ''
   return element('path', { class: `mean ${tone}`, transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`, d })
 }
 

@@ -1,6 +1,7 @@
 /**
  * The claims that docs/findings.md tests, with their effects from committed results: of the study itself, of the same
- * arms with further seeds, and of the same arms at the larger size. Every number comes from the analysis of studies.
+ * arms with further seeds and at the larger size, and of arms of the same names with more text, at two sizes. Every number
+ * comes from the analysis of studies.
  */
 import { fixed } from '../../../src/core/text/numbers.ts'
 import { answersOf, type ClaimAnswer, regionOfClaim } from '../../../src/tools/study/analysis/claims/answers.ts'
@@ -91,21 +92,29 @@ export interface ShownClaims {
 /**
  * @param study results of `choir study m6t`
  * @param further results of arms of the same names with other seeds
+ * @param longer results of arms of the same names with more text
  */
-export function shownClaims(study: Runs, further: Runs): ShownClaims {
-  const [seeds, more] = [study, further].map(({ results }) => results.seeds.length)
-  const size = (prefix: string) => study.finished(`${prefix}dense`)[0]?.activeParameters ?? Number.NaN
-  const sizeName = (prefix: string) => `${fixed(size(prefix) / 1e6, 2)} M active parameters, ${seeds} seeds`
+export function shownClaims(study: Runs, further: Runs, longer: Runs): ShownClaims {
+  const answers = inOrder(answersOf(study))
+  const compared = answers.flatMap(({ deciding }) => deciding?.arms ?? [])
+  const sizeAndSeeds = (runs: Runs, prefix: string, between = '') => {
+    const active = runs.finished(`${prefix}dense`)[0]?.activeParameters ?? Number.NaN
+    const arms = compared.map((arm) => `${prefix}${arm}`)
+    return `${fixed(active / 1e6, 2)} M active parameters${between}, ${seedsText(runs, arms)}`
+  }
   const sets: RunSet[] = [
-    { name: sizeName(''), runs: study, prefix: '' },
-    { name: `the same, ${more} further seeds`, runs: further, prefix: '' },
-    { name: sizeName('large, '), runs: study, prefix: 'large, ' },
+    { name: sizeAndSeeds(study, ''), runs: study, prefix: '' },
+    { name: `the same, ${further.results.seeds.length} further seeds`, runs: further, prefix: '' },
+    { name: sizeAndSeeds(study, 'large, '), runs: study, prefix: 'large, ' },
+    ...['', '0.3 M, '].map((prefix) => ({ name: sizeAndSeeds(longer, prefix, ', more text'), runs: longer, prefix })),
   ]
-  const tested = inOrder(answersOf(study)).map((answered) => ({
+  const tested = answers.map((answered) => ({
     answered,
     effects: sets.flatMap((set, i) => effectIn(set, i, answered) ?? []),
   }))
-  const digits = digitsByUnit(tested.flatMap(({ effects }) => effects.map(({ measured }) => measured)))
+  // As many decimals as the report of the study has: no set of runs asks for more in all rows.
+  const ofStudy = tested.flatMap(({ effects }) => effects.filter(({ set }) => set === 0))
+  const digits = digitsByUnit(ofStudy.map(({ measured }) => measured))
   return {
     sets: sets.map(({ name }) => name),
     tested: tested.length,
@@ -131,6 +140,13 @@ export function shownClaims(study: Runs, further: Runs): ShownClaims {
     }),
     margin: Math.max(...tested.map(({ answered: { claim } }) => (sideOf(claim.expect) === 0 ? claim.margin : 0))),
   }
+}
+
+/** How many seeds the arms have; an incomplete study may have fewer of some, and the arms of another size are not all there. */
+function seedsText(runs: Runs, arms: readonly string[]): string {
+  const counts = arms.map((arm) => runs.finished(arm).length).filter((count) => count > 0)
+  const [least, most] = [Math.min(...counts), Math.max(...counts)]
+  return least === most ? `${most} seeds` : `${least} to ${most} seeds`
 }
 
 /** The answers in the order of docs/findings.md. @throws an internal error for a claim that has no words here */

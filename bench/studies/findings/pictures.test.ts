@@ -51,10 +51,12 @@ const recordsOf = (study: string): FinishedRun[] =>
 type Model = FinishedRun['config']['model']
 type IsArm = (moe: NonNullable<Model['moe']>) => boolean
 
-/** Differences in loss at the capacity of training, arm minus baseline, by seed. */
+/** Differences in loss at the capacity of training, arm minus baseline, by seed: of the longest trainings of a width. */
 function differencesIn(study: string, width: number, baseline: IsArm | null, arm: IsArm): number[] {
   const is = ({ moe }: Model, which: IsArm | null) => (which === null ? moe === null : moe !== null && which(moe))
-  const own = recordsOf(study).filter(({ config: { model } }) => model.width === width)
+  const ofWidth = recordsOf(study).filter(({ config: { model } }) => model.width === width)
+  const longest = Math.max(...ofWidth.map(({ config }) => config.train.steps))
+  const own = ofWidth.filter(({ config }) => config.train.steps === longest)
   return own
     .filter(({ config }) => is(config.model, arm))
     .flatMap((run) => {
@@ -67,7 +69,7 @@ function differencesIn(study: string, width: number, baseline: IsArm | null, arm
 }
 
 /** Two-sided 5 % points of Student's t, from a table, by degrees of freedom. */
-const student: Readonly<Record<number, number>> = { 3: 3.182446, 7: 2.364624 }
+const student: Readonly<Record<number, number>> = { 2: 4.302653, 3: 3.182446, 7: 2.364624 }
 
 function intervalOf(values: readonly number[]): { mean: number; low: number; high: number } {
   const mean = values.reduce((a, b) => a + b, 0) / values.length
@@ -95,6 +97,9 @@ describe('effects are differences of the stored losses with the interval of Stud
     { name: 'More activated experts help', set: 1, study: 'quick-seeds', width: 32, baseline: topK(1), arm: topK(2) },
     { name: cost, set: 0, study: 'm6t-quick', width: 32, baseline: oneWithLimit, arm: twoPrototypes },
     { name: cost, set: 2, study: 'm6t-quick', width: 48, baseline: oneWithLimit, arm: twoPrototypes },
+    { name: pay, set: 3, study: 'claims', width: 48, baseline: null, arm: topK(1) },
+    { name: cost, set: 3, study: 'claims', width: 48, baseline: oneWithLimit, arm: twoPrototypes },
+    { name: cost, set: 4, study: 'claims', width: 96, baseline: oneWithLimit, arm: twoPrototypes },
   ])('$name in set $set', ({ name, set, study, width, baseline, arm }) => {
     const effect = found.claims.claims.find((claim) => claim.name === name)?.effects.find((one) => one.set === set)
     const expected = intervalOf(differencesIn(study, width, baseline, arm))
