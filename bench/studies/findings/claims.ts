@@ -112,7 +112,7 @@ export function shownClaims(study: Runs, further: Runs, longer: Runs): ShownClai
     answered,
     effects: sets.flatMap((set, i) => effectIn(set, i, answered) ?? []),
   }))
-  // As many decimals as the report of the study has: no set of runs asks for more in all rows.
+  // Decimals as in the report of the study. A further set with a narrow interval would add one to all rows.
   const ofStudy = tested.flatMap(({ effects }) => effects.filter(({ set }) => set === 0))
   const digits = digitsByUnit(ofStudy.map(({ measured }) => measured))
   return {

@@ -5,6 +5,7 @@
  * e = 0 for a dense model.
  */
 import { type Coefficients, type Point, saturated } from './joint-law.ts'
+import type { Sloped } from './least-squares.ts'
 
 /** A form of the law: which of the terms that depend on E it has. */
 export interface Form {
@@ -23,23 +24,23 @@ export interface Form {
  * Order of the fitted numbers: ln a, ln −α, ln b, ln −β and ln c at the centre, then δ, ω, γ, ζ, ln start and
  * ln(max − start), and then ln κ, ν and ln onset at the centre.
  */
-const order = [
+export const fittedNames = [
   ...(['a', 'alpha', 'b', 'beta', 'c'] as const),
   ...(['delta', 'omega', 'gamma', 'zeta', 'start', 'max'] as const),
   ...(['kappa', 'nu', 'onset'] as const),
 ] as const
-type Name = (typeof order)[number]
+export type FittedName = (typeof fittedNames)[number]
 
-/** Places, in {@link order}, of the numbers that a form has. The others change nothing. */
+/** Places in {@link fittedNames} of the numbers that a form has. The others change nothing. */
 export function numbersOf({ gamma, zeta, transform }: Form): number[] {
   const hasGain = transform === 'gain'
-  const has: Readonly<Record<Name, boolean>> = {
+  const has: Readonly<Record<FittedName, boolean>> = {
     ...{ a: true, alpha: true, b: true, beta: true, c: true },
     ...{ delta: !hasGain, omega: !hasGain, gamma, zeta },
     ...{ start: transform === 'start' || transform === 'both', max: transform === 'both' },
     ...{ kappa: hasGain, nu: hasGain, onset: hasGain },
   }
-  return order.flatMap((name, i) => (has[name] ? [i] : []))
+  return fittedNames.flatMap((name, i) => (has[name] ? [i] : []))
 }
 
 /** The fitted numbers by name, without their logarithms, and 0 or what changes nothing for those that the form lacks. */
@@ -122,23 +123,22 @@ function growthOf(experts: number, transform: { readonly start: number; readonly
   // 1/Ê = 1/w + 1/max, with w = E − 1 + 1/u and u = 1/start − 1/max.
   const u = 1 / start - inverse
   const w = experts - 1 + 1 / u
-  /** Derivative of ln Ê from those of 1/start and of 1/max. */
-  const logarithm = (byStart: number, byInverse: number) =>
-    -transformed * ((byStart - byInverse) / (u * u * w * w) + byInverse)
-  const inverseByStart = max === null ? 0 : -start / max ** 2
-  const inverseByExcess = max === null ? 0 : -(max - start) / max ** 2
-  return { e, byStart: logarithm(-1 / start, inverseByStart) - 1, byMax: logarithm(0, inverseByExcess) }
+  /** Derivative of ln Ê, given those of 1/start and of 1/max. */
+  const slope = (ofStart: number, ofMax: number) => -transformed * ((ofStart - ofMax) / (u * u * w * w) + ofMax)
+  /** Derivatives of 1/max by ln start and by ln(max − start). */
+  const [maxByStart, maxByExcess] = max === null ? [0, 0] : [-start / max ** 2, -(max - start) / max ** 2]
+  return { e, byStart: slope(-1 / start, maxByStart) - 1, byMax: slope(0, maxByExcess) }
 }
 
 /**
  * The logarithm of the loss of a dense model, or of the loss with experts divided by the dense loss, at points.
  * @param form the form whose numbers count
  * @returns a function of the fitted numbers: `value` by point, and `slopes`, the derivatives of the values by each number
- *   in {@link order}, those that the form has not included
+ *   in {@link fittedNames}, those that the form has not included
  */
 export function logLosses(form: Form, points: readonly Centred[]) {
   const counts = [...new Set(points.map(({ experts }) => experts))]
-  return (x: readonly number[]): { readonly value: number; readonly slopes: readonly number[] }[] => {
+  return (x: readonly number[]): Sloped[] => {
     const { a, alpha, b, beta, c, delta, omega, gamma, zeta, transform, kappa, nu, onset } = namesOf(form, x)
     const growths = new Map(counts.map((count) => [count, growthOf(count, transform)]))
     const logOnset = Math.log(onset)

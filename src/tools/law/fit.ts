@@ -6,9 +6,17 @@
  * other. Predictions matter here and not coefficients, so every coefficient has a weak prior, and *forms* of the law
  * with fewer coefficients are tried too.
  */
-import { centred, coefficientsOf, type Form, logLosses, numbersOf } from './centred-law.ts'
+import {
+  centred,
+  coefficientsOf,
+  type FittedName,
+  type Form,
+  fittedNames,
+  logLosses,
+  numbersOf,
+} from './centred-law.ts'
 import type { Coefficients, Point } from './joint-law.ts'
-import { leastSquares, type Residual, type Solution } from './least-squares.ts'
+import { leastSquares, type Sloped, type Solution } from './least-squares.ts'
 import { mean, type Observation, type Observations } from './observations.ts'
 
 export const gainForm: Form = { gamma: false, zeta: false, transform: 'gain' }
@@ -71,7 +79,7 @@ function fitFrom(
     all.map((point) => centred(point, centre)),
   )
   const whole = (x: readonly number[]) => x.reduce((all, value, i) => all.with(places[i] ?? 0, value), start)
-  const residuals = (x: readonly number[]): Residual[] => [
+  const residuals = (x: readonly number[]): Sloped[] => [
     ...losses(whole(x)).map(({ value, slopes }, i) => {
       const weight = weights[i] ?? 0
       const { value: loss, slope } = huber((value - (all[i]?.log ?? 0)) * weight)
@@ -101,31 +109,30 @@ interface Prior {
 }
 
 /**
- * Priors of the fitted numbers. They are around the published exponents, and so wide that they hardly move a number
- * that observations determine. Order: ln a, ln −α, ln b, ln −β and ln c at the centre of the observations, then δ, ω,
- * γ, ζ, ln start and ln(max − start), and then ln κ, ν and ln onset at the centre.
+ * Priors of the fitted numbers, in their order. They are around the published exponents, and so wide that they hardly
+ * move a number that observations determine.
  */
 function priorsOf({ dense }: Observations): Prior[] {
-  const [lowest, highest] = [Math.min, Math.max].map((of) => of(...dense.map((one) => Math.exp(one.log)))) as [
-    number,
-    number,
-  ]
-  return [
-    { mean: Math.log(highest / 4), deviation: 1 },
-    { mean: Math.log(0.25), deviation: 0.6 },
-    { mean: Math.log(highest / 4), deviation: 1 },
-    { mean: Math.log(0.25), deviation: 0.6 },
-    { mean: Math.log(lowest / 2), deviation: 0.7 },
-    { mean: 0, deviation: 0.4 },
-    { mean: 0, deviation: 0.4 },
-    { mean: 0, deviation: 0.05 },
-    { mean: 0, deviation: 0.05 },
-    { mean: Math.log(2), deviation: 0.7 },
-    { mean: Math.log(200), deviation: 1.5 },
-    { mean: Math.log(0.02), deviation: 1 },
-    { mean: -0.2, deviation: 0.3 },
-    { mean: -1, deviation: 1 },
-  ]
+  const losses = dense.map(({ log }) => Math.exp(log))
+  const term = { mean: Math.log(Math.max(...losses) / 4), deviation: 1 }
+  const exponent = { mean: Math.log(0.25), deviation: 0.6 }
+  const priors: Readonly<Record<FittedName, Prior>> = {
+    a: term,
+    alpha: exponent,
+    b: term,
+    beta: exponent,
+    c: { mean: Math.log(Math.min(...losses) / 2), deviation: 0.7 },
+    delta: { mean: 0, deviation: 0.4 },
+    omega: { mean: 0, deviation: 0.4 },
+    gamma: { mean: 0, deviation: 0.05 },
+    zeta: { mean: 0, deviation: 0.05 },
+    start: { mean: Math.log(2), deviation: 0.7 },
+    max: { mean: Math.log(200), deviation: 1.5 },
+    kappa: { mean: Math.log(0.02), deviation: 1 },
+    nu: { mean: -0.2, deviation: 0.3 },
+    onset: { mean: -1, deviation: 1 },
+  }
+  return fittedNames.map((name) => priors[name])
 }
 
 /** Geometric means of active parameters and tokens. */

@@ -2,8 +2,8 @@
  * Nonlinear least squares by Levenberg and Marquardt's method. It suits tens of parameters.
  */
 
-/** One of the numbers whose squares are added up. */
-export interface Residual {
+/** A number that depends on parameters. */
+export interface Sloped {
   readonly value: number
   /** Derivatives by each parameter. */
   readonly slopes: readonly number[]
@@ -20,7 +20,7 @@ const STEP = 1e-6
 /** Residuals with derivatives by differences, for functions that have no formula for them. */
 export const numerically =
   (residuals: (x: readonly number[]) => readonly number[]) =>
-  (x: readonly number[]): Residual[] => {
+  (x: readonly number[]): Sloped[] => {
     const moved = x.map((value, j) => residuals(x.with(j, value + STEP)))
     return residuals(x).map((value, i) => ({ value, slopes: moved.map((after) => ((after[i] ?? 0) - value) / STEP) }))
   }
@@ -29,7 +29,7 @@ export const numerically =
  * A minimum of the sum of squared residuals, near `start`. The cost is infinite if residuals at `start` are not finite.
  */
 export function leastSquares(
-  residuals: (x: readonly number[]) => readonly Residual[],
+  residuals: (x: readonly number[]) => readonly Sloped[],
   start: readonly number[],
   iterations: number,
 ): Solution {
@@ -61,13 +61,13 @@ export function leastSquares(
   return { x, cost }
 }
 
-function costOf(residuals: readonly Residual[]): number {
+function costOf(residuals: readonly Sloped[]): number {
   const cost = residuals.reduce((sum, { value }) => sum + value * value, 0) / 2
   return Number.isFinite(cost) ? cost : Infinity
 }
 
 /** Products of the derivatives with the residuals, and with each other: the lower triangle. */
-function normalEquations(residuals: readonly Residual[], count: number) {
+function normalEquations(residuals: readonly Sloped[], count: number) {
   const gradient: number[] = new Array(count).fill(0)
   const products = gradient.map((_, i): number[] => new Array(i + 1).fill(0))
   for (const { value, slopes } of residuals) {
