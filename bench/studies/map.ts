@@ -14,6 +14,7 @@
 import { readFile } from 'node:fs/promises'
 import { Command } from 'commander'
 import { RunError, UsageError } from '../../src/core/errors.ts'
+import { parseJson } from '../../src/core/text/json.ts'
 import { count, fixed, percent } from '../../src/core/text/numbers.ts'
 import { replaceFile } from '../../src/node/system/disk.ts'
 import { gainForm } from '../../src/tools/law/fit.ts'
@@ -35,9 +36,10 @@ import { runCommand, tableText } from '../support/command.ts'
 import { studyRuns } from '../support/study-runs.ts'
 import { errorTable, intervalTable } from './map/forms.ts'
 
-const text = async (file: string): Promise<string> => {
+/** @throws UsageError naming the file, if it cannot be read or `parse` refuses its text */
+async function parsed<T>(file: string, parse: (text: string) => T): Promise<T> {
   try {
-    return await readFile(file, 'utf8')
+    return parse(await readFile(file, 'utf8'))
   } catch (error) {
     throw new UsageError(`cannot read ${file}: ${(error as Error).message}`)
   }
@@ -56,7 +58,7 @@ const cellRow = ({ active, experts, tokens, difference, low, high }: Predictions
 const columns = ['active', 'experts', 'tokens', 'predicted', '80 % interval']
 
 async function predict(lawFile: string, specification: string, { out }: { readonly out: string }): Promise<void> {
-  const law = parseLaw(await text(lawFile))
+  const law = await parsed(lawFile, parseLaw)
   const grid = await expand(await readSpecification(specification))
   const predictions = predictionsOf(law, grid)
   if (predictions.cells.length === 0)
@@ -84,7 +86,7 @@ async function predict(lawFile: string, specification: string, { out }: { readon
 }
 
 async function coverage(file: string, directory: string, { out }: { readonly out?: string }): Promise<void> {
-  const predictions = JSON.parse(await text(file)) as Predictions
+  const predictions = (await parsed(file, parseJson)) as Predictions
   const runs = await studyRuns(directory)
   const maps = runs.results.questions.filter(({ view }) => view === 'map').flatMap(({ contrasts }) => contrasts)
   const found = coverageOf(predictions, pairsOf(runs, { contrasts: maps }))

@@ -16,6 +16,7 @@ describe('layout', () => {
 
   test('wrapped lines keep the words and the line breaks', () => {
     expect(wrap('one two three\n\nfour', 8)).toEqual(['one two', 'three', '', 'four'])
+    expect(wrap('an 80 % interval', 5)).toEqual(['an', '80 %', 'interval'])
     expect(wrap('incomprehensible', 4)).toEqual(['incomprehensible'])
   })
 

@@ -62,12 +62,15 @@ function inLines(parts: readonly string[], width: number): string[] {
 
 export const indented = (lines: readonly string[]): string[] => lines.map((line) => `  ${line}`)
 
-/** Breaks a text into lines of at most `width` columns. Keeps existing line breaks; longer words are not split. */
+/**
+ * Breaks a text into lines of at most `width` columns. Keeps existing line breaks; longer words are not split, and a number
+ * keeps its percent sign.
+ */
 export function wrap(text: string, width: number): string[] {
   return text.split('\n').flatMap((paragraph) => {
     const lines: string[] = []
     let line = ''
-    for (const word of paragraph.split(' ')) {
+    for (const word of paragraph.split(/ (?!%)/)) {
       if (line !== '' && widthOf(line) + 1 + widthOf(word) > width) {
         lines.push(line)
         line = word
