@@ -17,7 +17,7 @@ import { RunError, UsageError } from '../../src/core/errors.ts'
 import { parseJson } from '../../src/core/text/json.ts'
 import { count, fixed, percent } from '../../src/core/text/numbers.ts'
 import { replaceFile } from '../../src/node/system/disk.ts'
-import { gainForm } from '../../src/tools/law/fit.ts'
+import { isGain } from '../../src/tools/law/centred-law.ts'
 import { parseLaw } from '../../src/tools/law/law-file.ts'
 import { simulatedCoverage, truths } from '../../src/tools/law/simulated.ts'
 import { linesOf } from '../../src/tools/study/analysis/map/measured.ts'
@@ -134,13 +134,15 @@ async function compareForms(directory: string): Promise<void> {
   const found = studyLaw(runs.results)
   if (!found?.law) throw new RunError(`there is no law of ${directory}: it needs ${found?.lacking ?? 'a map'}`)
   const maps = runs.results.questions.filter(({ view }) => view === 'map').flatMap(({ contrasts }) => contrasts)
-  const published = found.law.compared.filter(({ form }) => form.transform !== 'gain')
-  const best = published.reduce((one, other) => (other.error < one.error ? other : one)).form
+  const { compared } = found.law
+  const published = compared.filter(({ form }) => !isGain(form))
+  const best = published.reduce((one, other) => (other.error < one.error ? other : one))
+  const shown = [best, ...compared.filter(({ form }) => isGain(form))].map(({ form }) => form)
   process.stdout.write(
     `${errorTable(found.pairs)}\n\nRoot mean square errors of gains, nats a token: of all results, and of sizes, numbers of experts and the longest\ntraining of each size that the fit leaves out.\n\n`,
   )
   process.stdout.write(
-    `${intervalTable(found.pairs, linesOf(pairsOf(runs, { contrasts: maps })), [best, gainForm])}\n\nInside: results in their 80 % interval. Width: of these intervals. From the start: break-evens before the shortest\ntraining that the law has there too. Within 25 %: later break-evens that the law misses by at most a quarter.\n`,
+    `${intervalTable(found.pairs, linesOf(pairsOf(runs, { contrasts: maps })), shown)}\n\nInside: results in their 80 % interval. Width: of these intervals. From the start: break-evens before the shortest\ntraining that the law has there too. Within 25 %: later break-evens that the law misses by at most a quarter.\n`,
   )
 }
 

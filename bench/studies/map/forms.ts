@@ -39,10 +39,15 @@ interface Candidate {
   readonly predictor: (observations: Observations) => (point: Point) => number
 }
 
+const formNames = {
+  none: 'published, Ê is E',
+  start: 'published, Ê has a start',
+  both: 'published, Ê has both ends',
+  gain: 'gain: κ·ln E·N^ν·max(0, ln(D/onset))',
+  limited: 'limited gain: Ê instead of E',
+}
 const nameOf = ({ transform, gamma, zeta }: Form): string =>
-  transform === 'gain'
-    ? 'gain: κ·ln E·N^ν·max(0, ln(D/onset))'
-    : `published, Ê ${{ none: 'is E', start: 'has a start', both: 'has both ends' }[transform]}${gamma ? ', γ' : ''}${zeta ? ', ζ' : ''}`
+  `${formNames[transform]}${gamma ? ', γ' : ''}${zeta ? ', ζ' : ''}`
 
 const candidates: readonly Candidate[] = [
   ...forms.map((form) => ({

@@ -11,7 +11,7 @@ const points = [1e5, 1e6].flatMap((active) =>
 )
 const relative = points.map((point) => centred(point, centre))
 /** Numbers in a plausible place, each with a digit of its own. */
-const x = [0.31, -1.22, -0.13, -1.54, 0.65, -0.06, 0.07, 0.018, -0.019, 0.51, 4.2, -3.3, -0.24, -0.45]
+const x = [0.31, -1.22, -0.13, -1.54, 0.65, -0.06, 0.07, 0.018, -0.019, 0.51, 4.2, -3.3, -0.24, -0.45, 2.3]
 
 const nameOf = ({ transform, gamma, zeta }: Form) => `${transform}${gamma ? ', γ' : ''}${zeta ? ', ζ' : ''}`
 

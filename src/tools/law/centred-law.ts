@@ -1,10 +1,10 @@
 /**
  * A law as a function of the numbers that are fitted. They describe it around the centre of the observations and around a
  * dense model, where they hardly compensate each other. With n = ln N and d = ln D relative to the centre and
- * e = ln(Ê/start), the law is a·exp(δe + (α + γe)n) + b·exp(ωe + (β + ζe)d) + c − κ·ln E·exp(νn)·max(0, d − ln onset), and
- * e = 0 for a dense model.
+ * e = ln(Ê/start), the law is a·exp(δe + (α + γe)n) + b·exp(ωe + (β + ζe)d) + c − κ·g·exp(νn)·max(0, d − ln onset), and
+ * e = 0 for a dense model. g is ln E, or ln Ê if experts count only up to share·exp(d − n).
  */
-import { type Coefficients, type Point, saturated } from './joint-law.ts'
+import { type Coefficients, countedExperts, type Point, saturated } from './joint-law.ts'
 import type { Sloped } from './least-squares.ts'
 
 /** A form of the law: which of the terms that depend on E it has. */
@@ -15,30 +15,35 @@ export interface Form {
   readonly zeta: boolean
   /**
    * Transform of E: `none` if Ê = E, `start` if Ê has a start but no maximum, `both` if Ê is as in equation 4. With
-   * `gain`, a gain that is never negative replaces all terms of Ê.
+   * `gain`, a gain that is never negative replaces all terms of Ê, and with `limited`, experts count in this gain only up
+   * to a share of the tokens for each active parameter.
    */
-  readonly transform: 'none' | 'start' | 'both' | 'gain'
+  readonly transform: 'none' | 'start' | 'both' | 'gain' | 'limited'
 }
+
+/** Whether a form has a gain in place of the terms of Ê. */
+export const isGain = ({ transform }: Form): boolean => transform === 'gain' || transform === 'limited'
 
 /**
  * Order of the fitted numbers: ln a, ln −α, ln b, ln −β and ln c at the centre, then δ, ω, γ, ζ, ln start and
- * ln(max − start), and then ln κ, ν and ln onset at the centre.
+ * ln(max − start), and then ln κ, ν, ln onset and ln share at the centre.
  */
 export const fittedNames = [
   ...(['a', 'alpha', 'b', 'beta', 'c'] as const),
   ...(['delta', 'omega', 'gamma', 'zeta', 'start', 'max'] as const),
-  ...(['kappa', 'nu', 'onset'] as const),
+  ...(['kappa', 'nu', 'onset', 'share'] as const),
 ] as const
 export type FittedName = (typeof fittedNames)[number]
 
 /** Places in {@link fittedNames} of the numbers that a form has. The others change nothing. */
-export function numbersOf({ gamma, zeta, transform }: Form): number[] {
-  const hasGain = transform === 'gain'
+export function numbersOf(form: Form): number[] {
+  const { gamma, zeta, transform } = form
+  const hasGain = isGain(form)
   const has: Readonly<Record<FittedName, boolean>> = {
     ...{ a: true, alpha: true, b: true, beta: true, c: true },
     ...{ delta: !hasGain, omega: !hasGain, gamma, zeta },
     ...{ start: transform === 'start' || transform === 'both', max: transform === 'both' },
-    ...{ kappa: hasGain, nu: hasGain, onset: hasGain },
+    ...{ kappa: hasGain, nu: hasGain, onset: hasGain, share: transform === 'limited' },
   }
   return fittedNames.flatMap((name, i) => (has[name] ? [i] : []))
 }
@@ -46,8 +51,8 @@ export function numbersOf({ gamma, zeta, transform }: Form): number[] {
 /** The fitted numbers by name, without their logarithms, and 0 or what changes nothing for those that the form lacks. */
 function namesOf(form: Form, x: readonly number[]) {
   const [a = 0, alpha = 0, b = 0, beta = 0, c = 0, delta = 0, omega = 0, gamma = 0, zeta = 0, start = 0, max = 0] = x
-  const [kappa = 0, nu = 0, onset = 0] = x.slice(11)
-  const hasGain = form.transform === 'gain'
+  const [kappa = 0, nu = 0, onset = 0, share = 0] = x.slice(11)
+  const hasGain = isGain(form)
   return {
     a: Math.exp(a),
     alpha: -Math.exp(alpha),
@@ -61,6 +66,7 @@ function namesOf(form: Form, x: readonly number[]) {
     kappa: hasGain ? Math.exp(kappa) : 0,
     nu: hasGain ? nu : 0,
     onset: hasGain ? Math.exp(onset) : 1,
+    share: form.transform === 'limited' ? Math.exp(share) : null,
     transform: {
       start: form.transform === 'none' || hasGain ? 1 : Math.exp(start),
       // The fitted number is the excess over the start, so the maximum is always above the start.
@@ -71,7 +77,7 @@ function namesOf(form: Form, x: readonly number[]) {
 
 /** The same law in its published form, which has neither a centre nor a dense model as its origin. */
 export function coefficientsOf(form: Form, x: readonly number[], centre: Point): Coefficients {
-  const { a, alpha, b, beta, c, delta, omega, gamma, zeta, transform, kappa, nu, onset } = namesOf(form, x)
+  const { a, alpha, b, beta, c, delta, omega, gamma, zeta, transform, kappa, nu, onset, share } = namesOf(form, x)
   const [n, d, s] = [Math.log(centre.active), Math.log(centre.tokens), Math.log(transform.start)]
   const [power, textPower] = [delta - gamma * n, omega - zeta * d]
   return {
@@ -88,6 +94,7 @@ export function coefficientsOf(form: Form, x: readonly number[], centre: Point):
     kappa: kappa * Math.exp(-nu * n),
     nu,
     onset: onset * centre.tokens,
+    share: share === null ? null : (share * centre.active) / centre.tokens,
   }
 }
 
@@ -139,7 +146,7 @@ function growthOf(experts: number, transform: { readonly start: number; readonly
 export function logLosses(form: Form, points: readonly Centred[]) {
   const counts = [...new Set(points.map(({ experts }) => experts))]
   return (x: readonly number[]): Sloped[] => {
-    const { a, alpha, b, beta, c, delta, omega, gamma, zeta, transform, kappa, nu, onset } = namesOf(form, x)
+    const { a, alpha, b, beta, c, delta, omega, gamma, zeta, transform, kappa, nu, onset, share } = namesOf(form, x)
     const growths = new Map(counts.map((count) => [count, growthOf(count, transform)]))
     const logOnset = Math.log(onset)
     return points.map(({ n, d, experts }) => {
@@ -149,15 +156,19 @@ export function logLosses(form: Form, points: readonly Centred[]) {
       const [nAlpha, dBeta] = [n * alpha, d * beta]
       if (experts === 1) {
         const slopes = [size / dense, (size / dense) * nAlpha, text / dense, (text / dense) * dBeta, c / dense]
-        return { value: Math.log(dense), slopes: [...slopes, 0, 0, 0, 0, 0, 0, 0, 0, 0] }
+        return { value: Math.log(dense), slopes: [...slopes, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] }
       }
       const { e, byStart, byMax } = growths.get(experts) as Growth
       const sizePower = delta + gamma * n
       const textPower = omega + zeta * d
       const sizes = size * Math.exp(sizePower * e)
       const texts = text * Math.exp(textPower * e)
-      const height = kappa * Math.log(experts) * Math.exp(nu * n)
+      const most = share === null ? Infinity : share * Math.exp(d - n)
+      const counted = countedExperts(experts, most)
+      const height = kappa * counted * Math.exp(nu * n)
       const gain = height * Math.max(0, d - logOnset)
+      /** Derivative of ln Ê by ln share. */
+      const byShare = Math.expm1(counted) ** 2 / (most * Math.exp(counted))
       const loss = sizes + texts + c - gain
       // Of the logarithm of the quotient of two sums, each term counts by its share in the one less its share in the other.
       const bySize = sizes / loss - size / dense
@@ -178,6 +189,7 @@ export function logLosses(form: Form, points: readonly Centred[]) {
         -gain / loss,
         (-gain * n) / loss,
         gain > 0 ? height / loss : 0,
+        (-gain * byShare) / (counted * loss),
       ]
       return { value: Math.log(loss / dense), slopes }
     })

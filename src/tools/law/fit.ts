@@ -19,13 +19,17 @@ import type { Coefficients, Point } from './joint-law.ts'
 import { leastSquares, type Sloped, type Solution } from './least-squares.ts'
 import { mean, type Observation, type Observations } from './observations.ts'
 
-export const gainForm: Form = { gamma: false, zeta: false, transform: 'gain' }
+const gainForms: readonly Form[] = (['gain', 'limited'] as const).map((transform) => ({
+  gamma: false,
+  zeta: false,
+  transform,
+}))
 
 export const forms: readonly Form[] = [
   ...(['none', 'start', 'both'] as const).flatMap((transform) =>
     [false, true].flatMap((gamma) => [false, true].map((zeta) => ({ gamma, zeta, transform }))),
   ),
-  gainForm,
+  ...gainForms,
 ]
 
 /** Number of coefficients that a form fits. */
@@ -34,7 +38,7 @@ export const countOf = (form: Form): number => numbersOf(form).length
 const STARTS = 6
 /** Numbers of iterations from every start, and from the best solution of these. */
 const [ROUGH, FINE] = [20, 150]
-const primes = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43]
+const primes = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47]
 /** Huber's threshold in units of the scale of residuals: the fit is 95 % efficient if residuals are normal. */
 const HUBER = 1.345
 /** Weight of dense losses. They count less than differences to them, in which the noise that all arms share cancels. */
@@ -131,6 +135,7 @@ function priorsOf({ dense }: Observations): Prior[] {
     kappa: { mean: Math.log(0.02), deviation: 1 },
     nu: { mean: -0.2, deviation: 0.3 },
     onset: { mean: -1, deviation: 1 },
+    share: { mean: Math.log(200), deviation: 1.5 },
   }
   return fittedNames.map((name) => priors[name])
 }

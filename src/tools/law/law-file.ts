@@ -12,7 +12,7 @@ const range = z.tuple([positive, positive])
 const formSchema = z.object({
   gamma: z.boolean(),
   zeta: z.boolean(),
-  transform: z.enum(['none', 'start', 'both', 'gain']),
+  transform: z.enum(['none', 'start', 'both', 'gain', 'limited']),
 })
 const coefficientsSchema = z.object({
   a: positive,
@@ -29,9 +29,10 @@ const coefficientsSchema = z.object({
   kappa: number,
   nu: number,
   onset: positive,
+  share: positive.nullable(),
 })
 
-const FORMAT = 3
+const FORMAT = 4
 
 const lawFileSchema = z.object({
   format: z.literal(FORMAT),

@@ -64,6 +64,14 @@ describe('a law', () => {
     }
   }, 60_000)
 
+  test('of experts that need more text the more of them there are has a limited gain', () => {
+    const truth = { ...knownGain, share: 3 }
+    const law = lawOf(simulate({ law: lossBy(truth), sizes: mapSizes, experts, noise: quiet }, normals(9)))
+    expect(law.form.transform).toBe('limited')
+    expect(Math.abs((law.coefficients.share ?? 0) / 3 - 1)).toBeLessThan(0.25)
+    for (const point of points) expect(differenceAt(law.coefficients, point)).toBeCloseTo(differenceAt(truth, point), 2)
+  }, 60_000)
+
   test('does not carry what a left-out size says into the fit without it', () => {
     // Results of the largest size say that its experts gain nothing. No fit without them can know that.
     const truth = (point: Point) =>

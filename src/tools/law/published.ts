@@ -24,6 +24,7 @@ export const publishedLaw: Coefficients = {
   kappa: 0,
   nu: 0,
   onset: 1,
+  share: null,
 }
 
 /** Range of the runs that the published law was fitted to (appendix E). Beyond it, the law is an extrapolation. */

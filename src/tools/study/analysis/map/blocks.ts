@@ -5,6 +5,7 @@
  */
 import { groups } from 'd3-array'
 import { count, dash, fixed, joinWords, plural, significant } from '../../../../core/text/numbers.ts'
+import { isGain } from '../../../law/centred-law.ts'
 import { type BreakEven, breakEven } from '../../../law/forecast.ts'
 import type { Coefficients } from '../../../law/joint-law.ts'
 import type { Law } from '../../../law/law.ts'
@@ -148,12 +149,18 @@ const lawCell = ({ tokens, low, high }: BreakEven, active: number): Cell => ({
 /** Forms of the law, the chosen form first. */
 function formTable({ compared, form }: Law): Table | null {
   const isChosen = (other: Law['form']) => JSON.stringify(other) === JSON.stringify(form)
-  const words = { none: 'Ê = E', start: 'Ê from a start', both: 'Ê from a start to a maximum' }
-  const nameOf = ({ transform, gamma, zeta }: Law['form']) =>
-    transform === 'gain' ? 'gain' : `${words[transform]}; γ ${gamma ? 'fitted' : '0'}, ζ ${zeta ? 'fitted' : '0'}`
+  const words = {
+    none: 'Ê = E',
+    start: 'Ê from a start',
+    both: 'Ê from a start to a maximum',
+    gain: 'gain',
+    limited: 'limited gain',
+  }
+  const nameOf = (one: Law['form']) =>
+    `${words[one.transform]}${isGain(one) ? '' : `; γ ${one.gamma ? 'fitted' : '0'}, ζ ${one.zeta ? 'fitted' : '0'}`}`
   return table(
     'forms',
-    'Forms of the law L = a·Ê^δ·N^(α + γ·ln Ê) + b·Ê^ω·D^(β + ζ·ln Ê) + c (Ludziejewski et al. 2025, arXiv 2502.05172), N active parameters, D tokens, Ê the transform of the number of experts E by Clark et al. (2022). Gain: L = a·N^α + b·D^β + c − κ·ln E·N^ν·max(0, ln(D/onset)), in which experts never cost loss. Error: root mean square of predicted minus measured differences to dense, when each size in turn is left out of the fit. The smallest form whose error is at most a tenth above the least is used.',
+    'Forms of the law L = a·Ê^δ·N^(α + γ·ln Ê) + b·Ê^ω·D^(β + ζ·ln Ê) + c (Ludziejewski et al. 2025, arXiv 2502.05172), N active parameters, D tokens, Ê the transform of the number of experts E by Clark et al. (2022). Gain: L = a·N^α + b·D^β + c − κ·ln E·N^ν·max(0, ln(D/onset)), in which experts never cost loss. Limited gain: in place of E it has Ê, with 1/(Ê − 1) = 1/(E − 1) + N/(share·D), so that experts count only up to a share of the tokens for each active parameter. Error: root mean square of predicted minus measured differences to dense, when each size in turn is left out of the fit. The smallest form whose error is at most a tenth above the least is used.',
     ['Form', 'Coefficients', 'Error, nats a token'],
     compared
       .toSorted((a, b) => Number(isChosen(b.form)) - Number(isChosen(a.form)) || a.error - b.error)
@@ -167,7 +174,7 @@ function formTable({ compared, form }: Law): Table | null {
 
 /** Coefficients that only one of the two kinds of forms has. */
 const ofTerms = new Set<keyof Coefficients>(['delta', 'gamma', 'omega', 'zeta', 'start', 'max'])
-const ofGain = new Set<keyof Coefficients>(['kappa', 'nu', 'onset'])
+const ofGain = new Set<keyof Coefficients>(['kappa', 'nu', 'onset', 'share'])
 const symbols: readonly (readonly [symbol: string, coefficient: keyof Coefficients])[] = [
   ['a', 'a'],
   ['α', 'alpha'],
@@ -183,11 +190,12 @@ const symbols: readonly (readonly [symbol: string, coefficient: keyof Coefficien
   ['κ', 'kappa'],
   ['ν', 'nu'],
   ['onset', 'onset'],
+  ['share', 'share'],
 ]
 
 function coefficientTable({ form, coefficients, sizes, experts, residuals }: Law): Table | null {
-  const unused = form.transform === 'gain' ? ofTerms : ofGain
-  const own = symbols.filter(([, name]) => !unused.has(name))
+  const unused = isGain(form) ? ofTerms : ofGain
+  const own = symbols.filter(([, name]) => !unused.has(name) && !(name === 'share' && coefficients.share === null))
   const ranges = sizes.map(
     ({ active, tokens, seeds }) =>
       `${count(active)} with ${count(tokens[0])} to ${count(tokens[1])} tokens (${plural(seeds, 'seed')})`,
