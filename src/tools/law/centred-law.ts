@@ -2,9 +2,9 @@
  * A law as a function of the numbers that are fitted. They describe it around the centre of the observations and around a
  * dense model, where they hardly compensate each other. With n = ln N and d = ln D relative to the centre and
  * e = ln(Ê/start), the law is a·exp(δe + (α + γe)n) + b·exp(ωe + (β + ζe)d) + c − κ·g·exp(νn)·max(0, d − ln onset), and
- * e = 0 for a dense model. g is ln E, or ln Ê if experts count only up to share·exp(d − n).
+ * e = 0 for a dense model. g is ln E, or ln Ê with the start 1 and the maximum 1 + share·exp(d − n).
  */
-import { type Coefficients, countedExperts, type Point, saturated } from './joint-law.ts'
+import { type Coefficients, type Point, saturated } from './joint-law.ts'
 import type { Sloped } from './least-squares.ts'
 
 /** A form of the law: which of the terms that depend on E it has. */
@@ -15,8 +15,8 @@ export interface Form {
   readonly zeta: boolean
   /**
    * Transform of E: `none` if Ê = E, `start` if Ê has a start but no maximum, `both` if Ê is as in equation 4. With
-   * `gain`, a gain that is never negative replaces all terms of Ê, and with `limited`, experts count in this gain only up
-   * to a share of the tokens for each active parameter.
+   * `gain`, a gain that is never negative replaces all terms of Ê, and with `limited`, Ê replaces E in this gain, with a
+   * maximum that grows with the tokens for each active parameter.
    */
   readonly transform: 'none' | 'start' | 'both' | 'gain' | 'limited'
 }
@@ -163,12 +163,10 @@ export function logLosses(form: Form, points: readonly Centred[]) {
       const textPower = omega + zeta * d
       const sizes = size * Math.exp(sizePower * e)
       const texts = text * Math.exp(textPower * e)
-      const most = share === null ? Infinity : share * Math.exp(d - n)
-      const counted = countedExperts(experts, most)
-      const height = kappa * counted * Math.exp(nu * n)
+      const max = share === null ? null : 1 + share * Math.exp(d - n)
+      const gaining = growthOf(experts, { start: 1, max })
+      const height = kappa * gaining.e * Math.exp(nu * n)
       const gain = height * Math.max(0, d - logOnset)
-      /** Derivative of ln Ê by ln share. */
-      const byShare = Math.expm1(counted) ** 2 / (most * Math.exp(counted))
       const loss = sizes + texts + c - gain
       // Of the logarithm of the quotient of two sums, each term counts by its share in the one less its share in the other.
       const bySize = sizes / loss - size / dense
@@ -189,7 +187,7 @@ export function logLosses(form: Form, points: readonly Centred[]) {
         -gain / loss,
         (-gain * n) / loss,
         gain > 0 ? height / loss : 0,
-        (-gain * byShare) / (counted * loss),
+        (-gain * gaining.byMax) / (gaining.e * loss),
       ]
       return { value: Math.log(loss / dense), slopes }
     })

@@ -19,17 +19,11 @@ import type { Coefficients, Point } from './joint-law.ts'
 import { leastSquares, type Sloped, type Solution } from './least-squares.ts'
 import { mean, type Observation, type Observations } from './observations.ts'
 
-const gainForms: readonly Form[] = (['gain', 'limited'] as const).map((transform) => ({
-  gamma: false,
-  zeta: false,
-  transform,
-}))
-
 export const forms: readonly Form[] = [
   ...(['none', 'start', 'both'] as const).flatMap((transform) =>
     [false, true].flatMap((gamma) => [false, true].map((zeta) => ({ gamma, zeta, transform }))),
   ),
-  ...gainForms,
+  ...(['gain', 'limited'] as const).map((transform) => ({ gamma: false, zeta: false, transform })),
 ]
 
 /** Number of coefficients that a form fits. */

@@ -61,16 +61,16 @@ test('the gain is the formula as it is written, zero up to the onset, and above 
   }
 })
 
-test('in a limited gain, experts count up to a share of the tokens for each active parameter', () => {
+test('in a limited gain, the maximum of Ê grows with the tokens for each active parameter', () => {
   const law: Coefficients = { ...publishedLaw, delta: 0, gamma: 0, omega: 0, zeta: 0, start: 1, max: null }
   const gain = { ...law, kappa: 0.8, nu: -0.25, onset: 3e6 }
   const limited = { ...gain, share: 2 }
   const at = { active: 1e6, tokens: 5e6 }
-  // At most ten experts count beside the first: of 11 experts half of the other ten do.
-  const written = 0.8 * Math.log(6) * 1e6 ** -0.25 * Math.log(5 / 3)
-  expect(differenceAt(limited, { ...at, experts: 11 })).toBeCloseTo(-written, 12)
-  expect(differenceAt(limited, { ...at, experts: 1e9 })).toBeCloseTo((-written * Math.log(11)) / Math.log(6), 8)
-  expect(lossAt(limited, { ...at, experts: 1 })).toBe(lossAt(law, { ...at, experts: 1 }))
+  // The maximum is 1 + 2·5, so by equation 4: 1/Ê = 1/(E − 1 + 11/10) + 1/11.
+  const written = (transformed: number) => -0.8 * Math.log(transformed) * 1e6 ** -0.25 * Math.log(5 / 3)
+  expect(differenceAt(limited, { ...at, experts: 11 })).toBeCloseTo(written(1 / (1 / 11.1 + 1 / 11)), 12)
+  expect(differenceAt(limited, { ...at, experts: 1e9 })).toBeCloseTo(written(11), 8)
+  expect(lossAt(limited, { ...at, experts: 1 })).toBeCloseTo(lossAt(law, { ...at, experts: 1 }), 12)
   // With enough text, all of them count.
   const long = { active: 1e6, tokens: 1e15, experts: 8 }
   expect(differenceAt(limited, long) / differenceAt(gain, long)).toBeCloseTo(1, 6)

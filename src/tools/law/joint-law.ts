@@ -15,10 +15,8 @@
  *     L(N, D, E) = a·N^α + b·D^β + c − κ·ln E·N^ν·max(0, ln(D/onset))
  *
  * Each doubling of the experts adds the same, and so does each doubling of the tokens from the onset on, as the loss is
- * bilinear in ln N and ln E in the law of Clark et al. In a third form, experts count only up to a number that grows with
- * the tokens for each active parameter, because more experts need more text: E is replaced by
- *
- *     1/(Ê − 1) = 1/(E − 1) + N/(share·D)
+ * bilinear in ln N and ln E in the law of Clark et al. In a third form, Ê replaces E in the gain, with the start 1 and a
+ * maximum that grows with the tokens for each active parameter, because more experts need more text: 1 + share·D/N.
  */
 
 export interface Coefficients {
@@ -39,7 +37,7 @@ export interface Coefficients {
   readonly nu: number
   /** Tokens from which on experts gain: the break-even of all sizes and numbers of experts. */
   readonly onset: number
-  /** Experts that count at most, for each token of an active parameter; null if all of them count in a gain. */
+  /** How far the maximum of Ê in a gain grows with each token for each active parameter; null if it has no maximum. */
   readonly share: number | null
 }
 
@@ -59,10 +57,6 @@ export function saturated(experts: number, { start, max }: Pick<Coefficients, 's
   return 1 / (1 / (experts - 1 + 1 / (1 / start - inverse)) + inverse)
 }
 
-/** ln Ê of a gain: ln E, or less if experts count only up to a share of the tokens for each active parameter. */
-export const countedExperts = (experts: number, most: number): number =>
-  experts === 1 ? 0 : Math.log1p(1 / (1 / (experts - 1) + 1 / most))
-
 /** The loss of each form, in nats a token. */
 export function lossAt(law: Coefficients, { active, tokens, experts }: Point): number {
   const x = Math.log(saturated(experts, law))
@@ -70,8 +64,8 @@ export function lossAt(law: Coefficients, { active, tokens, experts }: Point): n
   // The terms are computed in logarithms, since N^α underflows long before the product does.
   const size = Math.exp(Math.log(law.a) + law.delta * x + (law.alpha + law.gamma * x) * n)
   const text = Math.exp(Math.log(law.b) + law.omega * x + (law.beta + law.zeta * x) * d)
-  const counted = countedExperts(experts, law.share === null ? Infinity : (law.share * tokens) / active)
-  const gain = law.kappa * counted * Math.exp(law.nu * n) * Math.max(0, Math.log(tokens / law.onset))
+  const gaining = saturated(experts, { start: 1, max: law.share === null ? null : 1 + (law.share * tokens) / active })
+  const gain = law.kappa * Math.log(gaining) * Math.exp(law.nu * n) * Math.max(0, Math.log(tokens / law.onset))
   return size + text + law.c - gain
 }
 

@@ -17,7 +17,7 @@ export async function loadLaw(file = shippedLaw): Promise<LawFile> {
     return parseLaw(await readFile(file, 'utf8'))
   } catch (error) {
     throw new UsageError(
-      `cannot read law ${JSON.stringify(file)}: ${(error as Error).message} (expected the law.json of a study with the view map)`,
+      `cannot read law ${JSON.stringify(file)}: ${(error as Error).message} (expected the law.json of a study with the view map; choir study FILE --report --out DIR writes it again)`,
     )
   }
 }

@@ -160,7 +160,7 @@ function formTable({ compared, form }: Law): Table | null {
     `${words[one.transform]}${isGain(one) ? '' : `; γ ${one.gamma ? 'fitted' : '0'}, ζ ${one.zeta ? 'fitted' : '0'}`}`
   return table(
     'forms',
-    'Forms of the law L = a·Ê^δ·N^(α + γ·ln Ê) + b·Ê^ω·D^(β + ζ·ln Ê) + c (Ludziejewski et al. 2025, arXiv 2502.05172), N active parameters, D tokens, Ê the transform of the number of experts E by Clark et al. (2022). Gain: L = a·N^α + b·D^β + c − κ·ln E·N^ν·max(0, ln(D/onset)), in which experts never cost loss. Limited gain: in place of E it has Ê, with 1/(Ê − 1) = 1/(E − 1) + N/(share·D), so that experts count only up to a share of the tokens for each active parameter. Error: root mean square of predicted minus measured differences to dense, when each size in turn is left out of the fit. The smallest form whose error is at most a tenth above the least is used.',
+    'Forms of the law L = a·Ê^δ·N^(α + γ·ln Ê) + b·Ê^ω·D^(β + ζ·ln Ê) + c (Ludziejewski et al. 2025, arXiv 2502.05172), N active parameters, D tokens, Ê the transform of the number of experts E by Clark et al. (2022). Gain: L = a·N^α + b·D^β + c − κ·ln E·N^ν·max(0, ln(D/onset)), in which experts never cost loss. Limited gain: Ê in place of E, with the start 1 and a maximum that grows with the tokens for each active parameter, 1 + share·D/N. Error: root mean square of predicted minus measured differences to dense, when each size in turn is left out of the fit. The smallest form whose error is at most a tenth above the least is used.',
     ['Form', 'Coefficients', 'Error, nats a token'],
     compared
       .toSorted((a, b) => Number(isChosen(b.form)) - Number(isChosen(a.form)) || a.error - b.error)
@@ -195,7 +195,7 @@ const symbols: readonly (readonly [symbol: string, coefficient: keyof Coefficien
 
 function coefficientTable({ form, coefficients, sizes, experts, residuals }: Law): Table | null {
   const unused = isGain(form) ? ofTerms : ofGain
-  const own = symbols.filter(([, name]) => !unused.has(name) && !(name === 'share' && coefficients.share === null))
+  const own = symbols.filter(([, name]) => !unused.has(name))
   const ranges = sizes.map(
     ({ active, tokens, seeds }) =>
       `${count(active)} with ${count(tokens[0])} to ${count(tokens[1])} tokens (${plural(seeds, 'seed')})`,
