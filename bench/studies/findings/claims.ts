@@ -3,6 +3,7 @@
  * arms with further seeds and at the larger size, and of arms of the same names with more text, at two sizes. Every number
  * comes from the analysis of studies.
  */
+import { describeModel } from '../../../src/core/model/describe.ts'
 import { fixed } from '../../../src/core/text/numbers.ts'
 import { answersOf, type ClaimAnswer, regionOfClaim } from '../../../src/tools/study/analysis/claims/answers.ts'
 import { type Answer, decide, intervalOf, type Region } from '../../../src/tools/study/analysis/claims/decision.ts'
@@ -98,7 +99,8 @@ export function shownClaims(study: Runs, further: Runs, longer: Runs): ShownClai
   const answers = inOrder(answersOf(study))
   const compared = answers.flatMap(({ deciding }) => deciding?.arms ?? [])
   const sizeAndSeeds = (runs: Runs, prefix: string, between = '') => {
-    const active = runs.finished(`${prefix}dense`)[0]?.activeParameters ?? Number.NaN
+    const model = runs.finished(`${prefix}dense`)[0]?.config.model
+    const active = model ? describeModel(model).computingParameters : Number.NaN
     const arms = compared.map((arm) => `${prefix}${arm}`)
     return `${fixed(active / 1e6, 2)} M active parameters${between}, ${seedsText(runs, arms)}`
   }

@@ -189,10 +189,13 @@ function adviceOf(rows: readonly WorthRow[], beyond: string | null, uncovered: s
     : `Undecided: for no number of experts is the interval of the difference below zero, so take the dense model, which is cheaper.${from}`
 }
 
-const timeNote = (atEqualTime: number | null): string =>
-  atEqualTime !== null && atEqualTime > 0
+/** The end of the advice: what is left of the gain against a dense model that trains for the same time. */
+function timeNote(atEqualTime: number | null): string {
+  if (atEqualTime === null) return '.'
+  return atEqualTime > 0
     ? ', while a dense model that trains for as long would have the lower loss.'
-    : '.'
+    : `; against a dense model that trains for as long, by about ${nats(-atEqualTime)}.`
+}
 
 function smallestWithGain(rows: readonly WorthRow[], difference: (row: WorthRow) => number): WorthRow | undefined {
   const least = Math.min(0, ...rows.map(difference))

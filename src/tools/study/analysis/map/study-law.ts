@@ -21,8 +21,8 @@ export interface StudyLaw {
 
 /**
  * Largest share of its steps that a training may spend on its warm-up to be fitted. The learning rate, which all lengths
- * share, is far too low for a training with a share of 0.7, and not for one with 0.18 (docs/findings.md, "Experts pay
- * with enough text"). If it is too low, the loss depends on that rate and not only on the tokens. The limit is near the
+ * share, is far too low for a training with a share of 0.7, and not for one with 0.18 (docs/findings.md, "The early
+ * lead"). If it is too low, the loss depends on that rate and not only on the tokens. The limit is near the
  * end that is known to be safe.
  */
 const MAX_WARMUP = 0.2
