@@ -147,10 +147,33 @@ test('the checkpoint of a branch stays until the longer branch has ended, and is
   for (const name of runs) expect(checkpointsIn(fake.file('out', 'runs', name))).toEqual([])
 })
 
+const checkpointsOfRuns = () =>
+  readdirSync(fake.file('out', 'runs')).map((name) =>
+    checkpointsIn(fake.file('out', 'runs', name)).filter((checkpoint) => checkpoint.startsWith('step-')),
+  )
+
 test('with --keep-checkpoints all checkpoints stay', async () => {
   await start(logger(training).run, { keepCheckpoints: true })
-  for (const name of readdirSync(fake.file('out', 'runs')))
-    expect(checkpointsIn(fake.file('out', 'runs', name))).toHaveLength(2)
+  for (const checkpoints of checkpointsOfRuns()) expect(checkpoints).toHaveLength(2)
+})
+
+test('a longer branch that is trained without --keep-checkpoints leaves those of a shorter one that was kept', async () => {
+  const controller = new AbortController()
+  const stopping = logger(async (job) => {
+    await training(job)
+    controller.abort()
+  })
+  const one = { ...input, arms: { a: {} }, seeds: [1] }
+  await start(stopping.run, { keepCheckpoints: true, signal: controller.signal, jobs: 1 }, one)
+  expect(checkpointsOfRuns().map(({ length }) => length)).toEqual([2])
+  const { run, begun } = logger(training)
+  await start(run, { jobs: 1 }, one)
+  expect(begun().map(stepsOf)).toEqual([40, 80])
+  expect(
+    checkpointsOfRuns()
+      .map(({ length }) => length)
+      .sort(),
+  ).toEqual([0, 0, 2])
 })
 
 test('a study that is started again continues its chains, from checkpoints that are still there', async () => {

@@ -53,7 +53,8 @@ export class CellFolders {
 
   /** Marks the checkpoints of a trained cell before its result is kept: see {@link leftoversOf}. */
   async markLeftovers(cell: Cell, directory: string): Promise<void> {
-    await markCheckpoints(directory, !this.keepCheckpoints && !isContinued(cell))
+    const fate = isContinued(cell) ? 'continued' : 'removable'
+    await markCheckpoints(directory, this.keepCheckpoints ? 'kept' : fate)
   }
 
   /**

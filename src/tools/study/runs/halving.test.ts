@@ -3,8 +3,11 @@
  *
  * @slow
  */
+import { existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
+import { folderName } from '../../../train/run/checkpoint/description.ts'
 import type { Block } from '../../report/blocks.ts'
 import { analyse } from '../analysis/analyse.ts'
 import { resultsOf } from '../results/results.ts'
@@ -79,6 +82,23 @@ test('a search that is stopped at any job continues with the same choices', asyn
     expect(start).toBeLessThan(10)
   }
   expect(all).toEqual(names(whole.jobs))
+})
+
+test('a search goes on without --keep-checkpoints and leaves those that were kept', async () => {
+  const stop = new AbortController()
+  const { jobs, run } = recorder((job) => {
+    mkdirSync(join(job.directory, 'checkpoints', folderName(job.until ?? 0)), { recursive: true })
+    return runWithGivenLoss(job, lossOf(job))
+  })
+  const onEvent = ({ kind }: { kind: string }) => kind === 'end' && jobs.length === 4 && stop.abort()
+  await runStudy(specification(), fake.options({ keepCheckpoints: true, jobs: 1, signal: stop.signal, onEvent }), run)
+  await runStudy(specification(), fake.options({ jobs: 1 }), run)
+  const directories = trained(jobs).map(({ directory }) => directory)
+  expect(directories).toHaveLength(13)
+  const first = directories.slice(0, 4)
+  const has = (directory: string) => existsSync(join(directory, 'checkpoints', folderName(10)))
+  expect(first.every(has)).toBe(true)
+  expect(directories.filter((directory) => !first.includes(directory)).some(has)).toBe(false)
 })
 
 test('a configuration that fails or diverges never goes on, and the others do', async () => {

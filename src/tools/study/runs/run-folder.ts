@@ -56,26 +56,44 @@ export interface Trunk {
 /**
  * A file among the checkpoints of a run that are removed once its result is kept. It is written before the result and
  * removed after the checkpoints, so a study that is killed between the two leaves it, and its next start knows that
- * these checkpoints were not meant to stay, as they are with --keep-checkpoints.
+ * these checkpoints were not meant to stay.
  */
 const REMOVABLE = '.removable'
 
-/** Marks the checkpoints of a run for removal, or as checkpoints that stay. */
-export async function markCheckpoints(directory: string, areRemovable: boolean): Promise<void> {
-  const path = join(checkpointsOf(directory), REMOVABLE)
-  // Without this folder there is nothing to remove.
-  if (areRemovable) await writeFile(path, '').catch(() => {})
-  else await rm(path, { force: true })
+/**
+ * A file among checkpoints that stay, because the run ended with --keep-checkpoints. Later starts without that option
+ * leave them alone.
+ */
+const KEPT = '.kept'
+
+/**
+ * What becomes of the checkpoints of a run that has a result: they are removed, they stay, or another run continues them
+ * and decides.
+ */
+export type Fate = 'removable' | 'kept' | 'continued'
+
+/** Marks the checkpoints of a run. Checkpoints that were marked to stay keep their mark. */
+export async function markCheckpoints(directory: string, fate: Fate): Promise<void> {
+  const folder = checkpointsOf(directory)
+  // Without this folder there is nothing to mark.
+  const mark = (name: string) => writeFile(join(folder, name), '').catch(() => {})
+  if (fate === 'kept') await mark(KEPT)
+  if (fate === 'removable' && !areKept(directory)) await mark(REMOVABLE)
+  else await rm(join(folder, REMOVABLE), { force: true })
 }
+
+const areKept = (directory: string): boolean => existsSync(join(checkpointsOf(directory), KEPT))
 
 /** Whether the checkpoints of a run are marked for removal. */
 export const areRemovable = (directory: string): boolean => existsSync(join(checkpointsOf(directory), REMOVABLE))
 
 /**
- * Removes the checkpoints of a run, and then their mark. On some systems that may fail for a while, which does no harm.
+ * Removes the checkpoints of a run, and then their mark, unless they were marked to stay. On some systems that may fail
+ * for a while, which does no harm.
  * @param spared Step of a checkpoint that stays.
  */
 export async function removeCheckpoints(directory: string, spared?: number): Promise<void> {
+  if (areKept(directory)) return
   const folder = checkpointsOf(directory)
   const names = await readdir(folder).catch((): string[] => [])
   const stays = spared === undefined ? null : folderName(spared)
