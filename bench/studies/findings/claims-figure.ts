@@ -3,7 +3,7 @@
  * too small to matter are shaded, and the colour of an interval is its answer. So a claim holds where a blue interval
  * lies in the blue tint. A narrow figure has the texts of a row above its interval.
  */
-import { symbol, symbolCircle, symbolDiamond, symbolSquare, symbolStar, symbolTriangle } from 'd3-shape'
+import { symbol, symbolCircle, symbolCross, symbolDiamond, symbolSquare, symbolStar, symbolTriangle } from 'd3-shape'
 import { oppositesOf, type Scheme } from '../../../src/core/charts/palette.ts'
 import { linearTicks } from '../../../src/core/charts/ticks.ts'
 import { letters, notes, rowLine, rowsPlane } from '../../../src/tools/report/figures/axes.ts'
@@ -40,6 +40,7 @@ const shapes = [
   [symbolSquare, 52],
   [symbolTriangle, 46],
   [symbolStar, 30],
+  [symbolCross, 40],
 ] as const
 
 /** Height of a line of text, in pixels. */

@@ -1,7 +1,7 @@
 /**
  * The claims that docs/findings.md tests, with their effects from committed results: of the study itself, of the same
- * arms with further seeds and at the larger size, and of arms of the same names with more text, at two sizes. Every number
- * comes from the analysis of studies.
+ * arms with further seeds and at the larger size, and of arms of the same names with more text, at three sizes. Every
+ * number comes from the analysis of studies.
  */
 import { describeModel } from '../../../src/core/model/describe.ts'
 import { fixed } from '../../../src/core/text/numbers.ts'
@@ -38,6 +38,8 @@ interface RunSet {
   readonly runs: Runs
   /** What the names of its arms begin with, before the name in the claim. */
   readonly prefix: string
+  /** The claims of its own study about trends, by name. */
+  readonly trends?: ReadonlyMap<string, Measured>
 }
 
 export interface ShownEffect {
@@ -94,8 +96,9 @@ export interface ShownClaims {
  * @param study results of `choir study m6t`
  * @param further results of arms of the same names with other seeds
  * @param longer results of arms of the same names with more text
+ * @param bySize results of arms of the same names at three sizes with equal text, and of trends with size
  */
-export function shownClaims(study: Runs, further: Runs, longer: Runs): ShownClaims {
+export function shownClaims(study: Runs, further: Runs, longer: Runs, bySize: Runs): ShownClaims {
   const answers = inOrder(answersOf(study))
   const compared = answers.flatMap(({ deciding }) => deciding?.arms ?? [])
   const sizeAndSeeds = (runs: Runs, prefix: string, between = '') => {
@@ -109,6 +112,7 @@ export function shownClaims(study: Runs, further: Runs, longer: Runs): ShownClai
     { name: `the same, ${further.results.seeds.length} further seeds`, runs: further, prefix: '' },
     { name: sizeAndSeeds(study, 'large, '), runs: study, prefix: 'large, ' },
     ...['', '0.3 M, '].map((prefix) => ({ name: sizeAndSeeds(longer, prefix, ', more text'), runs: longer, prefix })),
+    { name: sizeAndSeeds(bySize, '1 M, ', ', more text'), runs: bySize, prefix: '1 M, ', trends: trendsOf(bySize) },
   ]
   const tested = answers.map((answered) => ({
     answered,
@@ -164,19 +168,32 @@ type Effect = Omit<ShownEffect, 'value' | 'interval'> & { readonly measured: Mea
 
 /** The effect of a claim in a set of runs; undefined if the set lacks the arms, or has no interval for them. */
 function effectIn(
-  { runs, prefix }: RunSet,
+  { runs, prefix, trends }: RunSet,
   set: number,
   { claim, question, deciding }: ClaimAnswer,
 ): Effect | undefined {
-  if (set === 0) return deciding ? asShown(set, deciding, deciding.uncorrected, answerText(deciding)) : undefined
-  if ((claim.kind !== 'difference' && claim.kind !== 'speed') || !deciding) return undefined
-  const [baseline = '', arm = ''] = deciding.arms.map((name) => `${prefix}${name}`)
-  if (!(baseline in runs.results.arms && arm in runs.results.arms)) return undefined
-  const [measured] = measureClaim(runs, { ...claim, contrasts: [[baseline, arm]] }, question)
+  if (!deciding) return undefined
+  if (set === 0) return asShown(set, deciding, deciding.uncorrected, answerText(deciding))
+  const measured = measuredIn()
   if (!measured?.effect) return undefined
   const answer = decide(intervalOf(measured.effect), regionOfClaim(claim))
   return asShown(set, measured, answer, answer)
+
+  function measuredIn(): Measured | undefined {
+    if (claim.kind === 'trend') return trends?.get(claim.name ?? '')
+    if ((claim.kind !== 'difference' && claim.kind !== 'speed') || !deciding) return undefined
+    const [baseline = '', arm = ''] = deciding.arms.map((name) => `${prefix}${name}`)
+    if (!(baseline in runs.results.arms && arm in runs.results.arms)) return undefined
+    return measureClaim(runs, { ...claim, contrasts: [[baseline, arm]] }, question)[0]
+  }
 }
+
+const trendsOf = (runs: Runs): ReadonlyMap<string, Measured> =>
+  new Map(
+    answersOf(runs).flatMap(({ claim, deciding }) =>
+      claim.kind === 'trend' && claim.name !== undefined && deciding ? [[claim.name, deciding] as const] : [],
+    ),
+  )
 
 function asShown(set: number, measured: Measured, answer: Answer, answerText: string): Effect | undefined {
   const interval = measured.effect && intervalOf(measured.effect)

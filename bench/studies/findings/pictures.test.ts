@@ -56,7 +56,7 @@ function differencesIn(study: string, width: number, baseline: IsArm | null, arm
   const is = ({ moe }: Model, which: IsArm | null) => (which === null ? moe === null : moe !== null && which(moe))
   const ofWidth = recordsOf(study).filter(({ config: { model } }) => model.width === width)
   const longest = Math.max(...ofWidth.map(({ config }) => config.train.steps))
-  const own = ofWidth.filter(({ config }) => config.train.steps === longest)
+  const own = ofWidth.filter(({ config }) => config.train.steps === longest).toSorted((a, b) => a.seed - b.seed)
   return own
     .filter(({ config }) => is(config.model, arm))
     .flatMap((run) => {
@@ -100,11 +100,34 @@ describe('effects are differences of the stored losses with the interval of Stud
     { name: pay, set: 3, study: 'claims', width: 48, baseline: null, arm: topK(1) },
     { name: cost, set: 3, study: 'claims', width: 48, baseline: oneWithLimit, arm: twoPrototypes },
     { name: cost, set: 4, study: 'claims', width: 96, baseline: oneWithLimit, arm: twoPrototypes },
+    { name: pay, set: 5, study: 'claims-size', width: 160, baseline: null, arm: topK(1) },
+    { name: cost, set: 5, study: 'claims-size', width: 160, baseline: oneWithLimit, arm: twoPrototypes },
   ])('$name in set $set', ({ name, set, study, width, baseline, arm }) => {
     const effect = found.claims.claims.find((claim) => claim.name === name)?.effects.find((one) => one.set === set)
     const expected = intervalOf(differencesIn(study, width, baseline, arm))
     for (const part of ['mean', 'low', 'high'] as const) expect(effect?.[part]).toBeCloseTo(expected[part], 5)
   })
+})
+
+test('the trend with size with more text is the slope of the differences over the logarithm of the parameters', () => {
+  const widths = [48, 96, 160]
+  const parameters = widths.map((width) => {
+    const is = ({ config: { model } }: FinishedRun) =>
+      model.width === width && model.moe !== null && twoPrototypes(model.moe)
+    return recordsOf('claims-size').find(is)?.parameters ?? Number.NaN
+  })
+  const x = parameters.map((count) => Math.log2(count))
+  const centre = x.reduce((a, b) => a + b) / 3
+  const spread = x.reduce((sum, value) => sum + (value - centre) ** 2, 0)
+  const differences = widths.map((width) => differencesIn('claims-size', width, oneWithLimit, twoPrototypes))
+  const slopes = [0, 1, 2].map((seed) =>
+    x.reduce((sum, value, i) => sum + ((value - centre) / spread) * (differences[i]?.[seed] ?? Number.NaN), 0),
+  )
+  const effect = found.claims.claims
+    .find(({ name }) => name === 'Prototypes gain with size')
+    ?.effects.find(({ set }) => set === 5)
+  const expected = intervalOf(slopes)
+  for (const part of ['mean', 'low', 'high'] as const) expect(effect?.[part]).toBeCloseTo(expected[part], 6)
 })
 
 test('claims are in the order of the table in docs/findings.md', () => {

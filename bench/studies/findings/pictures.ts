@@ -32,11 +32,13 @@ export interface Findings {
 
 /** The findings of the studies in docs/results. */
 export async function findingsInResults(): Promise<Findings> {
-  const [study, further, longer, map] = await Promise.all(
-    ['m6t-quick', 'quick-seeds', 'claims', 'map'].map((name) => studyRuns(fileIn(`docs/results/${name}`))),
+  const [study, further, longer, bySize, map] = await Promise.all(
+    ['m6t-quick', 'quick-seeds', 'claims', 'claims-size', 'map'].map((name) =>
+      studyRuns(fileIn(`docs/results/${name}`)),
+    ),
   )
-  if (!study || !further || !longer || !map) throw new Error('internal: a study is missing')
-  return { claims: shownClaims(study, further, longer), panels: mapPanels(map) }
+  if (!study || !further || !longer || !bySize || !map) throw new Error('internal: a study is missing')
+  return { claims: shownClaims(study, further, longer, bySize), panels: mapPanels(map) }
 }
 
 export function picturesOf({ claims, panels }: Findings): Picture[] {
