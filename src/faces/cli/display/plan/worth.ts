@@ -48,7 +48,7 @@ const explanation =
 
 /** All runs of a law share one text, so nothing in its intervals can show how much gains differ between texts. */
 const textNote = ({ source }: Worth['law']): string =>
-  `The intervals hold for text like that of the law (${source.join(', ')}): how much the gain differs on other text was not measured.`
+  `The intervals hold for text like that of the law (${source.join(', ')}). On other text the gain may differ by more.`
 
 type Column = readonly [title: string, align: 'l' | 'r', cell: (row: WorthRow) => string]
 
