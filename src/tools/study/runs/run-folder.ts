@@ -70,7 +70,7 @@ const KEPT = '.kept'
  * What becomes of the checkpoints of a run that has a result: they are removed, they stay, or another run continues them
  * and decides.
  */
-export type Fate = 'removable' | 'kept' | 'continued'
+type Fate = 'removable' | 'kept' | 'continued'
 
 /** Marks the checkpoints of a run. Checkpoints that were marked to stay keep their mark. */
 export async function markCheckpoints(directory: string, fate: Fate): Promise<void> {
