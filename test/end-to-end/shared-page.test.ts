@@ -184,6 +184,32 @@ describe.skipIf(chromium === undefined)(named('a shared page'), { timeout: 120_0
         expect(await slider.inputValue()).toBe(String(Number(paused) + 1))
       }))
 
+    test('shows no other snapshot after a pause, at whatever time it comes', () =>
+      open('long.html', async (page) => {
+        await page.getByRole('combobox', { name: 'Snapshots per second' }).selectOption('30')
+        const moved = await page.evaluate(`(async () => {
+          const frames = async (count) => {
+            for (let i = 0; i < count; i++) await new Promise(requestAnimationFrame)
+          }
+          const button = document.querySelector('button.play')
+          const slider = document.querySelector('input[aria-label=Snapshot]')
+          const moved = []
+          for (let pause = 0; pause < 20; pause++) {
+            button.click()
+            await frames(6 + (pause % 5))
+            button.click()
+            // Rendering what was before the pause takes microtasks, and no frame.
+            for (let i = 0; i < 10; i++) await null
+            const at = slider.value
+            await frames(5)
+            if (slider.value !== at) moved.push([at, slider.value])
+          }
+          return moved
+        })()`)
+        expect(moved).toEqual([])
+        expect(Number(await page.getByRole('slider', { name: 'Snapshot' }).inputValue())).toBeGreaterThan(20)
+      }))
+
     test('a moment jumps to its step and outlines its expert, by pointer and by keyboard', () =>
       open('long.html', async (page) => {
         const moments = page.getByRole('navigation', { name: 'Moments' })

@@ -95,6 +95,8 @@ function usePlayer(steps: ScrubberProps['steps'], at: ScrubberProps['at'], ready
     if (!playing.value) return
     let due = performance.now()
     let frame = requestAnimationFrame(function tick(now) {
+      // Effects of a pause run after the next frame: this one may come before them.
+      if (!playing.peek()) return
       frame = requestAnimationFrame(tick)
       const next = at.peek() + 1
       if (now < due || (next < steps.peek().length && !ready(next))) return
