@@ -14,14 +14,16 @@ const parts = [
   { name: 'pages', built: 'dist/share/index.html', sources: ['web'] },
 ]
 
-const isSource = (path) => /\.(?:tsx?|css|html)$/.test(path) && !/\.test\.tsx?$|[\\/]testing[\\/]/.test(path)
+const isSource = (name) => /\.(?:tsx?|css|html)$/.test(name) && !/\.test\.tsx?$/.test(name)
 
-/** Path of a source in a folder that is newer than a time, or undefined. */
+/** Path of a source in a folder that is newer than a time, or undefined. Every command looks, so this must be quick. */
 function newerSource(root, folder, except, time) {
-  for (const name of readdirSync(join(root, folder), { recursive: true })) {
-    const path = join(folder, name)
-    if (!isSource(path) || (except && path.startsWith(join(except)))) continue
-    if (statSync(join(root, path)).mtimeMs > time) return path
+  for (const entry of readdirSync(`${root}/${folder}`, { withFileTypes: true })) {
+    const path = `${folder}/${entry.name}`
+    if (entry.isDirectory()) {
+      const source = entry.name === 'testing' || path === except ? undefined : newerSource(root, path, except, time)
+      if (source !== undefined) return source
+    } else if (isSource(entry.name) && statSync(`${root}/${path}`).mtimeMs > time) return join(path)
   }
   return undefined
 }

@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { entries } from '../../program.vite.config.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const windows = process.platform === 'win32'
@@ -61,13 +62,10 @@ describe.skipIf(offline)('the package', () => {
     expect(files).toEqual(
       expect.arrayContaining([
         'bin/choir.js',
-        'dist/faces/library/index.js',
         'dist/faces/library/index.d.ts',
         'dist/faces/library/graph.d.ts',
-        'dist/faces/library/web.js',
-        'dist/faces/library/web-worker.js',
-        'dist/faces/cli/process.js',
         'dist/engine/cpu/wasm/kernels.wasm',
+        'dist/program/licenses.md',
         'docs/configuration.md',
         'docs/architecture/graph.md',
         'python/modeling_choir.py',
@@ -77,6 +75,9 @@ describe.skipIf(offline)('the package', () => {
       ]),
     )
     expect(files.some((file) => /^dist\/web\/.*\.js$/.test(file))).toBe(true)
+    // Of the modules that TypeScript writes, only the entries of the bundle, which load it.
+    const modules = files.filter((file) => /^dist\/(?!program\/|web\/|play\/|share\/).*\.js$/.test(file))
+    expect(modules.toSorted()).toEqual(entries.map((entry) => `dist/${entry}.js`).toSorted())
     expect(
       files.filter((file) => /\.test\.|\/testing\/|\.map$|\.png$|^docs\/results|^(?:src|test|bench)\//.test(file)),
     ).toEqual([])

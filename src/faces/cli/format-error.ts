@@ -42,9 +42,9 @@ const isFolderGone = (error: Error): boolean => (error as NodeJS.ErrnoException)
 /** File and reason of an error of the file system, without error code and system call; a long path is shortened. */
 function systemReason(error: Error): string | null {
   if (isFolderGone(error)) return 'the current folder does not exist any more (change to one that does, with cd)'
-  const { path, syscall } = error as NodeJS.ErrnoException
+  const { path, syscall, code } = error as NodeJS.ErrnoException
   const reason = /^E[A-Z]+: (.+?), \w+ '/.exec(error.message)?.[1]
-  return typeof path === 'string' && syscall !== undefined && reason
-    ? `cannot use ${formatValue(path)}: ${reason}`
-    : null
+  if (typeof path !== 'string' || syscall === undefined || !reason) return null
+  const remedy = code === 'EMFILE' ? ' (raise the limit, such as with: ulimit -n 1024)' : ''
+  return `cannot use ${formatValue(path)}: ${reason}${remedy}`
 }
