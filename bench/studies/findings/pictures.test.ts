@@ -120,7 +120,7 @@ test('the trend with size with more text is the slope of the differences over th
   const centre = x.reduce((a, b) => a + b) / 3
   const spread = x.reduce((sum, value) => sum + (value - centre) ** 2, 0)
   const differences = widths.map((width) => differencesIn('claims-size', width, oneWithLimit, twoPrototypes))
-  const slopes = [0, 1, 2].map((seed) =>
+  const slopes = [0, 1, 2, 3].map((seed) =>
     x.reduce((sum, value, i) => sum + ((value - centre) / spread) * (differences[i]?.[seed] ?? Number.NaN), 0),
   )
   const effect = found.claims.claims
