@@ -52,12 +52,25 @@ describe.skipIf(chromium === undefined)(named('the site'), { timeout: 120_000 },
   const open = (path: string, use: (page: Page) => Promise<void>, options = {}) =>
     visit(browser, `${site.address}${path}`, use, options)
 
-  const looks = [390, 1440].flatMap((width) => (['light', 'dark'] as const).map((colours) => [width, colours] as const))
+  /** Milliseconds from a visit to a picture: the least of a few visits, which end with the first one below 2 seconds. */
+  async function fastestOf(visits: number, path: string, isDrawn: string): Promise<number> {
+    let least = Number.POSITIVE_INFINITY
+    for (let i = 0; i < visits && least >= 2_000; i++)
+      await open(path, async (page) => {
+        await page.waitForFunction(isDrawn, null, { polling: 20 })
+        least = Math.min(least, Number(await page.evaluate('performance.now()')))
+      })
+    return least
+  }
 
   describe.each(['index.html', 'm6t.html', 'docs/index.html', 'docs/routing.html', 'api/functions/choir.train.html'])(
     '%s',
     (path) => {
-      test.each(looks)('is readable at %i pixels, %s, by axe and without scrolling sideways', (width, colorScheme) =>
+      // Narrow pages are opened in the dark, and wide ones in the light.
+      test.each([
+        [390, ['dark', 'light']],
+        [1440, ['light', 'dark']],
+      ] as const)('is readable at %i pixels, %j, by axe and without scrolling sideways', (width, schemes) =>
         open(
           path,
           async (page) => {
@@ -68,10 +81,15 @@ describe.skipIf(chromium === undefined)(named('the site'), { timeout: 120_000 },
                 await answer.evaluate((element) => element.setAttribute('open', ''))
             }
             if (path === 'index.html') await page.locator('.heat-box canvas').first().waitFor()
-            expect(await page.evaluate('[document.scrollingElement.scrollWidth, innerWidth]')).toEqual([width, width])
-            expect(await violationsOn(page, path.startsWith('api/') ? accessibility : undefined)).toEqual([])
+            const all = path.startsWith('api/') ? accessibility : undefined
+            for (const colorScheme of schemes) {
+              await page.emulateMedia({ colorScheme })
+              expect(await page.evaluate('[document.scrollingElement.scrollWidth, innerWidth]')).toEqual([width, width])
+              // Dark colours change nothing but contrast.
+              expect(await violationsOn(page, colorScheme === 'dark' ? ['color-contrast'] : all)).toEqual([])
+            }
           },
-          { viewport: { width, height: 844 }, colorScheme },
+          { viewport: { width, height: 844 }, colorScheme: schemes[0] },
         ),
       )
     },
@@ -106,13 +124,9 @@ describe.skipIf(chromium === undefined)(named('the site'), { timeout: 120_000 },
     ))
 
   test('the first picture is there within two seconds', async () => {
-    const times: number[] = []
-    for (let i = 0; i < 3; i++)
-      await open('index.html', async (page) => {
-        await page.waitForFunction('document.querySelector(".heat-box canvas")?.width > 300', null, { polling: 20 })
-        times.push(Number(await page.evaluate('performance.now()')))
-      })
-    expect(Math.min(...times)).toBeLessThan(2_000)
+    expect(await fastestOf(3, 'index.html', 'document.querySelector(".heat-box canvas")?.width > 300')).toBeLessThan(
+      2_000,
+    )
   })
 
   describe('the article', () => {
@@ -236,17 +250,8 @@ describe.skipIf(chromium === undefined)(named('the site'), { timeout: 120_000 },
       }))
 
     test('the first picture is there within two seconds', async () => {
-      const times: number[] = []
-      for (let i = 0; i < 3; i++)
-        await open('m6t.html', async (page) => {
-          await page.waitForFunction(
-            'document.querySelector(".router-picture .choice")?.getBoundingClientRect().width > 50',
-            null,
-            { polling: 20 },
-          )
-          times.push(Number(await page.evaluate('performance.now()')))
-        })
-      expect(Math.min(...times)).toBeLessThan(2_000)
+      const isDrawn = 'document.querySelector(".router-picture .choice")?.getBoundingClientRect().width > 50'
+      expect(await fastestOf(3, 'm6t.html', isDrawn)).toBeLessThan(2_000)
     })
   })
 
