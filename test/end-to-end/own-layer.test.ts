@@ -6,7 +6,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { families, launchers } from '../../src/engine/world/mpi/testing/launch.ts'
+import type { Family } from '../../src/engine/world/mpi/library.ts'
+import { launchers } from '../../src/engine/world/mpi/testing/launch.ts'
 import { studyRuns, timeouts } from './study-runs.ts'
 import { expectSuccess, results as outcome, trainRecords, withoutLastCheckpoint } from './support.ts'
 
@@ -87,17 +88,20 @@ test('a layer that sees its token writes text, and what no format holds is refus
   expect(inspected.stdout).toContain('layers.0.own.down')
 })
 
-for (const family of families)
-  test.skipIf(!launchers.has(family))(`two ranks have the results of one process (${family})`, async () => {
-    const config = workspace().config({ train: { ...train, batch: 4 }, model, parallel: { shards: 2 } })
-    const runOf = async (ranks: number) => {
-      const out = workspace().file(`${family.replace(' ', '-')}-${ranks}`)
-      const args = ['train', config, '--out', out, '--set', 'model.layer.kind=./soft.ts', ...settings]
-      await expectSuccess(ranks === 1 ? workspace().start(...args) : workspace().startRanks(family, ranks, ...args))
-      return trainRecords(out).map(({ loss }) => loss)
-    }
-    expect(await runOf(2)).toEqual(await runOf(1))
-  })
+// What ranks exchange is the same with any layer, so one of the MPI libraries is enough.
+const [family] = launchers.keys()
+test.skipIf(family === undefined)('two ranks have the results of one process', async () => {
+  const config = workspace().config({ train: { ...train, batch: 4 }, model, parallel: { shards: 2 } })
+  const runOf = async (ranks: number) => {
+    const out = workspace().file(`ranks-${ranks}`)
+    const args = ['train', config, '--out', out, '--set', 'model.layer.kind=./soft.ts', ...settings]
+    await expectSuccess(
+      ranks === 1 ? workspace().start(...args) : workspace().startRanks(family as Family, ranks, ...args),
+    )
+    return trainRecords(out).map(({ loss }) => loss)
+  }
+  expect(await runOf(2)).toEqual(await runOf(1))
+})
 
 test('a study compares it with arms of the same operations, and settings make arms', async () => {
   const layer = { 'model.moe': null, 'model.layer.kind': './mine.ts' }

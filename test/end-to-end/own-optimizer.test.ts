@@ -6,7 +6,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { families, launchers } from '../../src/engine/world/mpi/testing/launch.ts'
+import type { Family } from '../../src/engine/world/mpi/library.ts'
+import { launchers } from '../../src/engine/world/mpi/testing/launch.ts'
 import { studyRuns, timeouts } from './study-runs.ts'
 import { expectSuccess, results as outcome, trainRecords, withoutLastCheckpoint } from './support.ts'
 
@@ -39,12 +40,12 @@ test.each(['lion', 'muon'])(
     const copy = withoutLastCheckpoint(whole)
     await expectSuccess(workspace().start('train', '--resume', copy))
     expect(outcome(copy)).toEqual(outcome(whole))
-    await expectSuccess(workspace().start('eval', whole, '--json'))
+    if (name === 'lion') await expectSuccess(workspace().start('eval', whole, '--json'))
   },
 )
 
 test('a run of somebody else is refused until its optimizer has been checked', async () => {
-  const run = await trained('strange', './lion.ts')
+  const run = workspace().file('whole-lion')
   vi.stubEnv('XDG_CACHE_HOME', workspace().file('stranger'))
   const refused = await workspace().choir('train', '--resume', run, '--set', 'train.steps=13')
   const checked = await workspace().choir('check', join(run, 'optimizer.ts'), '--json')
@@ -64,17 +65,20 @@ test('a mistake is found before anything is written', async () => {
   expect(() => readFileSync(workspace().file('wrong', 'config.json'))).toThrow(/ENOENT/)
 })
 
-for (const family of families)
-  test.skipIf(!launchers.has(family))(`two ranks have the results of one process (${family})`, async () => {
-    const config = workspace().config({ train: { ...train, batch: 4 }, parallel: { shards: 2 } })
-    const runOf = async (ranks: number) => {
-      const out = workspace().file(`${family.replace(' ', '-')}-${ranks}`)
-      const args = ['train', config, '--out', out, '--set', 'train.optimizer.kind=./muon.ts']
-      await expectSuccess(ranks === 1 ? workspace().start(...args) : workspace().startRanks(family, ranks, ...args))
-      return trainRecords(out).map(({ loss }) => loss)
-    }
-    expect(await runOf(2)).toEqual(await runOf(1))
-  })
+// What ranks exchange is the same with any optimizer, so one of the MPI libraries is enough.
+const [family] = launchers.keys()
+test.skipIf(family === undefined)('two ranks have the results of one process', async () => {
+  const config = workspace().config({ train: { ...train, batch: 4 }, parallel: { shards: 2 } })
+  const runOf = async (ranks: number) => {
+    const out = workspace().file(`ranks-${ranks}`)
+    const args = ['train', config, '--out', out, '--set', 'train.optimizer.kind=./muon.ts']
+    await expectSuccess(
+      ranks === 1 ? workspace().start(...args) : workspace().startRanks(family as Family, ranks, ...args),
+    )
+    return trainRecords(out).map(({ loss }) => loss)
+  }
+  expect(await runOf(2)).toEqual(await runOf(1))
+})
 
 test('arms of a study differ in the settings of an optimizer', async () => {
   const arms = {
