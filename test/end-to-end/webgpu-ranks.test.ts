@@ -11,7 +11,7 @@ import type { RunInput } from '../../src/core/config/run-config.ts'
 import { listDevices } from '../../src/engine/dawn/node-device.ts'
 import { launchers } from '../../src/engine/world/mpi/testing/launch.ts'
 import { input, outcome, rankRuns } from './rank-runs.ts'
-import { ChoirProcess, checkpointsOf, expectSuccess, trainRecords } from './support.ts'
+import { ChoirProcess, checkpointsOf, expectSuccess } from './support.ts'
 
 const { gpus } = await listDevices()
 vi.setConfig({ testTimeout: 400_000, hookTimeout: 400_000 })
@@ -56,8 +56,12 @@ describe.skipIf(gpus.length === 0 || !launchers.has('Open MPI'))('ranks with a G
     expect(engine(two)).toMatchObject({ device: 'webgpu' })
   })
 
-  test.skipIf(!launchers.has('MPICH'))('also on four ranks, started by MPICH', async () => {
-    expect(outcome(await train('MPICH', 4, 1, onGpu()))).toEqual(outcome(one))
+  const other = launchers.has('MPICH') ? 'MPICH' : 'Open MPI'
+  test(`also if one of the ranks names its GPU, started by ${other}`, async () => {
+    const out = newRun()
+    const args = ['train', workspace().config(onGpu()), '--out', out, '--json', '--deadline', '60']
+    await expectSuccess(workspace().startRanksWith(other, 2, 1, 'set -- "$@" --gpu 0', ...args))
+    expect(outcome(out)).toEqual(outcome(one))
   })
 
   test('ranks that share experts have the same bits, and their exchanges are counted', async () => {
@@ -85,15 +89,8 @@ describe.skipIf(gpus.length === 0 || !launchers.has('Open MPI'))('ranks with a G
     const lastLoss = (run: ReturnType<typeof outcome>) => Number(run.metrics.at(-1)?.loss)
     expect(lastLoss(toCpu)).toBeCloseTo(lastLoss(outcome(one)), 4)
 
-    const cpu = await train('Open MPI', 2, 1, { ...onGpu(), runtime: { device: 'cpu', threads: 1 } })
+    const cpu = await train('Open MPI', 1, 1, { ...onGpu(), runtime: { device: 'cpu', threads: 1 } })
     expect(outcome(await resume(halfOf(cpu), 'webgpu', 2))).toEqual(outcome(await resume(halfOf(cpu), 'webgpu', 1)))
-  })
-
-  test('a rank may name its GPU, and others not', async () => {
-    const out = newRun()
-    const args = ['train', workspace().config(onGpu()), '--out', out, '--steps', '2', '--json']
-    await expectSuccess(workspace().startRanksWith('Open MPI', 2, 1, 'set -- "$@" --gpu 0', ...args))
-    expect(trainRecords(out)).toHaveLength(2)
   })
 
   test.skipIf(driver === undefined)(
