@@ -155,18 +155,22 @@ describe.each(families)('%s', (family) => {
     expect(reason).toContain(`for rank 0 (${hostname()}, PID ${pids[0]})`)
   })
 
-  test.skipIf(!here || !canLimit)('a rank that cannot write its part of a checkpoint is named', async () => {
-    const { begun, job } = resumeRanks(family, run, 2)
-    await job.step(begun + 2)
-    const pid = pidsOf(run)[1] as number
-    // The rank's part of the checkpoint has 350 kB.
-    execFileSync('prlimit', ['--pid', String(pid), '--fsize=100000'])
-    const stderr = await expectFailure(job)
-    expect(stderr).toContain(`choir: ${title(1, 2, pid)}: cannot write checkpoint ${run}/checkpoints/step-`)
-    expect(stderr).toContain('EFBIG')
-    expect(json(run, 'failure.json')).toMatchObject({ rank: 1, host: hostname(), pid })
-    expect(checkpointsOf(run).every((name) => /^step-\d+$/.test(name))).toBe(true)
-  })
+  // The rank ends by itself, as it does with any library.
+  test.skipIf(family !== [...launchers.keys()][0] || !canLimit)(
+    'a rank that cannot write its part of a checkpoint is named',
+    async () => {
+      const { begun, job } = resumeRanks(family, run, 2)
+      await job.step(begun + 2)
+      const pid = pidsOf(run)[1] as number
+      // The rank's part of the checkpoint has 350 kB.
+      execFileSync('prlimit', ['--pid', String(pid), '--fsize=100000'])
+      const stderr = await expectFailure(job)
+      expect(stderr).toContain(`choir: ${title(1, 2, pid)}: cannot write checkpoint ${run}/checkpoints/step-`)
+      expect(stderr).toContain('EFBIG')
+      expect(json(run, 'failure.json')).toMatchObject({ rank: 1, host: hostname(), pid })
+      expect(checkpointsOf(run).every((name) => /^step-\d+$/.test(name))).toBe(true)
+    },
+  )
 
   // V8 aborts (SIGABRT) when it runs out of memory; the system kills (SIGKILL).
   const signal = family === 'Open MPI' ? 'SIGABRT' : 'SIGKILL'

@@ -70,15 +70,11 @@ describe.each(families)('%s', (family) => {
   const layouts: readonly (readonly [ranks: number, expert: number])[] =
     family === 'Open MPI'
       ? [
-          [2, 2],
           [4, 4],
           [4, 2],
           [4, 1],
         ]
-      : [
-          [2, 2],
-          [4, 2],
-        ]
+      : [[4, 2]]
   test.skipIf(!launchers.has(family)).each(layouts)(
     'all tokens of a group choose the experts of one of its ranks: %i ranks, %i share experts',
     async (ranks, expert) => {
@@ -95,7 +91,8 @@ describe.each(families)('%s', (family) => {
     },
   )
 
-  test.skipIf(!launchers.has(family))('a router that learns, on two ranks', async () => {
+  // The chance of a router that learns does not depend on the library.
+  test.skipIf(family !== [...launchers.keys()][0])('a router that learns, on two ranks', async () => {
     const { outcome: expected } = await alone('top-k')
     const { outcome, growth } = await train(family, 2, 2, settings, 'top-k')
     expect(outcome).toEqual(expected)

@@ -25,7 +25,7 @@ interface Case {
 
 const packed: Case = {
   title: 'top-1, packed rows',
-  config: input({}, 20),
+  config: input({}, 6),
   layouts: [
     [4, 4],
     [2, 1],
