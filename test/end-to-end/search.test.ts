@@ -20,7 +20,7 @@ beforeAll(() => {
     'train.schedule.learningRate': { min: 0.001, max: 0.1, scale: 'log' },
     'model.moe.k': { choices: [1, 2] },
   }
-  const search = { settings, configurations: 4, eta: 4, minSteps: 15, maxSteps: 60 }
+  const search = { settings, configurations: 3, eta: 3, minSteps: 15, maxSteps: 45 }
   writeFileSync(file, JSON.stringify({ base: 'tiny', set: workspace.assignments(), search }))
 })
 afterAll(() => workspace.remove())
@@ -39,15 +39,15 @@ test('a promoted training has the losses of a training without a stop, bit for b
   expect(await workspace.choir(...command('whole', '--jobs', '2'))).toMatchObject({ code: 0, stderr: '' })
   const records = recordsIn('whole').filter((record): record is FinishedRun => record.status === 'finished')
   const steps = (record: FinishedRun) => record.train.step.at(-1)
-  expect(records.map(steps).sort()).toEqual([15, 15, 15, 15, 60])
-  const best = records.find((record) => steps(record) === 60)
+  expect(records.map(steps).sort()).toEqual([15, 15, 15, 45])
+  const best = records.find((record) => steps(record) === 45)
   if (!best) throw new Error('no whole training')
   // The same training as an arm of a study, without a stop.
   const plain = workspace.file('plain.json')
   const { search: _, ...input } = JSON.parse(readFileSync(file, 'utf8'))
   const { k } = best.config.model.moe ?? {}
   const { learningRate } = best.config.train.schedule
-  const arms = { best: { 'model.moe.k': k, 'train.schedule.learningRate': learningRate, 'train.steps': 60 } }
+  const arms = { best: { 'model.moe.k': k, 'train.schedule.learningRate': learningRate, 'train.steps': 45 } }
   writeFileSync(plain, JSON.stringify({ ...input, arms, seeds: [1] }))
   expect((await workspace.choir('study', plain, '--out', workspace.file('plain'))).code).toBe(0)
   const [again] = recordsIn('plain') as [FinishedRun]
@@ -80,5 +80,5 @@ test('Ctrl-C prints how to continue, with --search', async () => {
   running.kill('SIGINT')
   const { code, stderr } = await running.ended
   expect(code).toBe(130)
-  expect(stderr).toMatch(/stopped with [1-4] of 5 runs; continue with: choir study .* --search --out/)
+  expect(stderr).toMatch(/stopped with [1-3] of 4 runs; continue with: choir study .* --search --out/)
 })
