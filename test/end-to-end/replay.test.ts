@@ -8,14 +8,14 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { launchers } from '../../src/engine/world/mpi/testing/launch.ts'
 import { outcome } from './rank-runs.ts'
-import { expectSuccess, type Line, readJsonLines, results, Workspace, withoutLastCheckpoint } from './support.ts'
+import { expectSuccess, type Line, prose, readJsonLines, results, Workspace, withoutLastCheckpoint } from './support.ts'
 
 let workspace: Workspace
 let source: string
 const corpus = () => workspace.file('corpus.txt')
 
 beforeAll(async () => {
-  workspace = new Workspace()
+  workspace = new Workspace(prose(1, 24_000))
   source = workspace.file('source')
   const config = workspace.config({ train: { steps: 4, batch: 4, evalBatches: 1 } })
   await expectSuccess(workspace.start('train', config, '--out', source))
@@ -49,7 +49,7 @@ test('a run trains with recorded routes, and resumes bit for bit, but not with o
   const { stdout } = await expectSuccess(from('tuned', 'routes', '--set', 'train.checkpointEvery=3'))
   const [, found, all] = /are replayed for [\d.]+ % of the training tokens \(([\d,]+) of ([\d,]+)\)/.exec(stdout) ?? []
   const number = (text = '') => Number(text.replaceAll(',', ''))
-  expect(number(all)).toBeGreaterThan(50_000)
+  expect(number(all)).toBeGreaterThan(20_000)
   // The token before the first document has no routes, and the end of the last document may have none.
   expect(number(all) - number(found)).toBeOneOf([1, 2])
 
