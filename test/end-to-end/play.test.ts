@@ -153,20 +153,6 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
     await page.close()
   })
 
-  test('a recorded training plays until the visitor trains', async () => {
-    const page = await visit()
-    const slider = page.getByRole('slider', { name: 'Snapshot' })
-    await expect.poll(async () => Number(await slider.inputValue().catch(() => 0)), patience).toBeGreaterThan(3)
-    await page.getByRole('radio', { name: 'Your own' }).check()
-    await page.getByLabel('Your text').fill(text)
-    await page.getByRole('button', { name: 'Train', exact: true }).click()
-    await expect.poll(() => page.locator('.balancing').count(), patience).toBe(0)
-    // The trainings are at their own newest step, and not where the replay was.
-    expect(new URL(page.url()).searchParams.has('at')).toBe(false)
-    expect(problems).toEqual([])
-    await page.close()
-  })
-
   test('the address has every setting, and a link sets up the same experiment', async () => {
     const first = await visit()
     await first.goto(`${address()}?a=k-2&b=router-hash&both=seed-7_steps-50&compare=1`)
@@ -207,8 +193,10 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
     await page.close()
   })
 
-  test('the heat maps of both sides have one scale of colours', async () => {
+  test('a recorded training plays until the visitor trains, and then the heat maps of both sides have one scale of colours', async () => {
     const page = await visit()
+    const slider = page.getByRole('slider', { name: 'Snapshot' })
+    await expect.poll(async () => Number(await slider.inputValue().catch(() => 0)), patience).toBeGreaterThan(3)
     await page.getByRole('radio', { name: 'Your own' }).check()
     // A text of a few tokens: by token their experts have several times the mean load, and random loads are even.
     await page.getByLabel('Your text').fill('one two '.repeat(800))
@@ -221,6 +209,9 @@ describe.skipIf(!executable)(named('choir play'), { timeout: 400_000 }, () => {
       await group.getByRole('combobox', { name: /^Router/ }).selectOption(router)
     }
     await page.getByRole('button', { name: 'Train', exact: true }).click()
+    await expect.poll(() => page.locator('.balancing').count(), patience).toBe(0)
+    // The trainings are at their own newest step, and not where the replay was.
+    expect(new URL(page.url()).searchParams.has('at')).toBe(false)
     await expect.poll(() => stepOf(page, 'A'), patience).toBeGreaterThan(3)
     await page.getByRole('button', { name: 'Pause' }).click()
     await reaches(page, 'A', /paused/)
