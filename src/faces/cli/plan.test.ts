@@ -5,8 +5,12 @@ import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadConfig } from '../../node/run/load-config.ts'
+import { plan } from '../../tools/plan/plan.ts'
+import { whatIf } from '../../tools/plan/search/what-if.ts'
 import { ncclNode } from '../../tools/plan/testing/measured-outputs.ts'
+import { validate } from '../../tools/plan/validate.ts'
 import { main } from './main.ts'
+import type { Operations } from './operations.ts'
 import { fakeIo } from './testing/fake.ts'
 import { type TraceEvent, traceProblems } from './testing/trace-event-format.ts'
 
@@ -16,8 +20,25 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
+/** A function that computes each result once, since many tests show the same plan in other forms. */
+function once<Args extends readonly unknown[], Result>(compute: (...args: Args) => Result): (...args: Args) => Result {
+  const known = new Map<string, Result>()
+  return (...args) => {
+    const key = JSON.stringify(args)
+    const result = known.get(key) ?? compute(...args)
+    known.set(key, result)
+    return result
+  }
+}
+
+const operations: Partial<Operations> = {
+  plan: once(plan),
+  whatIf: once(whatIf),
+  validatePlanner: once(async () => validate()),
+}
+
 async function planned(...args: string[]) {
-  const fake = fakeIo({ terminal: false })
+  const fake = fakeIo({ terminal: false, operations })
   const code = await main(['plan', ...args], fake.io)
   return { code, out: fake.stdout.text, err: fake.stderr.text }
 }
@@ -263,9 +284,9 @@ describe('text', () => {
     for (const args of [
       ['m6t-1t', '--cluster', 'v100-480'],
       ['m6t-100b', '--cluster', 'v100-32', '--set', 'plan.optimizer=adamw'],
-      ['m6t-1t', '--cluster', 'v100-480', '--what-if', 'plan.load.cv=0,0.5'],
+      ['m6t-base', '--cluster', 'v100-8', '--what-if', 'plan.load.cv=0,0.5'],
     ]) {
-      const fake = fakeIo({ terminal: true, columns })
+      const fake = fakeIo({ terminal: true, columns, operations })
       await main(['plan', ...args], fake.io)
       const narrow = stripVTControlCharacters(fake.stdout.text)
       expect(widest(narrow)).toBeLessThanOrEqual(columns)
@@ -386,6 +407,8 @@ test('--trace writes a timeline with a row for each stage, and refuses this mach
 })
 
 test('--what-if reports the lacking memory if no value fits', async () => {
-  const { out } = await planned(...tooLarge, '--what-if', 'model.moe.factor=1,2')
+  const file = join(folder, 'small.yaml')
+  writeFileSync(file, 'extends: v100\ndevices: 8\ndevice: { memory: 4 GB }\n')
+  const { out } = await planned('m6t-base', '--cluster', file, '--what-if', 'model.moe.factor=1,2')
   expect(out).toMatch(/does not fit: lacks [\d.]+ GB/)
 })

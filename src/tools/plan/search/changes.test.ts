@@ -98,7 +98,7 @@ describe('a change that makes a run fit', () => {
   })
 
   test('is not reported if the run fits', async () => {
-    const { best, changes, budget } = await plan(await loadPlannedRun('m6t-1t', []), await loadCluster('v100-480'))
+    const { best, changes, budget } = await plan(await loadPlannedRun('m6t-base', []), await loadCluster('v100-8'))
     expect(best.length).toBeGreaterThan(0)
     expect(changes).toEqual([])
     expect(budget).toBeDefined()
