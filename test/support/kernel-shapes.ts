@@ -81,8 +81,9 @@ export const special: Record<string, KernelCase[]> = {
     expertCase({ rows: [0, 0, 0], left: 4, width: 6, hidden: 5, gated, accumulate: true }),
     expertCase({ rows: [0, 3, 17, 1], left: 1, width: 33, hidden: 35, gated, accumulate: true }),
     // More rows than a piece, and exactly one piece.
-    expertCase({ rows: [512, 0, 1100, 513], width: 5, hidden: 3, gated }),
-    expertCase({ rows: [1025, 2], left: 3, width: 3, hidden: 5, gated, accumulate: true }),
+    gated
+      ? expertCase({ rows: [512, 0, 1100, 513], width: 5, hidden: 3, gated })
+      : expertCase({ rows: [1025, 2], left: 3, width: 3, hidden: 5, gated, accumulate: true }),
     // Rows of several source ranks: some without rows, and more parameters than a task adds.
     expertCase({ rows: [3, 0, 17, 1, 0, 0], sources: 3, left: 2, width: 33, hidden: 35, gated }),
     expertCase({ rows: [5, 0, 2, 9, 600, 1, 0, 4], sources: 4, width: 150, hidden: 130, gated, bySource: true }),
