@@ -114,7 +114,7 @@ test(
     const property = fc.asyncProperty(randomChange(), async (change) => {
       expect(await faultsAfter([apply(change)])).toEqual([])
     })
-    await fc.assert(property, runs(60))
+    await fc.assert(property, runs(30))
   },
   fuzzTimeout,
 )
@@ -125,7 +125,7 @@ test(
     const property = fc.asyncProperty(randomChange(), randomChange(), async (first, second) => {
       expect(await faultsAfter([apply(first), apply(second)], false)).toEqual([])
     })
-    await fc.assert(property, runs(30))
+    await fc.assert(property, runs(15))
   },
   fuzzTimeout,
 )
