@@ -172,16 +172,18 @@ function prioritiesOf({ router }: Moe): readonly (typeof priorities)[number][] {
 }
 
 describe('a loss depends on later tokens exactly as causalityOf reports', () => {
-  for (const [name, moe] of Object.entries(routers))
+  for (const [r, [name, moe]] of Object.entries(routers).entries())
     test(`${name}: every priority, in training and evaluation, with and without capacity`, async () => {
       const priorities = prioritiesOf(moe)
       for (const [i, priority] of priorities.entries()) {
         const training: Activity = { activity: 'training', rule: 'train', batch, sequence: SEQUENCE }
-        for (const capacity of ['kx', '1x'] as const) await check({ ...moe, priority, capacity }, training)
+        const only = priorities.length === 1
+        // Both drop tokens, and are the same for one expert of a token. So each router has both, and a priority one.
+        for (const [c, capacity] of (['kx', '1x'] as const).entries())
+          if (only || (r + i) % 2 === c) await check({ ...moe, priority, capacity }, training)
         const evaluation = { activity: 'evaluation', batch, sequence: SEQUENCE } as const
         await check({ ...moe, priority }, { ...evaluation, rule: 'eval' })
         // No token can be dropped without a capacity, or with one that fits every token.
-        const only = priorities.length === 1
         if (only || i % 2 === 0) await check({ ...moe, priority }, { ...evaluation, rule: 'none' })
         if (only || i % 2 === 1) await check({ ...moe, priority, capacity: '1x', factor: 9 }, training)
       }
