@@ -18,6 +18,11 @@ import {
 import { type CaseOverrides, randomCase } from './witness/generate.ts'
 import { type WitnessInput, witnessForward } from './witness/model.ts'
 
+/** The first router of each kind; its variants differ in what the comparisons in all projections show. */
+const firstOfKind = Object.entries(routers).flatMap(([name, { router }], i, all) =>
+  all.findIndex(([, other]) => other.router === router) === i ? [name] : [],
+)
+
 describe('experts in attention agree with the witness', () => {
   const dropping = { factor: 0.75, evalFactor: 1.25 }
   for (const [r, router] of Object.keys(routers).entries()) {
@@ -40,12 +45,13 @@ describe('experts in attention agree with the witness', () => {
     })
 
     const compute = r % 2 === 0 ? 'padded' : 'ragged'
+    if (!firstOfKind.includes(router)) continue
     test(`in QKV, by ${router}, ${compute}: loss, statistics and gradient`, () =>
       compareWithGradient(droppingCase('qkv', compute), r))
   }
 
   test('in float32, within rounding', async () => {
-    for (const router of Object.keys(routers)) await compare(caseOf(router, 7, { attention: 'all' }), 'float32', 1e-4)
+    for (const router of firstOfKind) await compare(caseOf(router, 7, { attention: 'all' }), 'float32', 1e-4)
   })
 })
 
