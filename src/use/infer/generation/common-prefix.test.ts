@@ -110,7 +110,7 @@ describe('a text has the same bits whatever was read before, and only new blocks
     const beginnings = [tokens(BLOCK), tokens(2 * BLOCK), tokens(BLOCK + 40)]
     const read: (readonly number[])[] = []
     let total = 0
-    for (let round = 0; round < 8; round++) {
+    for (let round = 0; round < 6; round++) {
       const where = `CHOIR_TEST_SEED=${seed}, round ${round}`
       const beginning = beginnings[random.integer(3)] as number[]
       const length = 1 + random.integer(beginning.length)
@@ -119,8 +119,9 @@ describe('a text has the same bits whatever was read before, and only new blocks
         ...tokens(random.integer(30)),
       ]
       const place = random.integer(COUNT)
-      // Some texts go beyond the end of the context, where its newer half is read again.
-      const more = random.integer(6) === 0 ? SEQUENCE - prompt.length + 3 : 2
+      // Some texts go beyond the end of the context, where its newer half is read again: mostly those that are near it.
+      const isNear = prompt.length > 2 * BLOCK
+      const more = random.integer(isNear ? 2 : 24) === 0 ? SEQUENCE - prompt.length + 3 : 2
       const expected = await written(alone, 0, textOf(config, contexts, prompt, round), more, false)
       const found = await written(contexts, place, textOf(config, contexts, prompt, round), more, true)
       expect(found.logits, where).toEqual(expected.logits)
