@@ -92,10 +92,11 @@ describe.each(families)('%s', (family) => {
   )
 
   // The chance of a router that learns does not depend on the library.
-  test.skipIf(family !== [...launchers.keys()][0])('a router that learns, on two ranks', async () => {
-    const { outcome: expected } = await alone('top-k')
-    const { outcome, growth } = await train(family, 2, 2, settings, 'top-k')
-    expect(outcome).toEqual(expected)
-    expect(growth.length).toBeGreaterThan(0)
-  })
+  if (family === [...launchers.keys()][0])
+    test('a router that learns, on two ranks', async () => {
+      const { outcome: expected } = await alone('top-k')
+      const { outcome, growth } = await train(family, 2, 2, settings, 'top-k')
+      expect(outcome).toEqual(expected)
+      expect(growth.length).toBeGreaterThan(0)
+    })
 })

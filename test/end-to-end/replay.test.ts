@@ -49,7 +49,7 @@ test('a run trains with recorded routes, and resumes bit for bit, but not with o
   const { stdout } = await expectSuccess(from('tuned', 'routes', '--set', 'train.checkpointEvery=3'))
   const [, found, all] = /are replayed for [\d.]+ % of the training tokens \(([\d,]+) of ([\d,]+)\)/.exec(stdout) ?? []
   const number = (text = '') => Number(text.replaceAll(',', ''))
-  expect(number(all)).toBeGreaterThan(20_000)
+  expect(number(all)).toBeGreaterThan(15_000)
   // The token before the first document has no routes, and the end of the last document may have none.
   expect(number(all) - number(found)).toBeOneOf([1, 2])
 
