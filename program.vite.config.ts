@@ -55,13 +55,16 @@ export default defineConfig({
     sourcemap: true,
     license: { fileName: 'licenses.md' },
     rolldownOptions: {
+      // Pages load a part of the bundle, so what all parts share may not need Node.
+      platform: 'neutral',
       input: Object.fromEntries(entries.map((entry) => [nameOf(entry), path(`src/${entry}.ts`)])),
       output: {
         entryFileNames: '[name].js',
         chunkFileNames: '[name].js',
-        keepNames: true,
-        // What every command loads, as one file.
-        codeSplitting: { groups: [{ name: 'core', test: /[\\/]src[\\/]core[\\/]|[\\/]zod[\\/]/ }] },
+        // What every command loads, as one file. Pages load it too, but not what finds files of the package.
+        codeSplitting: {
+          groups: [{ name: 'core', test: /[\\/]src[\\/]core[\\/](?!package-file)|[\\/]zod[\\/]/ }],
+        },
       },
     },
   },

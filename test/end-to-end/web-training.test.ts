@@ -19,8 +19,11 @@ const folder = make()
 beforeAll(() => bundle(example, folder), 120_000)
 
 test('the bundle needs no module of Node', () => {
-  const scripts = readdirSync(join(folder, 'assets')).filter((name) => name.endsWith('.js'))
+  const files = readdirSync(join(folder, 'assets'))
+  const scripts = files.filter((name) => name.endsWith('.js'))
   expect(scripts.length).toBe(2)
+  // A path that is put together from the address of a module makes Vite copy whatever it may name.
+  expect(files.filter((name) => !/\.(?:js|css)$/.test(name))).toEqual([])
   for (const name of scripts) {
     const script = readFileSync(join(folder, 'assets', name), 'utf8')
     // Vite leaves a stub in place of a module of Node.
