@@ -188,7 +188,9 @@ describe('few pages', () => {
     let reused = 0
     for (let round = 0; round < 12; round++) {
       const where = `CHOIR_TEST_SEED=${seed}, round ${round}`
-      const prompt = [...(beginnings[random.integer(3)] as number[]), ...tokens(random.integer(30))]
+      // Two texts in a row begin with the same block, so that it is found whatever is drawn.
+      const which = round % 4 < 2 ? 0 : random.integer(3)
+      const prompt = [...(beginnings[which] as number[]), ...tokens(random.integer(30))]
       const place = random.integer(COUNT)
       const expected = await written(alone, 0, textOf(config, contexts, prompt, round), 3, false)
       const found = await written(contexts, place, textOf(config, contexts, prompt, round), 3, true)
