@@ -346,4 +346,6 @@ export const normCase = ({ rows, width, size = 1, residual = false }: NormCase):
     return residual ? g.add(g.multiply(x, 1 / size), y) : y
   },
   kernels: ['rms-norm', 'rms-norm-gradient'],
+  // The gradient of a weight is a sum over rows, in which terms of this size can cancel; a wide row has larger ones.
+  ...(width < 8 && { gradientFloor: 0.1 }),
 })
