@@ -528,8 +528,8 @@ function rowExpertsCase({ experts, rows = 1, count, width, hidden, gated, range 
 const sigmoid = { scores: 'sigmoid', softmax: 'before' } as const
 const inGroups = { prototypes: 1, perPrototype: 12, k: 3, expertGroups: 4, groupsPerToken: 2 } as const
 
-/** Large cases have each precision once, and both values of the other setting. */
-const isLarge = (bits: Bits): boolean => bits !== 8
+/** Large cases have each precision once: with this value of the setting that has two, of which both occur. */
+const settingOf = (bits: Bits): boolean => bits !== 8
 
 export const specialTokens: Record<string, KernelCase[]> = {
   'row-product': [true, false].flatMap((transposed) => [
@@ -564,7 +564,7 @@ export const specialTokens: Record<string, KernelCase[]> = {
       quantizedMatmulCase({ bits, rows: 3, inner: 77, columns: 50, transposed }),
       // A single column after whole bands, and more rows than a piece.
       quantizedMatmulCase({ bits, rows: 5, inner: 33, columns: 129, transposed }),
-      ...(transposed === isLarge(bits)
+      ...(transposed === settingOf(bits)
         ? [
             quantizedMatmulCase({ bits, rows: 5, inner: 300, columns: 257, transposed }),
             quantizedMatmulCase({ bits, rows: 1030, inner: 97, columns: 700, transposed }),
@@ -582,7 +582,7 @@ export const specialTokens: Record<string, KernelCase[]> = {
     [true, false].flatMap((gated) => [
       quantizedFfnCase({ bits, rows: [1], width: 1, hidden: 1, gated }),
       quantizedFfnCase({ bits, rows: [0, 3, 0, 17, 1], left: 5, width: 33, hidden: 47, gated }),
-      ...(gated === isLarge(bits)
+      ...(gated === settingOf(bits)
         ? [
             // More columns than a band.
             quantizedFfnCase({ bits, rows: [2, 0, 3], width: 257, hidden: 530, gated }),
