@@ -1,6 +1,6 @@
 /**
  * Bundles the program into dist/program: a command then loads some dozens of files instead of hundreds, and starts in
- * half the time. Every file that something outside starts or imports (the command line, the library, threads and
+ * about three quarters of the time. Every file that something outside starts or imports (the command line, the library, threads and
  * processes) is an entry of one bundle, so whatever two of them use is one module, as plugins need that import `choir`.
  * TypeScript has written a module for each source into dist/ before; those of the entries are replaced by one line that
  * loads the bundle. The other modules stay for tests and benchmarks, and are not in the package.
@@ -49,7 +49,7 @@ export default defineConfig({
   build: {
     ssr: true,
     outDir: 'dist/program',
-    // A training that goes on while its program is built again may still load files.
+    // A training may still load files while its program is built again, so none is removed.
     emptyOutDir: false,
     target: 'es2023',
     sourcemap: true,

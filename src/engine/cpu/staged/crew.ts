@@ -2,8 +2,7 @@
  * The crew, as the JavaScript thread sees it: the threads that run staged programs, one program at a time.
  *
  * For a run, the JavaScript thread sends one message to each thread and receives one report, so it stays free
- * meanwhile. Threads need JavaScript, so they run from the build, even in tests, which run TypeScript; the path
- * is the same because `src/` and `dist/` have the same depth.
+ * meanwhile. Threads need JavaScript, so they run from the build, even in tests, which run TypeScript.
  *
  * A crew that has ended waits for the next runtime with the same options: koffi 3.3 never frees about 44 kB of each
  * thread that has loaded it, so that a process which opens and closes many runs would grow without bound.
