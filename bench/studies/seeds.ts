@@ -1,13 +1,14 @@
 /**
  * What do seeds have in common that gain more? For each comparison with a dense model in a study: Pearson's correlation
- * over the seeds between the entropy of a layer's router, in the last tenth of the training that the results keep, and
- * the loss, and the gain over the dense run of the same seed.
+ * over the seeds between the entropy of a layer's router at the end of the training (the last window of steps in the
+ * results) and the loss, and the gain over the dense run of the same seed. Layers count from 0.
  *
  *   npx tsx bench/studies/seeds.ts docs/results/seeds
  *
  * DIR has the study.yaml and the results.json.gz of a study.
  */
 import { Command } from 'commander'
+import { UsageError } from '../../src/core/errors.ts'
 import { fixed } from '../../src/core/text/numbers.ts'
 import type { Runs } from '../../src/tools/study/analysis/runs.ts'
 import type { Contrast } from '../../src/tools/study/contract.ts'
@@ -52,6 +53,10 @@ await runCommand(
       const rows = all.shares.flatMap((share) =>
         contrasts.flatMap((contrast) => rowsOf(all.withBasis({ share }), contrast)),
       )
+      if (rows.length === 0)
+        throw new UsageError(
+          `${directory} has no comparison with a dense model (expected one with at least three seeds)`,
+        )
       process.stdout.write(tableText([columns, ...rows], 'lrrlll'))
     }),
 )
