@@ -3,6 +3,7 @@
  * fewer tokens, so the same difference is measured at every length.
  */
 
+import { describeModel } from '../../../../core/model/describe.ts'
 import { significant } from '../../../../core/text/numbers.ts'
 import type { Cell, LineFigure, Table } from '../../../report/blocks.ts'
 import type { Question } from '../../contract.ts'
@@ -16,7 +17,7 @@ import { slug, table } from '../tables.ts'
 /** A contrast at one length of training. */
 interface Point {
   readonly tokens: number
-  /** Training tokens over active parameters of the arm. */
+  /** Training tokens over active parameters of the arm that compute, as in maps. */
   readonly ratio: number
   readonly differences: readonly number[]
   readonly estimate: Estimate
@@ -53,15 +54,15 @@ export function branchBlocks(
 function pointOf([first]: readonly Pair[], differences: readonly number[], intervals: Intervals): Point[] {
   const estimate = estimateMean(differences, intervals)
   if (first === undefined || estimate === null) return []
-  const { tokens, activeParameters } = first.arm
-  return [{ tokens, ratio: tokens / activeParameters, differences, estimate }]
+  const { tokens, config } = first.arm
+  return [{ tokens, ratio: tokens / describeModel(config.model).computingParameters, differences, estimate }]
 }
 
 function tableOf(lines: readonly Line[], several: boolean): Table | null {
   const digits = digitsOfColumn(lines.flatMap(({ points }) => points.map(({ estimate }) => estimate)))
   return table(
     'tokens',
-    'The same contrasts over training tokens. Every branch is a complete run, with the decay of its learning rate. Difference: held-out loss of the arm minus that of its baseline, by seed, nats a token, with its 95 % interval, not corrected for the number of branches.',
+    'The same contrasts over training tokens. Every branch is a complete run, with the decay of its learning rate. Per active parameter: training tokens for each active parameter of the arm that computes; a table that is only looked up, such as that of token embeddings, does not count. Difference: held-out loss of the arm minus that of its baseline, by seed, nats a token, with its 95 % interval, not corrected for the number of branches.',
     ['Arm', 'Tokens', 'Per active parameter', 'Seeds', 'Difference'],
     lines.flatMap(({ arm, baseline, points }) =>
       points.map(({ tokens, ratio, estimate }): Cell[] => [
