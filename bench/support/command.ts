@@ -7,11 +7,20 @@ import { UsageError } from '../../src/core/errors.ts'
 import { table } from '../../src/faces/cli/display/text-layout.ts'
 import { formatError } from '../../src/faces/cli/format-error.ts'
 import { listOption, numberOption, ranges } from '../../src/faces/cli/options.ts'
+import { watchOutputErrors } from '../../src/faces/cli/output-errors.ts'
 
 export const routings = Object.keys(benchmarkRoutings) as readonly BenchmarkRouting[]
 
-/** Parses the arguments of this process and runs the action. It never throws, but sets the exit code. */
+/**
+ * Parses the arguments of this process and runs the action. It never throws, but sets the exit code. If the reader of
+ * its output closes the pipe, as `head` does, the process ends.
+ */
 export async function runCommand(command: Command): Promise<void> {
+  const output = watchOutputErrors(process.stdout, process.stderr)
+  output.onClosed(() => process.exit())
+  process.on('exit', (code) => {
+    process.exitCode = output.exitCode(code)
+  })
   command
     .helpOption('--help', 'print this help')
     .exitOverride()

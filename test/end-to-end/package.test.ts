@@ -65,6 +65,8 @@ describe.skipIf(offline)('the package', () => {
         'dist/faces/library/graph.d.ts',
         'dist/engine/cpu/wasm/kernels.wasm',
         'dist/program/licenses.md',
+        'dist/web/licenses.md',
+        'dist/play/licenses.md',
         'docs/configuration.md',
         'docs/architecture/graph.md',
         'python/modeling_choir.py',
