@@ -7,7 +7,7 @@ import { loadRunConfig } from '../../src/node/run/load-config.ts'
 import { RunDirectory } from '../../src/node/run/run-directory.ts'
 import { loadOrigin } from '../../src/node/run/weights-source.ts'
 import { expectTokenizer, parseState } from '../../src/train/run/run-state.ts'
-import { parameterTensors } from '../../src/train/step/named-tensors.ts'
+import { parameterTensors } from '../../src/train/step/store/named-tensors.ts'
 import { createStore } from '../../src/train/step/trainer.ts'
 
 /** Opens a run to resume it, up to the first step. */

@@ -10,7 +10,7 @@ import { parameterSpecs, routedModules, SymbolicParameters } from '../../src/cor
 import { hashTableOf } from '../../src/core/model/routing/hash.ts'
 import { losses } from '../../src/core/model/transformer.ts'
 import { firstVisible } from '../../src/train/data/first-visible.ts'
-import { configForCapacity } from '../../src/train/step/capacity-rules.ts'
+import { configForCapacity } from '../../src/train/step/evaluation/capacity-rules.ts'
 import { type CaseOverrides, randomCase } from '../witness/generate.ts'
 import { type Routed, type WitnessInput, witnessForward } from '../witness/model.ts'
 import { type Evaluator, evaluator } from './evaluate.ts'

@@ -11,10 +11,10 @@ import { gradient } from '../../core/graph/gradient.ts'
 import { sizeOf } from '../../core/graph/shape.ts'
 import { withKernels } from '../../core/graph/tensor.ts'
 import { parameterSpecs } from '../../core/model/parameters.ts'
-import { initialize, initialScales } from '../../train/step/initialize.ts'
-import { CompiledPass, tracePass } from '../../train/step/pass.ts'
+import { CompiledPass, tracePass } from '../../train/step/passes/pass.ts'
 import { randomFor } from '../../train/step/random.ts'
-import { ParameterStore } from '../../train/step/store.ts'
+import { initialize, initialScales } from '../../train/step/store/initialize.ts'
+import { ParameterStore } from '../../train/step/store/store.ts'
 import { openRuntime } from '../run/session.ts'
 
 /** The residual stream at one depth. */

@@ -4,7 +4,7 @@ import { RunError, UsageError } from '../../core/errors.ts'
 import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
 import { fromFirst, together } from '../../train/run/agreement.ts'
 import { parseState, type RunState, type State } from '../../train/run/run-state.ts'
-import type { NamedTensor } from '../../train/step/named-tensors.ts'
+import type { NamedTensor } from '../../train/step/store/named-tensors.ts'
 import {
   type Checkpoint,
   checkpointOf,

@@ -3,7 +3,7 @@ import { option, RunError, wording } from '../../core/errors.ts'
 import { rankName } from '../../core/text/rank-name.ts'
 import { readRange } from '../../engine/contract/arena.ts'
 import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
-import type { ParameterStore, Unit } from '../step/store.ts'
+import type { ParameterStore, Unit } from '../step/store/store.ts'
 
 interface Place {
   /** Index of the unit (`src/train/step/ranks/placement.ts`) among all units of the model. */

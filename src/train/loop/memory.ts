@@ -2,7 +2,7 @@
 
 import { bytes } from '../../core/text/numbers.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
-import type { ParameterStore } from '../step/store.ts'
+import type { ParameterStore } from '../step/store/store.ts'
 
 /**
  * A warning if parameters, gradients and moments need more than the memory that is free now: the system provides memory

@@ -7,7 +7,7 @@ import type { TrainingReplay } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { separatorOf } from '../data/first-visible.ts'
 import { RunState } from '../run/run-state.ts'
-import type { ParameterStore } from '../step/store.ts'
+import type { ParameterStore } from '../step/store/store.ts'
 import { Trainer } from '../step/trainer.ts'
 
 /** The parts of a training that exist before anything is compiled. */

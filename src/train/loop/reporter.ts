@@ -13,7 +13,7 @@ import {
 } from '../../core/model/routing/statistics.ts'
 import type { Ceiling } from '../measure/mfu.ts'
 import type { RunLog } from '../run/run-log.ts'
-import type { Evaluation } from '../step/evaluation.ts'
+import type { Evaluation } from '../step/evaluation/evaluation.ts'
 import type { EvalRecord, TrainRecord } from '../step/records.ts'
 import type { StepOutcome } from '../step/trainer.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'

@@ -12,7 +12,7 @@ import type { Runtime } from '../../engine/contract/runtime.ts'
 import { cpuMemory } from '../../engine/testing/cpu-memory.ts'
 import { openRuntime } from '../../node/run/session.ts'
 import type { TokenStream } from '../data/streams/token-stream.ts'
-import { initialize, initialScales } from '../step/initialize.ts'
+import { initialize, initialScales } from '../step/store/initialize.ts'
 import { createStore } from '../step/trainer.ts'
 import { measureLeak, measureLossGain } from './leak.ts'
 

@@ -14,9 +14,9 @@ import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import { tooShortMessage, windowsOf } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
-import type { ModelStore } from '../step/model-store.ts'
-import { CompiledPass, tracePass } from '../step/pass.ts'
+import { CompiledPass, tracePass } from '../step/passes/pass.ts'
 import { randomFor } from '../step/random.ts'
+import type { ModelStore } from '../step/store/model-store.ts'
 
 export interface LeakOptions {
   /** Number of sequences per pass, which must equal the training micro-batch, since capacity depends on it. */

@@ -6,8 +6,8 @@ import { readRange } from '../../engine/contract/arena.ts'
 import type { ArenaKernels, Gate } from '../../engine/contract/arena-kernels.ts'
 import type { Binding, Executable, Runtime } from '../../engine/contract/runtime.ts'
 import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
-import { initialize, initialScales } from './initialize.ts'
-import { parameterTensors } from './named-tensors.ts'
+import { initialize, initialScales } from './store/initialize.ts'
+import { parameterTensors } from './store/named-tensors.ts'
 import { createStore, type StepOutcome, Trainer } from './trainer.ts'
 
 const STEPS = 5

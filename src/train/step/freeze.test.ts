@@ -6,8 +6,8 @@ import { matchesName } from '../../core/model/freeze.ts'
 import { floatsOf } from '../../engine/contract/arena.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import { openRuntime } from '../../node/run/session.ts'
-import { initialize, initialScales } from './initialize.ts'
-import type { ParameterStore } from './store.ts'
+import { initialize, initialScales } from './store/initialize.ts'
+import type { ParameterStore } from './store/store.ts'
 import { createStore, type StepOutcome, Trainer } from './trainer.ts'
 
 const configOf = (model: RunInput['model'], train: RunInput['train']): RunConfig =>

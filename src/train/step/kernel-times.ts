@@ -4,7 +4,7 @@
  */
 import type { RowScatter } from '../../engine/contract/arena-kernels.ts'
 import type { NodeTime } from '../../engine/contract/times.ts'
-import type { ParameterStore } from './store.ts'
+import type { ParameterStore } from './store/store.ts'
 
 interface Work {
   readonly op: string

@@ -2,8 +2,8 @@
 import { type RunConfig, sequencesOfPass } from '../../core/config/run-config.ts'
 import { withKernels } from '../../core/graph/tensor.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
-import type { ModelStore } from './model-store.ts'
-import { tracePass } from './pass.ts'
+import { tracePass } from './passes/pass.ts'
+import type { ModelStore } from './store/model-store.ts'
 
 /**
  * Traces a pass of training if the model has a router, a balancing loss or a layer of the user's own.

@@ -5,7 +5,7 @@ import { anyVocabulary } from '../../core/config/testing/any-vocabulary.ts'
 import { floatsOf } from '../../engine/contract/arena.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import { openRuntime } from '../../node/run/session.ts'
-import { initialize, initialScales } from './initialize.ts'
+import { initialize, initialScales } from './store/initialize.ts'
 import { createStore, Trainer } from './trainer.ts'
 
 const RATE = 0.01

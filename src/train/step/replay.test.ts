@@ -6,7 +6,7 @@ import type { MoeConfig } from '../../core/model/moe-config.ts'
 import { floatsOf } from '../../engine/contract/arena.ts'
 import { openRuntime } from '../../node/run/session.ts'
 import { RoutingTracer } from '../../use/infer/routing-tracer.ts'
-import { initialize, initialScales } from './initialize.ts'
+import { initialize, initialScales } from './store/initialize.ts'
 import { createStore, Trainer } from './trainer.ts'
 
 const tokens = Int32Array.from({ length: 64 }, (_, i) => ((i >> 4) * 11 + (i & 15) * 5) % 64)

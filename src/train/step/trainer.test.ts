@@ -8,8 +8,8 @@ import { type RunConfig, type RunInput, runSchema } from '../../core/config/run-
 import { anyVocabulary } from '../../core/config/testing/any-vocabulary.ts'
 import { floatsOf } from '../../engine/contract/arena.ts'
 import { openRuntime } from '../../node/run/session.ts'
-import { initialize, initialScales } from './initialize.ts'
-import type { ParameterStore } from './store.ts'
+import { initialize, initialScales } from './store/initialize.ts'
+import type { ParameterStore } from './store/store.ts'
 import { createStore, type StepOutcome, Trainer } from './trainer.ts'
 
 const configOf = ({ model, train }: RunInput): RunConfig =>

@@ -12,20 +12,25 @@ import { type Ranks, sumOverRanks } from '../../engine/contract/ranks.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
 import type { Batch } from '../data/batches.ts'
-import type { Memory } from './bank.ts'
-import type { GradientShape } from './gradient-pass.ts'
-import { type EnqueuedGradient, GradientProgram, type GradientResult, gradientScratch } from './gradient-program.ts'
 import { kernelTimes, timesSince } from './kernel-times.ts'
 import type { Optimizer, UpdateSettings } from './optimizer/contract.ts'
 import { createOptimizer, optimizerMemory } from './optimizer/create-optimizer.ts'
 import { sumsOfAllRanks } from './optimizer/norm.ts'
 import { balanceSchedule, learningRate } from './optimizer/schedule.ts'
-import type { CompiledPass, ExpertLoads } from './pass.ts'
+import type { GradientShape } from './passes/gradient-pass.ts'
+import {
+  type EnqueuedGradient,
+  GradientProgram,
+  type GradientResult,
+  gradientScratch,
+} from './passes/gradient-program.ts'
+import type { CompiledPass, ExpertLoads } from './passes/pass.ts'
 import { exchangeScratch } from './ranks/gradient-sum.ts'
 import type { AllToAllStages } from './ranks/ledger.ts'
 import { blockFloatsOf, type Layout } from './ranks/placement.ts'
 import { exchangesOfStep, type OwnStep } from './ranks/times.ts'
-import { ParameterStore } from './store.ts'
+import type { Memory } from './store/bank.ts'
+import { ParameterStore } from './store/store.ts'
 import { type RecordedSteps, Timeline } from './timeline.ts'
 import { isRouter, type Updated, updatedOf } from './updated.ts'
 

@@ -6,7 +6,7 @@
 import type { ParameterSpec } from '../../core/model/parameters.ts'
 import { isRouterBias } from '../../core/model/routing/router-bias.ts'
 import type { ArenaRange } from '../../engine/contract/arena.ts'
-import type { ParameterStore, Unit } from './store.ts'
+import type { ParameterStore, Unit } from './store/store.ts'
 
 export interface Updated {
   /** Owned units. */

@@ -2,7 +2,7 @@
 import type { RunConfig } from '../../core/config/run-config.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
-import type { ModelStore } from '../../train/step/model-store.ts'
+import type { ModelStore } from '../../train/step/store/model-store.ts'
 
 export interface LiveModel {
   readonly runtime: Runtime

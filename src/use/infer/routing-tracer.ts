@@ -20,9 +20,9 @@ import type { Buffer, Runtime } from '../../engine/contract/runtime.ts'
 import type { Batch } from '../../train/data/batches.ts'
 import type { DocumentWindow } from '../../train/data/document-windows.ts'
 import type { TokenStream } from '../../train/data/streams/token-stream.ts'
-import { configForCapacity } from '../../train/step/capacity-rules.ts'
-import { inputNameOf, type ModelStore } from '../../train/step/model-store.ts'
-import { CompiledPass, tracePass } from '../../train/step/pass.ts'
+import { configForCapacity } from '../../train/step/evaluation/capacity-rules.ts'
+import { CompiledPass, tracePass } from '../../train/step/passes/pass.ts'
+import { inputNameOf, type ModelStore } from '../../train/step/store/model-store.ts'
 
 /** The choices of a router; K = prototypes · k, grouped by prototype. */
 export interface RouterTrace {

@@ -16,7 +16,7 @@ import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import { expectSettings } from '../../train/run/resume-settings.ts'
 import { expectTokenizer, importedData, parseState } from '../../train/run/run-state.ts'
-import type { NamedTensor } from '../../train/step/named-tensors.ts'
+import type { NamedTensor } from '../../train/step/store/named-tensors.ts'
 import { foreignConfigIn } from '../foreign/foreign-folder.ts'
 import {
   type ForeignModel,

@@ -9,7 +9,7 @@ import { floatsOf } from '../../../engine/contract/arena.ts'
 import { arenaOf } from '../../../engine/native/cpu-arena.ts'
 import type { CheckpointTensors } from '../../../train/run/checkpoint/description.ts'
 import { ForbiddenFile, verify } from '../../../train/run/checkpoint/verify.ts'
-import type { NamedTensor } from '../../../train/step/named-tensors.ts'
+import type { NamedTensor } from '../../../train/step/store/named-tensors.ts'
 import { checkpointOf, newestCheckpoint, readCheckpoint, readNewestCheckpoint, writeCheckpoint } from './checkpoint.ts'
 
 /**

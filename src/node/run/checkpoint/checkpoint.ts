@@ -28,7 +28,7 @@ import {
 } from '../../../train/run/checkpoint/description.ts'
 import type { Expected } from '../../../train/run/checkpoint/read-safetensors.ts'
 import { type OutputFile, shardFiles, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
-import type { NamedTensor } from '../../../train/step/named-tensors.ts'
+import type { NamedTensor } from '../../../train/step/store/named-tensors.ts'
 import { errorCode, removeEmptyFolders, syncFolder, writeError } from '../../system/disk.ts'
 import { NotFinite, writeChecked } from './checked-file.ts'
 import { finished, finishInterrupted, list, prune, putInPlace } from './folder.ts'

@@ -9,7 +9,7 @@ import {
   fillTensors,
   type TensorFile,
 } from '../../../train/run/checkpoint/read-safetensors.ts'
-import type { NamedTensor } from '../../../train/step/named-tensors.ts'
+import type { NamedTensor } from '../../../train/step/store/named-tensors.ts'
 
 /**
  * Fills the tensors from `<stem>.safetensors` or its shards.

@@ -6,7 +6,7 @@
  */
 import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
-import { byRule } from '../../../train/step/capacity-rules.ts'
+import { byRule } from '../../../train/step/evaluation/capacity-rules.ts'
 import type {
   Contrast,
   FailedRun,

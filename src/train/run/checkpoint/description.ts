@@ -1,7 +1,7 @@
 /** The files of a checkpoint that describe its tensors: indices, state and checksums. */
 import { isFields } from '../../../core/config/fields.ts'
 import { parseJson } from '../../../core/text/json.ts'
-import type { NamedTensor } from '../../step/named-tensors.ts'
+import type { NamedTensor } from '../../step/store/named-tensors.ts'
 import { bytesFile, indexFile, type OutputFile } from './safetensors.ts'
 
 export interface CheckpointTensors {

@@ -5,7 +5,7 @@
 import { widenBfloat16 } from '../../../core/bfloat16.ts'
 import { option, RunError, wording } from '../../../core/errors.ts'
 import { widenFloat16 } from '../../../core/float16.ts'
-import type { NamedTensor } from '../../step/named-tensors.ts'
+import type { NamedTensor } from '../../step/store/named-tensors.ts'
 import { bytesOf, bytesOfValue, elements, FLOAT_BYTES, MAX_HEADER_BYTES } from './safetensors.ts'
 
 const READ_BYTES = 4 << 20

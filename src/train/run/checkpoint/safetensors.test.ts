@@ -8,7 +8,7 @@ import { floatsOf } from '../../../engine/contract/arena.ts'
 import { arenaOf } from '../../../engine/native/cpu-arena.ts'
 import { writeChecked } from '../../../node/run/checkpoint/checked-file.ts'
 import { readSafetensors } from '../../../node/run/checkpoint/tensor-files.ts'
-import type { NamedTensor } from '../../step/named-tensors.ts'
+import type { NamedTensor } from '../../step/store/named-tensors.ts'
 import { indexFile, shardFiles, shardsOf } from './safetensors.ts'
 
 let folder: string

@@ -8,7 +8,7 @@
  */
 import { RunError } from '../../../core/errors.ts'
 import { readRange } from '../../../engine/contract/arena.ts'
-import type { NamedTensor } from '../../step/named-tensors.ts'
+import type { NamedTensor } from '../../step/store/named-tensors.ts'
 
 /** Name, size and contents of a file to write. */
 export interface OutputFile {

@@ -6,9 +6,9 @@ import { type Arena, changeRange, floatsOf } from '../../../engine/contract/aren
 import type { ArenaKernels, Gate } from '../../../engine/contract/arena-kernels.ts'
 import { createArenaKernels } from '../../../engine/cpu/wasm/arena-kernels.ts'
 import { cpuMemory } from '../../../engine/testing/cpu-memory.ts'
-import { parameterRanges } from '../parameter-ranges.ts'
 import { randomFor } from '../random.ts'
-import { ParameterStore } from '../store.ts'
+import { parameterRanges } from '../store/parameter-ranges.ts'
+import { ParameterStore } from '../store/store.ts'
 import { adafactor, adafactorScratch } from './adafactor.ts'
 
 const matrix = (name: string, rows: number, columns: number): ParameterSpec => {

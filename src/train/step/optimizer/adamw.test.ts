@@ -5,9 +5,9 @@ import { floatsOf } from '../../../engine/contract/arena.ts'
 import type { ArenaKernels, Gate } from '../../../engine/contract/arena-kernels.ts'
 import { createArenaKernels } from '../../../engine/cpu/wasm/arena-kernels.ts'
 import { cpuMemory } from '../../../engine/testing/cpu-memory.ts'
-import { parameterRanges } from '../parameter-ranges.ts'
 import { randomFor } from '../random.ts'
-import { ParameterStore } from '../store.ts'
+import { parameterRanges } from '../store/parameter-ranges.ts'
+import { ParameterStore } from '../store/store.ts'
 import { ADAMW_MOMENTS, adamw } from './adamw.ts'
 
 const specs: ParameterSpec[] = [

@@ -5,9 +5,9 @@
  *   p ← (1 − lr·decay)·p − lr·m̂ / (√v̂ + ε),   m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ)
  */
 import type { AdamwSettings, ArenaKernels } from '../../../engine/contract/arena-kernels.ts'
-import { momentTensors } from '../named-tensors.ts'
-import { type ParameterRange, parameterRanges } from '../parameter-ranges.ts'
-import type { ParameterStore } from '../store.ts'
+import { momentTensors } from '../store/named-tensors.ts'
+import { type ParameterRange, parameterRanges } from '../store/parameter-ranges.ts'
+import type { ParameterStore } from '../store/store.ts'
 import type { Optimizer } from './contract.ts'
 import { areUpdatedAlike, rangeUpdate, type UpdateConfig } from './tensor-update.ts'
 

@@ -4,8 +4,8 @@
  */
 import type { ArenaKernels } from '../../../engine/contract/arena-kernels.ts'
 import type { CompactState } from '../../../engine/contract/moments.ts'
-import { compactTensors } from '../named-tensors.ts'
-import type { ParameterStore } from '../store.ts'
+import { compactTensors } from '../store/named-tensors.ts'
+import type { ParameterStore } from '../store/store.ts'
 import { settingsOf } from './adamw.ts'
 import type { Optimizer } from './contract.ts'
 import { rangeUpdate, type UpdateConfig } from './tensor-update.ts'

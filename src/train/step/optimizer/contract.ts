@@ -4,7 +4,7 @@
  */
 import type { Gate } from '../../../engine/contract/arena-kernels.ts'
 import type { Executable } from '../../../engine/contract/runtime.ts'
-import type { NamedTensor } from '../named-tensors.ts'
+import type { NamedTensor } from '../store/named-tensors.ts'
 
 export interface UpdateSettings {
   /** Number of updates, this one included. */

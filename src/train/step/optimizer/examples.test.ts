@@ -11,7 +11,7 @@ import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { createRuntime } from '../../../engine/cpu/cpu-runtime.ts'
 import { loadPlugin } from '../../../node/run/plugins/plugins.ts'
 import { randomFor } from '../random.ts'
-import { ParameterStore } from '../store.ts'
+import { ParameterStore } from '../store/store.ts'
 import { ownStateFloats, ruleOf } from './own-rule.ts'
 import { ownUpdate } from './own-update.ts'
 

@@ -1,7 +1,7 @@
 /** The assignments that the experts of each rank compute. */
 
 import type { LayerCounts } from '../../../core/model/routing/statistics.ts'
-import { addStatistics } from '../pass-statistics.ts'
+import { addStatistics } from '../passes/pass-statistics.ts'
 import type { Layout } from './placement.ts'
 
 /**

@@ -11,7 +11,7 @@ import type { ParameterSpec } from '../../../core/model/parameters.ts'
 import { isRouterBias } from '../../../core/model/routing/router-bias.ts'
 import { type Begun, channels, type Ranks } from '../../../engine/contract/ranks.ts'
 import { NOT_POSTED } from '../../../engine/contract/runtime.ts'
-import type { ParameterStore } from '../store.ts'
+import type { ParameterStore } from '../store/store.ts'
 import { SMALL } from './gradient-sum.ts'
 import { RangeExchange, type RangeTransfer } from './range-exchange.ts'
 

@@ -7,7 +7,7 @@
  */
 import type { ModelConfig } from '../../../core/model/config.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
-import type { ModelStore } from '../../../train/step/model-store.ts'
+import type { ModelStore } from '../../../train/step/store/model-store.ts'
 import type { SchemaText } from '../json/text-schema.ts'
 import { Contexts } from './contexts.ts'
 import type { SamplingOptions } from './sampling.ts'

@@ -14,7 +14,7 @@ import { type RoutedModule, routedModules } from '../../../core/model/parameters
 import { keysAndValues } from '../../../core/model/token/cache.ts'
 import { choicesName, logitsAt, transformer } from '../../../core/model/transformer.ts'
 import type { Binding, Buffer, Executable, PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
-import { inputNameOf, type ModelStore } from '../../../train/step/model-store.ts'
+import { inputNameOf, type ModelStore } from '../../../train/step/store/model-store.ts'
 import type { RouterRows } from '../collected-routes.ts'
 import { QuantizedStore } from '../quantized/quantized-store.ts'
 import type { KeyValueCache } from './key-value-cache.ts'

@@ -3,7 +3,7 @@ import { input, withKernels } from '../../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { logitsOf } from '../../../core/model/transformer.ts'
 import type { Binding, Executable, Runtime } from '../../../engine/contract/runtime.ts'
-import type { ModelStore } from '../../../train/step/model-store.ts'
+import type { ModelStore } from '../../../train/step/store/model-store.ts'
 import { prefillKernels } from './prefill.ts'
 
 /** Number of rows that are multiplied with the head together. */

@@ -3,7 +3,7 @@ import { attentionColumns, type ModelConfig } from '../../../core/model/config.t
 import { cacheName, nextCacheName } from '../../../core/model/token/cache.ts'
 import type { Arena, ArenaRange } from '../../../engine/contract/arena.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
-import { paddedFloats } from '../../../train/step/bank.ts'
+import { paddedFloats } from '../../../train/step/store/bank.ts'
 import { BLOCK } from './prompt-blocks.ts'
 
 /** Tokens of the longest block. */

@@ -13,8 +13,8 @@ import { pageOf, pagesFor } from '../../../core/model/token/cache.ts'
 import { MAX_ARENA_BYTES } from '../../../engine/contract/arena.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { OutOfMemory } from '../../../engine/contract/runtime-error.ts'
-import { Bank, BESIDE_BYTES, type BorrowedScratch, paddedFloats } from '../../../train/step/bank.ts'
-import type { ModelStore } from '../../../train/step/model-store.ts'
+import { Bank, BESIDE_BYTES, type BorrowedScratch, paddedFloats } from '../../../train/step/store/bank.ts'
+import type { ModelStore } from '../../../train/step/store/model-store.ts'
 
 /** Number of threads for which a store reserves scratch memory. */
 const USUAL_THREADS = 128

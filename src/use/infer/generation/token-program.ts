@@ -4,7 +4,7 @@ import type { ModelConfig } from '../../../core/model/config.ts'
 import { type ParameterSpec, parameterSpecs, SymbolicParameters } from '../../../core/model/parameters.ts'
 import { tokenProgram } from '../../../core/model/token/token.ts'
 import type { Executable, Runtime } from '../../../engine/contract/runtime.ts'
-import { inputNameOf, type ModelStore } from '../../../train/step/model-store.ts'
+import { inputNameOf, type ModelStore } from '../../../train/step/store/model-store.ts'
 import { QuantizedStore } from '../quantized/quantized-store.ts'
 
 export interface CompiledTokens {

@@ -22,15 +22,15 @@ import {
 import { bytes } from '../../../core/text/numbers.ts'
 import { type Arena, type ArenaRange, floatsOf } from '../../../engine/contract/arena.ts'
 import type { PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
-import { BESIDE_BYTES, type BorrowedScratch, type Memory, paddedFloats } from '../../../train/step/bank.ts'
+import { BESIDE_BYTES, type BorrowedScratch, type Memory, paddedFloats } from '../../../train/step/store/bank.ts'
 import {
   type Beside,
   FloatParameters,
   type ModelStore,
   type TracedParameters,
-} from '../../../train/step/model-store.ts'
-import { type NamedTensor, parameterTensors } from '../../../train/step/named-tensors.ts'
-import { ParameterStore } from '../../../train/step/store.ts'
+} from '../../../train/step/store/model-store.ts'
+import { type NamedTensor, parameterTensors } from '../../../train/step/store/named-tensors.ts'
+import { ParameterStore } from '../../../train/step/store/store.ts'
 import { roundMatrix } from './round-matrix.ts'
 import { bitsOf, type QuantizedFormat } from './weight-format.ts'
 

@@ -6,8 +6,8 @@ import { headScaleOf, type ModelConfig } from '../../../core/model/config.ts'
 import { scaled } from '../../../core/model/layers.ts'
 import { transformer } from '../../../core/model/transformer.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
-import { generationConfig } from '../../../train/step/capacity-rules.ts'
-import type { ModelStore } from '../../../train/step/model-store.ts'
+import { generationConfig } from '../../../train/step/evaluation/capacity-rules.ts'
+import type { ModelStore } from '../../../train/step/store/model-store.ts'
 
 /** Logits [T, V] at every position of one sequence of T tokens, for a router that needs no choices from outside. */
 export async function ownLogits(

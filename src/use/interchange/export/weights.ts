@@ -1,7 +1,7 @@
 /** The parameters of a loaded model, read one at a time. */
 import { readRange } from '../../../engine/contract/arena.ts'
-import { parameterTensors } from '../../../train/step/named-tensors.ts'
-import type { ParameterStore } from '../../../train/step/store.ts'
+import { parameterTensors } from '../../../train/step/store/named-tensors.ts'
+import type { ParameterStore } from '../../../train/step/store/store.ts'
 
 /** Tensors by their names in checkpoints, where every expert is a tensor: `layers.0.moe.experts.3.up`. */
 export interface Weights {

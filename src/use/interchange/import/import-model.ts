@@ -3,7 +3,7 @@
  * configuration, and only then writes. One of our tensors is in memory at a time.
  */
 import { sizeOf } from '../../../core/graph/shape.ts'
-import { initialScales } from '../../../train/step/initialize.ts'
+import { initialScales } from '../../../train/step/store/initialize.ts'
 import { type OurTensor, ourTensors } from '../../foreign/architectures/ours.ts'
 import { foreignRunConfig, openForeignTokenizer, openForeignWeights, sequenceOf } from '../../foreign/foreign-model.ts'
 import { openOrigin } from './origin.ts'

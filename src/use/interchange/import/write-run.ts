@@ -17,7 +17,7 @@ import type { TextRules } from '../../../train/data/tokenizer/text-rules.ts'
 import { folderName, writeAll, writeDescription } from '../../../train/run/checkpoint/description.ts'
 import { type OutputFile, shardFiles, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
 import type { State } from '../../../train/run/run-state.ts'
-import type { NamedTensor } from '../../../train/step/named-tensors.ts'
+import type { NamedTensor } from '../../../train/step/store/named-tensors.ts'
 import type { OurTensor } from '../../foreign/architectures/ours.ts'
 import { bytesOfDtype, encode } from '../export/encode.ts'
 

@@ -4,7 +4,7 @@ import { parameterSpecs } from '../../../../core/model/parameters.ts'
 import { floatsOf } from '../../../../engine/contract/arena.ts'
 import { cpuMemory } from '../../../../engine/testing/cpu-memory.ts'
 import { randomFor } from '../../../../train/step/random.ts'
-import { ParameterStore } from '../../../../train/step/store.ts'
+import { ParameterStore } from '../../../../train/step/store/store.ts'
 
 export interface RandomModel {
   readonly config: ModelConfig

@@ -3,11 +3,11 @@
  * them, for kernels that need other data in the same arena. Every tensor begins at a multiple of {@link RANGE_START};
  * the padding is zero and stays zero.
  */
-import { UsageError } from '../../core/errors.ts'
-import { sizeOf } from '../../core/graph/shape.ts'
-import type { ParameterSpec } from '../../core/model/parameters.ts'
-import { type Arena, type ArenaRange, RANGE_START } from '../../engine/contract/arena.ts'
-import type { Runtime } from '../../engine/contract/runtime.ts'
+import { UsageError } from '../../../core/errors.ts'
+import { sizeOf } from '../../../core/graph/shape.ts'
+import type { ParameterSpec } from '../../../core/model/parameters.ts'
+import { type Arena, type ArenaRange, RANGE_START } from '../../../engine/contract/arena.ts'
+import type { Runtime } from '../../../engine/contract/runtime.ts'
 
 /** The part of a runtime that a store needs. */
 export type Memory = Pick<Runtime, 'createArena' | 'maxArenaBytes' | 'memoryBytes'>

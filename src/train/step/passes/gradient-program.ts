@@ -6,13 +6,21 @@
  * This file runs them in turn: it gives each pass its part of the batch, adds the rows and the sums that come after a
  * pass, and combines the statistics of the passes of all ranks.
  */
-import type { ModelConfig } from '../../core/model/config.ts'
-import type { LayerCounts } from '../../core/model/routing/statistics.ts'
-import type { ArenaKernels, RowScatter } from '../../engine/contract/arena-kernels.ts'
-import type { Ranks } from '../../engine/contract/ranks.ts'
-import type { Runtime } from '../../engine/contract/runtime.ts'
-import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
-import type { Batch } from '../data/batches.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
+import type { LayerCounts } from '../../../core/model/routing/statistics.ts'
+import type { ArenaKernels, RowScatter } from '../../../engine/contract/arena-kernels.ts'
+import type { Ranks } from '../../../engine/contract/ranks.ts'
+import type { Runtime } from '../../../engine/contract/runtime.ts'
+import type { NodeTime, StepEvent } from '../../../engine/contract/times.ts'
+import type { Batch } from '../../data/batches.ts'
+import { GradientSum } from '../ranks/gradient-sum.ts'
+import { shardsOfRank } from '../ranks/gradient-tree.ts'
+import type { AllToAllStages } from '../ranks/ledger.ts'
+import { keptByRank } from '../ranks/load.ts'
+import { ParameterSharing } from '../ranks/parameter-sharing.ts'
+import type { Layout } from '../ranks/placement.ts'
+import { RowMemory, rowScratch } from '../store/row-memory.ts'
+import { Timeline } from '../timeline.ts'
 import {
   balanceName,
   compilePass,
@@ -24,14 +32,6 @@ import {
 } from './gradient-pass.ts'
 import type { CompiledPass, ExpertLoads } from './pass.ts'
 import { addStatistics } from './pass-statistics.ts'
-import { GradientSum } from './ranks/gradient-sum.ts'
-import { shardsOfRank } from './ranks/gradient-tree.ts'
-import type { AllToAllStages } from './ranks/ledger.ts'
-import { keptByRank } from './ranks/load.ts'
-import { ParameterSharing } from './ranks/parameter-sharing.ts'
-import type { Layout } from './ranks/placement.ts'
-import { RowMemory, rowScratch } from './row-memory.ts'
-import { Timeline } from './timeline.ts'
 
 export interface GradientResult {
   /** Mean loss over the passes of all ranks, nats per token. */

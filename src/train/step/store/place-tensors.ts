@@ -3,10 +3,10 @@
  * that fits into one arena has one bank. Offsets are assigned once, before memory is allocated, so that a model that is
  * too large is refused with what would fit.
  */
-import { UsageError } from '../../core/errors.ts'
-import { sizeOf } from '../../core/graph/shape.ts'
-import type { ParameterSpec } from '../../core/model/parameters.ts'
-import { bytes } from '../../core/text/numbers.ts'
+import { UsageError } from '../../../core/errors.ts'
+import { sizeOf } from '../../../core/graph/shape.ts'
+import type { ParameterSpec } from '../../../core/model/parameters.ts'
+import { bytes } from '../../../core/text/numbers.ts'
 import { Bank, fillBanks, type Memory, paddedFloats, type Regions } from './bank.ts'
 
 export interface TensorLocation {

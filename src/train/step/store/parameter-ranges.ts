@@ -3,10 +3,10 @@
  * gradients and moments advance together. A process alone without frozen parameters has two ranges per bank, with weight
  * decay and without.
  */
-import { sizeOf } from '../../core/graph/shape.ts'
-import type { ParameterSpec } from '../../core/model/parameters.ts'
+import { sizeOf } from '../../../core/graph/shape.ts'
+import type { ParameterSpec } from '../../../core/model/parameters.ts'
+import type { Share } from '../ranks/placement.ts'
 import { paddedFloats } from './bank.ts'
-import type { Share } from './ranks/placement.ts'
 import type { ParameterStore, Piece } from './store.ts'
 
 /** A range of owned parameters of one bank. */

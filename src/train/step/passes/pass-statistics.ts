@@ -2,12 +2,12 @@
  * The numbers that a pass leaves beside gradients: its losses, and the counts of each routed module. A rank sends them to
  * other ranks as one array.
  */
-import type { Tensor } from '../../core/graph/tensor.ts'
-import type { ModelConfig } from '../../core/model/config.ts'
-import type { RoutedModule } from '../../core/model/parameters.ts'
-import type { LayerCounts } from '../../core/model/routing/statistics.ts'
-import type { Losses } from '../../core/model/transformer.ts'
-import type { PortMemory } from '../../engine/contract/runtime.ts'
+import type { Tensor } from '../../../core/graph/tensor.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
+import type { RoutedModule } from '../../../core/model/parameters.ts'
+import type { LayerCounts } from '../../../core/model/routing/statistics.ts'
+import type { Losses } from '../../../core/model/transformer.ts'
+import type { PortMemory } from '../../../engine/contract/runtime.ts'
 
 /** Name prefix of the statistics of a routed module. */
 export const statisticsPrefix = ({

@@ -3,14 +3,14 @@
  * The pass owns small arrays (tokens, losses, counts); parameters are ranges of the store.
  */
 
-import { sizeOf } from '../../core/graph/shape.ts'
-import { input, type Tensor } from '../../core/graph/tensor.ts'
-import type { ModelConfig } from '../../core/model/config.ts'
-import type { Rooms } from '../../core/model/expert-rows.ts'
-import type { Pass, RoutingReport } from '../../core/model/moe.ts'
-import { activatedExperts, type RoutedModule, routedModules } from '../../core/model/parameters.ts'
-import type { LayerCounts } from '../../core/model/routing/statistics.ts'
-import { choicesName, type Losses, losses } from '../../core/model/transformer.ts'
+import { sizeOf } from '../../../core/graph/shape.ts'
+import { input, type Tensor } from '../../../core/graph/tensor.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
+import type { Rooms } from '../../../core/model/expert-rows.ts'
+import type { Pass, RoutingReport } from '../../../core/model/moe.ts'
+import { activatedExperts, type RoutedModule, routedModules } from '../../../core/model/parameters.ts'
+import type { LayerCounts } from '../../../core/model/routing/statistics.ts'
+import { choicesName, type Losses, losses } from '../../../core/model/transformer.ts'
 import type {
   Exchanges,
   Executable,
@@ -18,15 +18,15 @@ import type {
   RunOptions,
   RunReport,
   Runtime,
-} from '../../engine/contract/runtime.ts'
-import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
-import { firstVisible } from '../data/first-visible.ts'
-import { inputNameOf, type ModelStore, type TracedParameters } from './model-store.ts'
+} from '../../../engine/contract/runtime.ts'
+import type { NodeTime, StepEvent } from '../../../engine/contract/times.ts'
+import { firstVisible } from '../../data/first-visible.ts'
+import { drawDistinct, moduleLabels, randomFor } from '../random.ts'
+import { GrowingProgram, type Growth, type Trace } from '../ranks/growing-program.ts'
+import { type AllToAllStages, allToAllStages } from '../ranks/ledger.ts'
+import { sourcesKept } from '../ranks/placement.ts'
+import { inputNameOf, type ModelStore, type TracedParameters } from '../store/model-store.ts'
 import { emptyCounts, outputsOf, statisticsOf, statisticsPrefix, statisticsSize } from './pass-statistics.ts'
-import { drawDistinct, moduleLabels, randomFor } from './random.ts'
-import { GrowingProgram, type Growth, type Trace } from './ranks/growing-program.ts'
-import { type AllToAllStages, allToAllStages } from './ranks/ledger.ts'
-import { sourcesKept } from './ranks/placement.ts'
 
 /** How to find the documents of a window, for attention that does not cross them. */
 interface Documents {

@@ -2,8 +2,8 @@
  * Scratch memory for rows that are added to the gradient of a table after the program has run, in the arena of the
  * table.
  */
-import type { ArenaRange } from '../../engine/contract/arena.ts'
-import type { RowScatter } from '../../engine/contract/arena-kernels.ts'
+import type { ArenaRange } from '../../../engine/contract/arena.ts'
+import type { RowScatter } from '../../../engine/contract/arena-kernels.ts'
 import { paddedFloats } from './bank.ts'
 import type { ParameterStore } from './store.ts'
 

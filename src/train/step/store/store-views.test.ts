@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
-import { anyVocabulary } from '../../core/config/testing/any-vocabulary.ts'
-import { parameterSpecs } from '../../core/model/parameters.ts'
-import { floatsOf } from '../../engine/contract/arena.ts'
-import { cpuMemory } from '../../engine/testing/cpu-memory.ts'
-import { createStore } from './trainer.ts'
+import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
+import { anyVocabulary } from '../../../core/config/testing/any-vocabulary.ts'
+import { parameterSpecs } from '../../../core/model/parameters.ts'
+import { floatsOf } from '../../../engine/contract/arena.ts'
+import { cpuMemory } from '../../../engine/testing/cpu-memory.ts'
+import { createStore } from '../trainer.ts'
 
 const config = (kind: 'adamw' | 'adafactor'): RunConfig =>
   runSchema.parse({

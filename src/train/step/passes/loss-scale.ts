@@ -6,7 +6,7 @@
  * no state: the gradient of a sum over tokens hardly depends on their number. A gradient that overflows nevertheless is
  * not finite, and its step is skipped.
  */
-import type { Precision } from '../../engine/contract/runtime.ts'
+import type { Precision } from '../../../engine/contract/runtime.ts'
 
 /**
  * Scale of the loss of a single token. Its gradients are mostly below 1, and f16 goes from 2⁻¹⁴ (with all its digits)

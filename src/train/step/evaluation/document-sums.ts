@@ -5,11 +5,11 @@
  * have the same bits on any number of ranks. Every rank counts the targets of all batches, whose text it has.
  */
 
-import type { CapacityRule } from '../../core/model/routing/contract.ts'
-import type { BatchShape } from '../data/batches.ts'
-import type { DocumentGroups } from '../data/document-groups.ts'
+import type { CapacityRule } from '../../../core/model/routing/contract.ts'
+import type { BatchShape } from '../../data/batches.ts'
+import type { DocumentGroups } from '../../data/document-groups.ts'
+import type { DocumentLosses, DomainEvaluation } from '../records.ts'
 import { byRule } from './capacity-rules.ts'
-import type { DocumentLosses, DomainEvaluation } from './records.ts'
 
 export class DocumentSums {
   private readonly groups: DocumentGroups

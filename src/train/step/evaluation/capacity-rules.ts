@@ -2,8 +2,8 @@
  * The model configuration under each capacity rule, with the same parameters. `train` and `eval` limit the tokens
  * that an expert takes from a batch; `none` uses the model as in generation.
  */
-import type { ModelConfig } from '../../core/model/config.ts'
-import { type CapacityRule, capacityRules } from '../../core/model/routing/contract.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
+import { type CapacityRule, capacityRules } from '../../../core/model/routing/contract.ts'
 
 /** The configuration for generating token by token: dropless, and top-k in place of expert choice. */
 export function generationConfig(config: ModelConfig): ModelConfig {

@@ -7,15 +7,12 @@
  * first, so in one process the optimizer sees two plain ranges (`parameter-ranges.ts`) and needs no layers. A model larger than one arena has
  * several banks; a tensor never crosses from one to the next.
  */
-import { sizeOf } from '../../core/graph/shape.ts'
-import { expertName, type ParameterSpec } from '../../core/model/parameters.ts'
-import type { Arena, ArenaRange } from '../../engine/contract/arena.ts'
-import { type CompactState, momentLayout } from '../../engine/contract/moments.ts'
-import { type Bank, BESIDE_BYTES, type BorrowedScratch, type Memory, paddedFloats, type Regions } from './bank.ts'
-import { type Beside, FloatParameters, type ModelStore, type TracedParameters } from './model-store.ts'
-import { momentFloats } from './optimizer/moment-floats.ts'
-import { placeTensors, type TensorLocation } from './place-tensors.ts'
-import { partialSums } from './ranks/gradient-tree.ts'
+import { sizeOf } from '../../../core/graph/shape.ts'
+import { expertName, type ParameterSpec } from '../../../core/model/parameters.ts'
+import type { Arena, ArenaRange } from '../../../engine/contract/arena.ts'
+import { type CompactState, momentLayout } from '../../../engine/contract/moments.ts'
+import { momentFloats } from '../optimizer/moment-floats.ts'
+import { partialSums } from '../ranks/gradient-tree.ts'
 import {
   alone,
   heldExperts,
@@ -26,7 +23,10 @@ import {
   sharesOf,
   sourcesKept,
   unitsOf,
-} from './ranks/placement.ts'
+} from '../ranks/placement.ts'
+import { type Bank, BESIDE_BYTES, type BorrowedScratch, type Memory, paddedFloats, type Regions } from './bank.ts'
+import { type Beside, FloatParameters, type ModelStore, type TracedParameters } from './model-store.ts'
+import { placeTensors, type TensorLocation } from './place-tensors.ts'
 
 /** A range of parameters in a bank, and where its gradients lie; offsets and count are in floats. */
 export interface Piece {

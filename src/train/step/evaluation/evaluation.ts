@@ -6,23 +6,23 @@
  * model, equal factors, room for every token) share one program, which runs once for all of them.
  */
 
-import { withKernels } from '../../core/graph/tensor.ts'
-import type { ModelConfig } from '../../core/model/config.ts'
-import type { CapacityRule } from '../../core/model/routing/contract.ts'
-import { type LayerCounts, summarize } from '../../core/model/routing/statistics.ts'
-import { nextTurn } from '../../core/next-turn.ts'
-import type { Ranks } from '../../engine/contract/ranks.ts'
-import type { Runtime } from '../../engine/contract/runtime.ts'
-import type { Batch } from '../data/batches.ts'
-import { heldOutBatches } from '../data/batches.ts'
-import type { DocumentGroups } from '../data/document-groups.ts'
-import type { TokenStream } from '../data/streams/token-stream.ts'
+import { withKernels } from '../../../core/graph/tensor.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
+import type { CapacityRule } from '../../../core/model/routing/contract.ts'
+import { type LayerCounts, summarize } from '../../../core/model/routing/statistics.ts'
+import { nextTurn } from '../../../core/next-turn.ts'
+import type { Ranks } from '../../../engine/contract/ranks.ts'
+import type { Runtime } from '../../../engine/contract/runtime.ts'
+import type { Batch } from '../../data/batches.ts'
+import { heldOutBatches } from '../../data/batches.ts'
+import type { DocumentGroups } from '../../data/document-groups.ts'
+import type { TokenStream } from '../../data/streams/token-stream.ts'
+import { CompiledPass, type Retrace, type TracedPass, tokenLossesName, tracePass } from '../passes/pass.ts'
+import { addStatistics } from '../passes/pass-statistics.ts'
+import type { CapacityEvaluation, EvalRecord } from '../records.ts'
+import type { ModelStore } from '../store/model-store.ts'
 import { byRule, configForCapacity } from './capacity-rules.ts'
 import { DocumentSums } from './document-sums.ts'
-import type { ModelStore } from './model-store.ts'
-import { CompiledPass, type Retrace, type TracedPass, tokenLossesName, tracePass } from './pass.ts'
-import { addStatistics } from './pass-statistics.ts'
-import type { CapacityEvaluation, EvalRecord } from './records.ts'
 
 export type Evaluation = Omit<EvalRecord, 'kind' | 'step' | 'tokens'>
 

@@ -2,11 +2,11 @@
  * The tensors of a store as they are named in checkpoints: every expert is a tensor, with its global id, and so is every
  * block of rows of a moment.
  */
-import { sizeOf } from '../../core/graph/shape.ts'
-import type { ParameterSpec } from '../../core/model/parameters.ts'
-import type { ArenaRange } from '../../engine/contract/arena.ts'
-import { type CompactState, MOMENT_BLOCK, momentLayout } from '../../engine/contract/moments.ts'
-import { placeOf, unitsOf } from './ranks/placement.ts'
+import { sizeOf } from '../../../core/graph/shape.ts'
+import type { ParameterSpec } from '../../../core/model/parameters.ts'
+import type { ArenaRange } from '../../../engine/contract/arena.ts'
+import { type CompactState, MOMENT_BLOCK, momentLayout } from '../../../engine/contract/moments.ts'
+import { placeOf, unitsOf } from '../ranks/placement.ts'
 import type { ParameterStore } from './store.ts'
 
 export interface NamedTensor {
