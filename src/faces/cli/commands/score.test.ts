@@ -2,12 +2,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { NamedItem } from '../../use/infer/scoring/scorable.ts'
-import type { Input } from './io.ts'
-import { jsonText } from './json.ts'
-import { main } from './main.ts'
-import { undocumented } from './testing/documented-events.ts'
-import { type Fake, fakeIo } from './testing/fake.ts'
+import type { NamedItem } from '../../../use/infer/scoring/scorable.ts'
+import type { Input } from '../io.ts'
+import { jsonText } from '../json.ts'
+import { main } from '../main.ts'
+import { undocumented } from '../testing/documented-events.ts'
+import { type Fake, fakeIo } from '../testing/fake.ts'
 
 let folder: string
 beforeAll(() => {

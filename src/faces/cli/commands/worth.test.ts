@@ -3,14 +3,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { differenceAt } from '../../tools/law/joint-law.ts'
-import { lawText, parseLaw } from '../../tools/law/law-file.ts'
-import { shippedLaw } from '../../tools/plan/worth/load-law.ts'
-import { lawFileOf } from '../../tools/study/analysis/map/study-law.ts'
-import { mapStudy } from '../../tools/study/testing/map.ts'
-import { main } from './main.ts'
-import { eventFields, undocumented } from './testing/documented-events.ts'
-import { fakeIo } from './testing/fake.ts'
+import { differenceAt } from '../../../tools/law/joint-law.ts'
+import { lawText, parseLaw } from '../../../tools/law/law-file.ts'
+import { shippedLaw } from '../../../tools/plan/worth/load-law.ts'
+import { lawFileOf } from '../../../tools/study/analysis/map/study-law.ts'
+import { mapStudy } from '../../../tools/study/testing/map.ts'
+import { main } from '../main.ts'
+import { eventFields, undocumented } from '../testing/documented-events.ts'
+import { fakeIo } from '../testing/fake.ts'
 
 let folder: string
 let law: string
@@ -189,7 +189,7 @@ describe('choir worth', () => {
   })
 
   test('reads the shipped law from a folder that the package contains', () => {
-    const root = join(import.meta.dirname, '..', '..', '..')
+    const root = join(import.meta.dirname, '..', '..', '..', '..')
     expect(relative(root, shippedLaw)).toBe(join('laws', 'law.json'))
     expect(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).files).toContain('laws/*.json')
   })

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { loadConfig } from '../../node/run/load-config.ts'
-import type { JobEnd } from '../../tools/launch/restarts.ts'
-import { main } from './main.ts'
-import { type Fake, fakeIo } from './testing/fake.ts'
+import { loadConfig } from '../../../node/run/load-config.ts'
+import type { JobEnd } from '../../../tools/launch/restarts.ts'
+import { main } from '../main.ts'
+import { type Fake, fakeIo } from '../testing/fake.ts'
 
 let folder: string
 beforeAll(() => {

@@ -3,10 +3,10 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { simulate } from '../../tools/plan/simulation.ts'
-import { calibrationOf } from '../../tools/plan/testing/cases.ts'
-import { main } from './main.ts'
-import { type Fake, fakeIo } from './testing/fake.ts'
+import { simulate } from '../../../tools/plan/simulation.ts'
+import { calibrationOf } from '../../../tools/plan/testing/cases.ts'
+import { main } from '../main.ts'
+import { type Fake, fakeIo } from '../testing/fake.ts'
 
 let folder: string
 const before = process.cwd()

@@ -2,11 +2,11 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { temporaryFolder } from '../../node/data/testing/temporary-folder.ts'
-import { allBut, extractedPackage, prose } from '../../tools/corpus/testing/packages.ts'
-import { main } from './main.ts'
-import { operations } from './operations.ts'
-import { type Fake, fakeIo } from './testing/fake.ts'
+import { temporaryFolder } from '../../../node/data/testing/temporary-folder.ts'
+import { allBut, extractedPackage, prose } from '../../../tools/corpus/testing/packages.ts'
+import { main } from '../main.ts'
+import { operations } from '../operations.ts'
+import { type Fake, fakeIo } from '../testing/fake.ts'
 
 const temporary = temporaryFolder()
 
