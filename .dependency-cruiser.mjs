@@ -325,7 +325,7 @@ export default {
       comment:
         'the page that trains stands on choir/web, the components of the dashboard and a replay; nothing of Node comes with them',
       severity: 'error',
-      from: { path: '^web/play/', pathNot: [tests, '^web/play/(?:vite\\.config|routing-guide|speeches-file)\\.ts$'] },
+      from: { path: '^web/play/', pathNot: [tests, '^web/play/(?:vite\\.config\\.ts$|build/)'] },
       to: {
         path: '.',
         pathNot: [

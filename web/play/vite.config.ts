@@ -4,8 +4,8 @@
  */
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vite'
-import { routingGuide } from './routing-guide.ts'
-import { speechesFile } from './speeches-file.ts'
+import { routingGuide } from './build/routing-guide.ts'
+import { speechesFile } from './build/speeches-file.ts'
 
 export default defineConfig({
   root: fileURLToPath(new URL('.', import.meta.url)),

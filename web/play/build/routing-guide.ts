@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import MarkdownIt from 'markdown-it'
 import type { Plugin } from 'vite'
 
-const source = fileURLToPath(new URL('../../docs/routing.md', import.meta.url))
+const source = fileURLToPath(new URL('../../../docs/routing.md', import.meta.url))
 
 export const routingGuide = (): Plugin => ({
   name: 'routing-guide',
