@@ -80,7 +80,7 @@ test('a study with a dense arm that is killed in a sweep of learning rates goes 
   const phases = lines(again).flatMap(({ kind, phase }) => (kind === 'phase' ? [phase] : []))
   expect(phases[0]).toBe('tuning')
   // Half a run of 24 steps prefers a higher rate than the base has, which whole runs then confirm or not.
-  expect(phases.filter((phase) => phase !== 'tuning').slice(0, 2)).toEqual(['confirm', 'pilot'])
+  expect(phases.filter((phase) => phase !== 'tuning').slice(0, 2)).toEqual(['confirm', 'runs'])
 
   const { records } = resultsIn('tuned')
   const trials = records.filter(({ config }) => config.train.steps === 12)

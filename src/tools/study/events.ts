@@ -11,7 +11,7 @@ export interface RunName extends Pick<Cell, 'arm' | 'seed' | 'rate'> {
 }
 
 /** The phases of a study in order; a phase without work is skipped. */
-export type Phase = 'tuning' | 'confirm' | 'pilot' | 'runs' | 'search' | 'timings'
+export type Phase = 'tuning' | 'confirm' | 'runs' | 'search' | 'timings'
 
 /** What a training does: its steps, an evaluation during or after them, or the measurement of its specialisation. */
 export type Activity = 'training' | 'evaluation' | 'specialisation'

@@ -24,7 +24,7 @@ export interface Remaining {
 }
 
 export function remainingOf(grid: Grid, ledger: Ledger): Remaining {
-  const { sweeps, capacity, pilot, search } = grid
+  const { sweeps, capacity, search } = grid
   const seen = new Set<string>()
   const left = (cells: readonly Cell[]) =>
     cells.filter(({ key, config }) => {
@@ -38,13 +38,10 @@ export function remainingOf(grid: Grid, ledger: Ledger): Remaining {
     return { phases: [...rungs, ...laterRungs(search, states.length)], known: rungs.flat(), possible: [] }
   }
   const states = sweeps.map((sweep) => sweepStateOf(sweep, ledger, capacity))
-  const runs = runsOf(grid, ledger)
-  const isOfPilot = ({ arm }: Cell) => arm === pilot?.arm || arm === pilot?.baseline
   const phases = [
     left(states.flatMap(({ cells }) => cells)),
     left(states.flatMap(({ confirming }) => confirming)),
-    left(grid.cells.filter(isOfPilot)),
-    left(runs),
+    left(runsOf(grid, ledger)),
   ]
   return {
     phases,

@@ -1,5 +1,5 @@
 /** The pilot: the first runs of a study, two arms with all seeds, which show the effect that the study can detect. */
-import type { PilotResult } from '../contract.ts'
+import type { Cell, PilotResult } from '../contract.ts'
 import { isWhole } from '../grid/cells.ts'
 import type { Grid } from '../grid/grid.ts'
 import { detectableEffect, seedsFor } from '../power.ts'
@@ -7,10 +7,15 @@ import { fairRule, heldOutLoss } from '../results/held-out.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { standardDeviation } from '../statistics.ts'
 
+/** The runs of the pilot, with all branches. */
+export const pilotCells = ({ pilot, cells }: Grid): Cell[] =>
+  cells.filter(({ arm }) => arm === pilot?.arm || arm === pilot?.baseline)
+
 /** The result of the pilot; null until both runs of two seeds have finished: a single difference has no deviation. */
-export function pilotOf({ pilot, cells, seeds, capacity }: Grid, ledger: Ledger): PilotResult | null {
+export function pilotOf(grid: Grid, ledger: Ledger): PilotResult | null {
+  const { pilot, seeds, capacity } = grid
   if (pilot === null) return null
-  const own = cells.filter(({ arm }) => arm === pilot.arm || arm === pilot.baseline)
+  const own = pilotCells(grid)
   const rule = fairRule(
     own.map(({ config }) => config),
     capacity,

@@ -59,13 +59,24 @@ export class RunQueue {
     return [...undone.filter(isNew), ...undone.filter((cell) => !isNew(cell))]
   }
 
+  /** Cells that are not done, nor failed: those that remain, and those that run here. */
+  unfinished(cells: readonly Cell[]): Cell[] {
+    return [...this.remaining(cells), ...distinct(cells).filter(({ key }) => this.running.has(key))]
+  }
+
   /**
    * Does the runs of these cells. Returns when all are done, here or by other processes.
    * @param flopsLeft Model FLOPs of all remaining runs of the study, for events.
    * @param later Runs of later phases, for the time left.
+   * @param onEnd Called after each run.
    * @throws RunError when every run fails in the same way
    */
-  async runAll(cells: readonly Cell[], flopsLeft: number, later: readonly Cell[]): Promise<void> {
+  async runAll(
+    cells: readonly Cell[],
+    flopsLeft: number,
+    later: readonly Cell[],
+    onEnd?: () => Promise<void>,
+  ): Promise<void> {
     const { jobs } = this.context
     this.noteFinished(cells)
     const after = flopsLeft - totalFlops(this.remaining(cells))
@@ -73,6 +84,7 @@ export class RunQueue {
       for (;;) {
         const task = await this.next(cells)
         if (!task || !(await this.run(task, cells, after, later))) return
+        await onEnd?.()
       }
     }
     await allSettled(Array.from({ length: jobs }, work), () => this.stop.abort())
@@ -153,7 +165,7 @@ export class RunQueue {
   ): Promise<boolean> {
     const { ledger, grid, processes, timeLeft, onEvent } = this.context
     this.running.add(cell.key)
-    timeLeft.plan([...this.remaining(cells), ...this.runningOf(cells)], later, 1 + (await processes.others()).length)
+    timeLeft.plan(this.unfinished(cells), later, 1 + (await processes.others()).length)
     timeLeft.begin(cell)
     const directory = await this.folders.toRun(cell)
     const result = await this.training.train(cell, directory, this.signal)
@@ -173,9 +185,9 @@ export class RunQueue {
     if (record.status === 'finished') await this.folders.removeLeftovers(cell, directory, this.longer(cell, cells))
     // The run counts as done only now: if two runs end together, each event adds one.
     this.running.delete(cell.key)
-    const all = distinct(cells)
-    const left = [...this.remaining(cells), ...this.runningOf(all)]
-    const place = { finished: all.length - left.length, runs: all.length, flopsLeft: flopsAfter + totalFlops(left) }
+    const left = this.unfinished(cells)
+    const runs = distinct(cells).length
+    const place = { finished: runs - left.length, runs, flopsLeft: flopsAfter + totalFlops(left) }
     onEvent({
       kind: 'end',
       ...nameOf(cell),
@@ -191,10 +203,6 @@ export class RunQueue {
   /** The branch among `cells` that will continue a cell; undefined if no branch will. */
   private longer({ key }: Cell, cells: readonly Cell[]): Cell | undefined {
     return cells.find((other) => other.branch?.after?.key === key && !this.isDone(other))
-  }
-
-  private runningOf(cells: readonly Cell[]): Cell[] {
-    return distinct(cells).filter(({ key }) => this.running.has(key))
   }
 
   /** A run that fails at another process is not tried again here. */

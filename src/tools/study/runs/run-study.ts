@@ -1,6 +1,6 @@
 /**
- * Runs a study phase by phase: learning-rate sweeps and the runs that confirm them, the pilot, all other runs, the
- * timings. A study that was stopped continues from its results.json.gz. Several processes may run it together: each
+ * Runs a study phase by phase: learning-rate sweeps and the runs that confirm them, the runs with those of the pilot
+ * first, the timings. A study that was stopped continues from its results.json.gz. Several processes may run it together: each
  * goes through all phases, and waits at the end of a phase until the others have done their runs of it.
  */
 import { stat } from 'node:fs/promises'
@@ -25,7 +25,7 @@ import { conclude, type Report } from './conclude.ts'
 import { prepareCorpora, textsOf } from './corpora.ts'
 import { laterRungs, rungStatesOf } from './halving.ts'
 import { emitOverview } from './overview.ts'
-import { pilotOf } from './pilot.ts'
+import { pilotCells, pilotOf } from './pilot.ts'
 import { RunQueue } from './run-queue.ts'
 import type { RunsContext } from './runs-context.ts'
 import { areTimed } from './timings.ts'
@@ -124,13 +124,21 @@ export async function studyOf(specification: Specification, options: StudyOption
   return { grid, ledger, interrupted: false, others: [] }
 }
 
-/** The phases of a study that train: learning-rate sweeps, their confirmation, the pilot, then all other runs. */
+interface RungOfSearch {
+  readonly place: { readonly steps: number; readonly number: number; readonly of: number }
+  readonly flopsAfter: number
+  /** Trainings of the rungs after it; whose they are is not known yet. */
+  readonly later: readonly Cell[]
+}
+
+/** The phases of a study that train: learning-rate sweeps, their confirmation, then the runs, those of the pilot first. */
 class Phases {
   private readonly grid: Grid
   private readonly ledger: Ledger
   private readonly queue: RunQueue
   private readonly signal: AbortSignal
   private readonly emit: (event: StudyEvent) => void
+  private haveFindings = false
 
   constructor(context: RunsContext) {
     this.grid = context.grid
@@ -145,14 +153,12 @@ class Phases {
     await this.queue.removeLeftovers(this.known())
     await this.tune()
     if (this.signal.aborted) return
-    const { pilot, cells, search } = this.grid
-    if (search) return this.search(search)
-    await this.train(
-      'pilot',
-      cells.filter(({ arm }) => arm === pilot?.arm || arm === pilot?.baseline),
-    )
-    await this.reportFindings()
-    await this.train('runs', runsOf(this.grid, this.ledger))
+    const { grid, ledger } = this
+    if (grid.search) return this.search(grid.search)
+    const pilot = pilotCells(grid)
+    await this.reportFindings(pilot)
+    await this.train('runs', [...pilot, ...runsOf(grid, ledger)], { onEnd: () => this.reportFindings(pilot) })
+    await this.reportFindings(pilot)
   }
 
   /** All trainings that the results so far ask for, in the order of the phases. */
@@ -183,9 +189,13 @@ class Phases {
     }
   }
 
-  /** Reports the effect that the study can detect, before the other runs, and saves the results of sweeps and pilot. */
-  private async reportFindings(): Promise<void> {
-    if (this.signal.aborted) return
+  /**
+   * Reports the effect that the study can detect as soon as the runs of the pilot have ended, and saves the results of
+   * sweeps and pilot. Other runs may have begun: no worker waits for the pilot.
+   */
+  private async reportFindings(cells: readonly Cell[]): Promise<void> {
+    if (this.haveFindings || this.signal.aborted || this.queue.unfinished(cells).length > 0) return
+    this.haveFindings = true
     const pilot = pilotOf(this.grid, this.ledger)
     if (pilot) this.emit({ kind: 'pilot', ...pilot })
     await this.ledger.putFindings({ tuning: tuningsOf(this.grid, this.ledger), pilot })
@@ -205,7 +215,7 @@ class Phases {
       })
       const place = { steps: rungs[i]?.steps ?? 0, number: i + 1, of: rungs.length }
       const flopsAfter = after.reduce((sum, flops) => sum + flops, 0)
-      await this.train('search', cells, { place, flopsAfter, later: laterRungs(plan, i + 1).flat() })
+      await this.train('search', cells, { rung: { place, flopsAfter, later: laterRungs(plan, i + 1).flat() } })
       if (this.signal.aborted) return
       const [rung, next] = states().slice(i)
       const best = rung && bestEntry(rung)
@@ -216,16 +226,14 @@ class Phases {
     }
   }
 
-  /** @param rung Place of a rung of a search, and the model FLOPs of the rungs after it. */
+  /**
+   * @param options.rung Place of a rung of a search, and the model FLOPs of the rungs after it.
+   * @param options.onEnd Called after each run.
+   */
   private async train(
     phase: Phase,
     cells: readonly Cell[],
-    rung?: {
-      readonly place: { readonly steps: number; readonly number: number; readonly of: number }
-      readonly flopsAfter: number
-      /** Trainings of the rungs after it; whose they are is not known yet. */
-      readonly later: readonly Cell[]
-    },
+    { rung, onEnd }: { readonly rung?: RungOfSearch; readonly onEnd?: () => Promise<void> } = {},
   ): Promise<void> {
     await this.queue.refresh()
     const left = this.queue.remaining(cells)
@@ -243,7 +251,7 @@ class Phases {
       finished: runs - left.length,
       flopsLeft,
     })
-    await this.queue.runAll(cells, flopsLeft, later)
+    await this.queue.runAll(cells, flopsLeft, later, onEnd)
   }
 }
 

@@ -398,10 +398,38 @@ test('the pilot comes before the other runs, and reports the detectable effect',
   expect(pilot?.differences.map((value) => Number(value.toFixed(6)))).toEqual([-0.1, -0.2, -0.3])
   // A paired t with 3 pairs detects 3.26 deviations at 80 % power (G*Power, effect size dz).
   expect(pilot?.detectable).toBeCloseTo(0.326, 3)
-  const order = fake.events.filter(({ kind }) => kind === 'phase' || kind === 'pilot')
-  expect(order.map((event) => (event.kind === 'phase' ? event.phase : event.kind))).toEqual(['pilot', 'pilot', 'runs'])
+  expect(fake.events.filter(({ kind }) => kind === 'begin' || kind === 'pilot').map(({ kind }) => kind)).toEqual([
+    ...new Array(6).fill('begin'),
+    'pilot',
+    ...new Array(3).fill('begin'),
+  ])
   const stored = readStored<{ pilot: { detectable: number } }>(fake.file('out'))
   expect(stored.pilot.detectable).toBe(pilot?.detectable)
+})
+
+test('a worker that finds no run of the pilot begins another, and the pilot is reported when its own runs have ended', async () => {
+  const third = { ...arms, c: { 'model.moe.k': 3 } }
+  let endPilot = () => {}
+  const isThird = new Promise<void>((resolve) => {
+    endPilot = resolve
+  })
+  let open = 0
+  const jobs = recorder()
+  const run: typeof jobs.run = async (...args) => {
+    const [job] = args
+    // The pilot ends when a run of another arm has begun, and that run ends last.
+    if (kOf(job) === 3 && ++open === 1) endPilot()
+    await isThird
+    return jobs.run(...args)
+  }
+  await runStudy(fake.specification({ arms: third, set, seeds: [1, 2] }), fake.options({ jobs: 5 }), run)
+  const of = (kind: 'begin' | 'end', arm: string) =>
+    fake.events.flatMap((event, i) => (event.kind === kind && event.arm === arm ? [i] : []))
+  const at = fake.events.findIndex(({ kind }) => kind === 'pilot')
+  expect(fake.of('pilot')).toHaveLength(1)
+  expect(of('begin', 'c')[0]).toBeLessThan(of('end', 'a')[0] as number)
+  expect(at).toBeGreaterThan(Math.max(...of('end', 'a'), ...of('end', 'b')))
+  expect(fake.of('end').map(({ runs }) => runs)).toEqual(new Array(6).fill(6))
 })
 
 test('the specification may name the pilot, and with one seed there is no deviation to report', async () => {

@@ -21,7 +21,6 @@ const MAX_NAMED = 3
 const headings: Readonly<Record<Phase, string>> = {
   tuning: 'learning rates',
   confirm: 'learning rates, confirmed by whole runs',
-  pilot: 'pilot',
   runs: 'runs',
   search: 'rung',
   timings: 'step times',
@@ -234,6 +233,7 @@ export class StudyDisplay {
         `    standard deviation of the difference over ${plural(differences.length, 'seed')}: ${nats(deviation)} nats a token`,
         `    ${plural(seeds, 'seed')} detect an effect of ${bold(nats(detectable))} with a probability of 80 % (power)`,
         `    an effect of half that size would need ${plural(seedsForHalf, 'seed')}`,
+        ...(this.finished < this.runs ? [''] : []),
       ].join('\n'),
     )
   }
