@@ -58,6 +58,7 @@ test.each([
   'examples/layers/soft-moe.ts',
   'examples/layers/token-shift.ts',
   'examples/routers/expert-choice-by-block.ts',
+  'examples/routers/by-table.ts',
   'examples/losses/squared-variation.ts',
 ])(
   '%s passes choir check',
@@ -181,6 +182,48 @@ test('expert-choice-by-block takes a token whose probability reaches the c-th be
     left += k - best.length
   }
   expect(left).toBeGreaterThan(0)
+})
+
+test.each([
+  { by: 'token', rows: 9, renormalize: false, rowOf: (tokens: number[], t: number) => tokens[t] },
+  { by: 'token', rows: 4, renormalize: false, rowOf: (tokens: number[], t: number) => (tokens[t] as number) % 4 },
+  {
+    by: 'before',
+    rows: 9,
+    renormalize: true,
+    rowOf: (tokens: number[], t: number) => (t % 5 === 0 ? 0 : tokens[t - 1]),
+  },
+  { by: 'position', rows: 9, renormalize: true, rowOf: (_: number[], t: number) => t % 5 },
+])('by-table takes the logits of row $by of $rows', async ({ by, rows, renormalize, rowOf }) => {
+  const [experts, k, sequence, sequences] = [4, 2, 5, 2]
+  const router = ownRouters.get(await loadPlugin('router', 'examples/routers/by-table.ts'))
+  const { moe } = modelSchema.parse({ moe: { experts, k, prototypes: 1, renormalize } })
+  if (!moe) throw new Error('no experts')
+  const tokens = [3, 8, 1, 1, 0, 5, 2, 8, 7, 4]
+  const { expert_TK, gate_TK } = router.choose({
+    moe,
+    x_TD: input('x', 'float64', [sequence * sequences, 3]),
+    weights: { weight: input('weight', 'float64', [rows, experts]) },
+    tokens_T: input('tokens', 'int32', [sequence * sequences]),
+    sequence,
+    training: true,
+    settings: { by, rows },
+  })
+  const program = await compileProgram(runtime, { expert: expert_TK, gate: gate_TK })
+  const table = matrixOf(rows, experts)
+  const fed = { weight: table.flat(), ...(by !== 'position' && { tokens }) }
+  const found = await program.run(fed)
+  program.release()
+  for (const t of tokens.keys()) {
+    const p = softmax(table[rowOf(tokens, t) as number] as number[])
+    const best = [...p.keys()].toSorted((a, b) => (p[b] as number) - (p[a] as number)).slice(0, k)
+    const total = renormalize ? best.reduce((sum, e) => sum + (p[e] as number), 0) : 1
+    expect(numbers(found.expert).slice(t * k, t * k + k)).toEqual(best)
+    for (const [j, gate] of numbers(found.gate)
+      .slice(t * k, t * k + k)
+      .entries())
+      expect(gate).toBeCloseTo((p[best[j] as number] as number) / total, 10)
+  }
 })
 
 test('squared-variation is equations 6 and 7 of its paper in each group, and is 0 for equal gates', async () => {
