@@ -1,19 +1,21 @@
 /** Parameters and floating-point operations of a model, counted from its configuration. */
 import type { Shape } from '../graph/model.ts'
-import { productFlops } from '../graph/product-flops.ts'
+import { productFlops, tablesOf } from '../graph/product-flops.ts'
 import { sizeOf } from '../graph/shape.ts'
-import { input, withKernels } from '../graph/tensor.ts'
+import { input, type Tensor, withKernels } from '../graph/tensor.ts'
 import { attentionColumns, type ModelConfig, windowOf } from './config.ts'
 import {
   activatedExperts,
   isOwnLayer,
   moduleName,
+  moduleWidths,
   ownLayerName,
   parameterSpecs,
   type RoutedModule,
   routedModules,
   SymbolicParameters,
 } from './parameters.ts'
+import { route, routerWeights } from './routing/routers.ts'
 import { ownLayer } from './transformer.ts'
 
 export interface ModelDescription {
@@ -24,7 +26,8 @@ export interface ModelDescription {
    */
   readonly activeParameters: number
   /**
-   * Active parameters without tables that are only read by row: positions and, unless tied to the head, the embedding.
+   * Active parameters without tables that are only read by row: positions, the embedding unless it is tied to the head,
+   * and such tables of routers and layers of the user's own.
    */
   readonly computingParameters: number
   /** Floating-point operations to train on one token (forward and backward) if nothing is dropped. */
@@ -48,8 +51,8 @@ const FLOPS_PER_WEIGHT = 6
 /**
  * Counts matmuls only, as is usual for model FLOPs (PaLM, appendix B): 6 per weight that multiplies the
  * token, and 12·S·H·d per layer for attention scores and values over the whole sequence, including the masked half;
- * 12·W·H·d for a window of W < S positions. Of a layer of the user's own, it counts the matrix products of the graph
- * of one sequence, three times: forward, and backward twice.
+ * 12·W·H·d for a window of W < S positions. Of routers and layers of the user's own, it counts the matrix products of
+ * the graph of one sequence, three times: forward, and backward twice.
  */
 export function describeModel(config: ModelConfig): ModelDescription {
   const { moe, layers, sequence } = config
@@ -57,7 +60,6 @@ export function describeModel(config: ModelConfig): ModelDescription {
   const count = (matches: (name: string, shape: Shape) => boolean) =>
     specs.reduce((total, { name, shape }) => total + (matches(name, shape) ? sizeOf(shape) : 0), 0)
   const isExpert = (name: string) => name.includes('.experts.')
-  const isLookup = (name: string) => name === 'positions' || (name === 'embedding' && !config.tied)
 
   const routed = Array.from({ length: layers }, (_, layer) =>
     routedModules(config, layer).map((module) => ({ layer, module })),
@@ -70,15 +72,16 @@ export function describeModel(config: ModelConfig): ModelDescription {
     const one = routed.find((each) => each.module === module)
     return one ? FLOPS_PER_WEIGHT * expertSize(one) : 0
   }
-  const own = Array.from({ length: layers }, (_, layer) => layer).filter((layer) => isOwnLayer(config, layer))
-  const isOwn = (name: string) => own.some((layer) => name.startsWith(`${ownLayerName(layer)}.`))
+  const own = ownParts(config, routed)
+  const isOwn = (name: string) => own.prefixes.some((prefix) => name === prefix || name.startsWith(`${prefix}.`))
+  const isLookup = (name: string) =>
+    name === 'positions' || (name === 'embedding' && !config.tied) || own.tables.has(name)
   const matrices = count((name, shape) => !isExpert(name) && !isLookup(name) && !isOwn(name) && shape.length > 1)
-  const ownFlops = own[0] === undefined ? 0 : own.length * flopsOfOwnLayer(config, own[0])
   /** Keys of a token in each layer, as if every token saw as many as the last one does. */
   const keys = Array.from({ length: layers }, (_, layer) => Math.min(sequence, windowOf(config, layer) ?? sequence))
   const flopsOfKeys = (count: (seen: number) => number) =>
     keys.reduce((total, seen) => total + 12 * count(seen), 0) * attentionColumns(config).queries
-  const denseFlopsPerToken = FLOPS_PER_WEIGHT * matrices + flopsOfKeys((seen) => seen) + ownFlops
+  const denseFlopsPerToken = FLOPS_PER_WEIGHT * matrices + flopsOfKeys((seen) => seen) + own.flopsPerToken
   const activeParameters = count((name) => !isExpert(name)) + activated
   return {
     parameters: count(() => true),
@@ -96,13 +99,43 @@ export function describeModel(config: ModelConfig): ModelDescription {
   }
 }
 
-/** Operations to train one token in a layer of the user's own. */
-function flopsOfOwnLayer(config: ModelConfig, layer: number): number {
-  const { sequence, width } = config
-  const { y_TD } = withKernels({ names: new Set(), tile: 1, threads: 1, parts: 1 }, () => {
-    const parameters = new SymbolicParameters(parameterSpecs(config), 'float32')
-    const [x_TD, tokens_T] = [input('x', 'float32', [sequence, width]), input('tokens', 'int32', [sequence])]
-    return ownLayer(config, parameters, layer, x_TD, tokens_T, { sequence, training: true })
-  })
-  return (3 * productFlops([y_TD])) / sequence
+/** The routers and layers of the user's own, by the graph of one sequence. */
+function ownParts(
+  config: ModelConfig,
+  routed: readonly { readonly layer: number; readonly module: RoutedModule }[],
+): { readonly prefixes: readonly string[]; readonly flopsPerToken: number; readonly tables: ReadonlySet<string> } {
+  const { moe, layers, sequence, width } = config
+  const parameters = new SymbolicParameters(parameterSpecs(config), 'float32')
+  const tokens_T = input('tokens', 'int32', [sequence])
+  const activations = (columns: number) => input('x', 'float32', [sequence, columns])
+  const pass = { sequence, training: true }
+  const routers =
+    moe?.router === 'own'
+      ? routed.map(({ layer, module }) => {
+          const prefix = `${moduleName(layer, module)}.router`
+          const { inputs } = moduleWidths(config, module)
+          const trace = () => {
+            const weights = routerWeights({ moe, width: inputs }, parameters, prefix)
+            // One sequence may have fewer tokens than there are groups.
+            const one = { ...moe, groups: 1 }
+            const { expert_TK, gate_TK } = route({ moe: one, x_TD: activations(inputs), weights, tokens_T, ...pass })
+            return [expert_TK, gate_TK]
+          }
+          return { prefix, trace }
+        })
+      : []
+  const ownLayers = Array.from({ length: layers }, (_, layer) => layer)
+    .filter((layer) => isOwnLayer(config, layer))
+    .map((layer) => ({
+      prefix: ownLayerName(layer),
+      trace: () => [ownLayer(config, parameters, layer, activations(width), tokens_T, pass).y_TD],
+    }))
+  const parts = [...routers, ...ownLayers]
+  const kernels = { names: new Set<string>(), tile: 1, threads: 1, parts: 1 }
+  const outputs = withKernels(kernels, () => parts.map(({ trace }): readonly Tensor[] => trace()))
+  return {
+    prefixes: parts.map(({ prefix }) => prefix),
+    flopsPerToken: outputs.reduce((total, each) => total + (3 * productFlops(each)) / sequence, 0),
+    tables: tablesOf(outputs.flat()),
+  }
 }
