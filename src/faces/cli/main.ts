@@ -60,8 +60,12 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   prune: async () => (await import('./commands/prune.ts')).addPrune,
 }
 
-/** Loads the command that the arguments name. If they name no command, loads all, for the help and for suggestions. */
+/**
+ * Loads the command that the arguments name. If they name no command, loads all, for the help and for suggestions. The
+ * version needs none.
+ */
 function loadCommands(args: readonly string[]): Promise<AddCommand[]> {
+  if (args.length === 1 && args[0] === '--version') return Promise.resolve([])
   const name = args.find((arg) => !arg.startsWith('-')) ?? ''
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined
   return Promise.all((load ? [load] : Object.values(commands)).map((load) => load()))

@@ -56,6 +56,7 @@ function gelu(x: number): number {
 
 test.each([
   'examples/layers/soft-moe.ts',
+  'examples/layers/token-bias.ts',
   'examples/layers/token-shift.ts',
   'examples/routers/expert-choice-by-block.ts',
   'examples/routers/by-table.ts',
@@ -98,6 +99,28 @@ test('token-shift multiplies the activations of a token and of the token before'
     const own = times(row, up)
     return times(
       times(last, before).map((value, j) => gelu(value + (own[j] as number))),
+      down,
+    )
+  })
+  expect(found).toHaveLength(tokens * width)
+  for (const [i, value] of found.entries()) expect(value).toBeCloseTo(expected[i] as number, 6)
+})
+
+test('token-bias adds the row of the token to the hidden activations', async () => {
+  const [width, hidden, sequence, tokens, rows] = [4, 3, 3, 6, 5]
+  const sizes = { width, hidden, sequence, tokens }
+  const program = await layerOf('examples/layers/token-bias.ts', sizes, { rows })
+  const [x, up, bias] = [matrixOf(tokens, width), matrixOf(width, hidden), matrixOf(rows, hidden)]
+  const down = matrixOf(hidden, width)
+  // Token 7 shares row 2 with token 2, and token 5 row 0 with token 0.
+  const ids = [4, 0, 7, 2, 5, 1]
+  const inputs = { x: x.flat(), up: up.flat(), bias: bias.flat(), down: down.flat(), tokens: Int32Array.from(ids) }
+  const found = numbers((await program.run(inputs)).y)
+  program.release()
+  const expected = x.flatMap((row, t) => {
+    const own = bias[(ids[t] as number) % rows] as number[]
+    return times(
+      times(row, up).map((value, j) => gelu(value + (own[j] as number))),
       down,
     )
   })
