@@ -1,22 +1,9 @@
 /** Parameters and floating-point operations of a model, counted from its configuration. */
 import type { Shape } from '../graph/model.ts'
-import { productFlops, tablesOf } from '../graph/product-flops.ts'
 import { sizeOf } from '../graph/shape.ts'
-import { input, type Tensor, withKernels } from '../graph/tensor.ts'
 import { attentionColumns, type ModelConfig, windowOf } from './config.ts'
-import {
-  activatedExperts,
-  isOwnLayer,
-  moduleName,
-  moduleWidths,
-  ownLayerName,
-  parameterSpecs,
-  type RoutedModule,
-  routedModules,
-  SymbolicParameters,
-} from './parameters.ts'
-import { route, routerWeights } from './routing/routers.ts'
-import { ownLayer } from './transformer.ts'
+import { ownWork } from './own-work.ts'
+import { activatedExperts, moduleName, parameterSpecs, type RoutedModule, routedModules } from './parameters.ts'
 
 export interface ModelDescription {
   readonly parameters: number
@@ -72,7 +59,7 @@ export function describeModel(config: ModelConfig): ModelDescription {
     const one = routed.find((each) => each.module === module)
     return one ? FLOPS_PER_WEIGHT * expertSize(one) : 0
   }
-  const own = ownParts(config, routed)
+  const own = ownWork(config, 1)
   const isOwn = (name: string) => own.prefixes.some((prefix) => name === prefix || name.startsWith(`${prefix}.`))
   const isLookup = (name: string) =>
     name === 'positions' || (name === 'embedding' && !config.tied) || own.tables.has(name)
@@ -81,7 +68,8 @@ export function describeModel(config: ModelConfig): ModelDescription {
   const keys = Array.from({ length: layers }, (_, layer) => Math.min(sequence, windowOf(config, layer) ?? sequence))
   const flopsOfKeys = (count: (seen: number) => number) =>
     keys.reduce((total, seen) => total + 12 * count(seen), 0) * attentionColumns(config).queries
-  const denseFlopsPerToken = FLOPS_PER_WEIGHT * matrices + flopsOfKeys((seen) => seen) + own.flopsPerToken
+  const denseFlopsPerToken =
+    FLOPS_PER_WEIGHT * matrices + flopsOfKeys((seen) => seen) + (3 * own.productFlops) / sequence
   const activeParameters = count((name) => !isExpert(name)) + activated
   return {
     parameters: count(() => true),
@@ -96,46 +84,5 @@ export function describeModel(config: ModelConfig): ModelDescription {
       output: perAssignment('output'),
     },
     tensors: specs.map(({ name, shape }) => ({ name, shape, parameters: sizeOf(shape) })),
-  }
-}
-
-/** The routers and layers of the user's own, by the graph of one sequence. */
-function ownParts(
-  config: ModelConfig,
-  routed: readonly { readonly layer: number; readonly module: RoutedModule }[],
-): { readonly prefixes: readonly string[]; readonly flopsPerToken: number; readonly tables: ReadonlySet<string> } {
-  const { moe, layers, sequence, width } = config
-  const parameters = new SymbolicParameters(parameterSpecs(config), 'float32')
-  const tokens_T = input('tokens', 'int32', [sequence])
-  const activations = (columns: number) => input('x', 'float32', [sequence, columns])
-  const pass = { sequence, training: true }
-  const routers =
-    moe?.router === 'own'
-      ? routed.map(({ layer, module }) => {
-          const prefix = `${moduleName(layer, module)}.router`
-          const { inputs } = moduleWidths(config, module)
-          const trace = () => {
-            const weights = routerWeights({ moe, width: inputs }, parameters, prefix)
-            // One sequence may have fewer tokens than there are groups.
-            const one = { ...moe, groups: 1 }
-            const { expert_TK, gate_TK } = route({ moe: one, x_TD: activations(inputs), weights, tokens_T, ...pass })
-            return [expert_TK, gate_TK]
-          }
-          return { prefix, trace }
-        })
-      : []
-  const ownLayers = Array.from({ length: layers }, (_, layer) => layer)
-    .filter((layer) => isOwnLayer(config, layer))
-    .map((layer) => ({
-      prefix: ownLayerName(layer),
-      trace: () => [ownLayer(config, parameters, layer, activations(width), tokens_T, pass).y_TD],
-    }))
-  const parts = [...routers, ...ownLayers]
-  const kernels = { names: new Set<string>(), tile: 1, threads: 1, parts: 1 }
-  const outputs = withKernels(kernels, () => parts.map(({ trace }): readonly Tensor[] => trace()))
-  return {
-    prefixes: parts.map(({ prefix }) => prefix),
-    flopsPerToken: outputs.reduce((total, each) => total + (3 * productFlops(each)) / sequence, 0),
-    tables: tablesOf(outputs.flat()),
   }
 }

@@ -3,10 +3,19 @@
 import { expect, test } from 'vitest'
 import { runSchema } from '../../../core/config/run-config.ts'
 import { gradient } from '../../../core/graph/gradient.ts'
+import { add, multiply, remainder, square } from '../../../core/graph/ops/elementwise.ts'
+import { softmax } from '../../../core/graph/ops/fused.ts'
+import { gather } from '../../../core/graph/ops/indexing.ts'
+import { matmul } from '../../../core/graph/ops/matmul.ts'
+import { topK } from '../../../core/graph/ops/order.ts'
+import { sum } from '../../../core/graph/ops/reduction.ts'
+import { reshape } from '../../../core/graph/ops/shape.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
 import type { Tensor } from '../../../core/graph/tensor.ts'
 import { modelSchema } from '../../../core/model/config.ts'
+import { ownLayers } from '../../../core/model/own-layer.ts'
 import { parameterSpecs } from '../../../core/model/parameters.ts'
+import { ownRouters } from '../../../core/model/routing/own.ts'
 import { floatsOf } from '../../../engine/contract/arena.ts'
 import type { PortMemory } from '../../../engine/contract/runtime.ts'
 import { createRuntime } from '../../../engine/cpu/cpu-runtime.ts'
@@ -18,24 +27,62 @@ import { ParameterStore } from '../store/store.ts'
 import { GradientProgram, gradientScratch } from './gradient-program.ts'
 import { tracePass } from './pass.ts'
 
-const cases = [
-  { tied: true, positions: 'rotary' },
-  { tied: false, positions: 'rotary' },
-  { tied: true, positions: 'learned' },
-  { tied: false, positions: 'learned' },
-] as const
+/** A layer whose table has wider rows than the model, and is looked up twice. */
+const layerId = `tables@${'0'.repeat(16)}`
+ownLayers.register(layerId, {
+  name: 'tables',
+  parameters: ({ width }) => ({
+    table: { shape: [23, 5, width], init: 'normal' },
+    down: { shape: [width, width], init: 'branch' },
+  }),
+  apply({ x_TD, tokens_T, weights: { table, down } }) {
+    const rows_T5D = add(gather(table as Tensor, tokens_T), gather(table as Tensor, remainder(tokens_T, 3)))
+    return matmul(multiply(x_TD, sum(square(rows_T5D), { axes: [1] })), down as Tensor)
+  },
+})
+/** A router that looks its logits up. */
+const routerId = `table@${'0'.repeat(16)}`
+ownRouters.register(routerId, {
+  name: 'table',
+  parameters: ({ moe }) => ({ weight: { shape: [23, moe.experts], init: 'normal' } }),
+  choose({ moe, tokens_T, weights }) {
+    const logits_TN = gather(weights.weight as Tensor, tokens_T)
+    const probability_TN = softmax(logits_TN)
+    const [gate_TK, expert_TK] = topK(probability_TN, moe.k)
+    const byPrototype = [logits_TN.shape[0] as number, 1, moe.experts]
+    const [logits_TZN, probability_TZN] = [reshape(logits_TN, byPrototype), reshape(probability_TN, byPrototype)]
+    return { expert_TK, gate_TK, logits_TZN, probability_TZN }
+  },
+})
 
-for (const settings of cases)
-  test(`rows added outside the graph give its gradients: tied ${settings.tied}, ${settings.positions}`, async () => {
-    const config = modelSchema.parse({
-      ...settings,
-      vocabulary: 23,
-      layers: 1,
-      width: 12,
-      heads: 2,
-      sequence: 7,
-      moe: { experts: 2, hidden: 8, capacity: 'none' },
-    })
+const moe = { experts: 2, hidden: 8, capacity: 'none' }
+const cases = [
+  { words: 'tied, rotary', settings: { tied: true, positions: 'rotary', moe }, tables: ['embedding'] },
+  { words: 'rotary', settings: { tied: false, positions: 'rotary', moe }, tables: ['embedding', 'head'] },
+  { words: 'tied, learned', settings: { tied: true, positions: 'learned', moe }, tables: ['embedding', 'positions'] },
+  { words: 'learned', settings: { positions: 'learned', moe }, tables: ['embedding', 'positions', 'head'] },
+  {
+    words: 'three layers of the user',
+    settings: { positions: 'learned', layers: 3, layer: { own: layerId }, moe: null },
+    tables: ['embedding', 'positions', ...[0, 1, 2].map((layer) => `layers.${layer}.own.table`), 'head'],
+  },
+  {
+    words: 'six routers of the user with more experts than the width of the model',
+    settings: { layers: 2, moe: { ...moe, router: 'own', own: routerId, experts: 40, attention: 'all' } },
+    tables: [
+      'embedding',
+      ...[0, 1].flatMap((layer) =>
+        ['attention.qkv', 'attention.output', 'moe'].map((module) => `layers.${layer}.${module}.router`),
+      ),
+      'head',
+    ],
+  },
+]
+
+for (const { words, settings, tables: names } of cases)
+  test(`rows added outside the graph give its gradients: ${words}`, async () => {
+    const size = { vocabulary: 23, layers: 1, width: 12, heads: 2, sequence: 7 }
+    const config = modelSchema.parse({ ...size, ...settings })
     const shape = { batch: 4, microBatches: 1, sequence: config.sequence }
     const runtime = await createRuntime({ threads: 1 })
     const kernels = await createArenaKernels(2)
@@ -49,8 +96,8 @@ for (const settings of cases)
     await program.run(1, { tokens, targets })
 
     const traced = tracePass(config, store, { batch: 4, sequence: config.sequence, training: true, capacity: 'train' })
-    const tables = traced.parameters.used.filter(({ spec }) => ['embedding', 'positions', 'head'].includes(spec.name))
-    expect(tables.length).toBe(1 + Number(!settings.tied) + Number(settings.positions === 'learned'))
+    const tables = traced.parameters.used.filter(({ spec }) => names.includes(spec.name))
+    expect(tables.map(({ spec }) => spec.name)).toEqual(expect.arrayContaining(names))
     const gradients = gradient(
       traced.losses.objective,
       tables.map(({ tensor }) => tensor),

@@ -57,8 +57,8 @@ export interface EnqueuedGradient {
 }
 
 /** Scratch memory, in floats, that a gradient program needs in the bank of a table. */
-export const gradientScratch = ({ width }: ModelConfig, shape: GradientShape): number =>
-  rowScratch(width, passSequences(shape) * shape.sequence)
+export const gradientScratch = (config: ModelConfig, shape: GradientShape): number =>
+  rowScratch({ ...config, sequence: shape.sequence }, passSequences(shape))
 
 export class GradientProgram {
   private readonly write: GradientPass

@@ -21,18 +21,38 @@ export function productFlops(outputs: readonly Tensor[]): number {
   return total
 }
 
+/** A lookup of rows of an input, by their indices. */
+export interface RowLookup {
+  /** Name of the input. */
+  readonly table: string
+  /** Number of rows that it reads. */
+  readonly rows: number
+  /** Number of floats of a row. */
+  readonly width: number
+}
+
+/** Every lookup of rows of an input on which the outputs depend. The graph must be traced without kernels. */
+export function rowLookups(outputs: readonly Tensor[]): RowLookup[] {
+  return nodesOf(outputs).flatMap(({ type, inputs: [table, indices] }) =>
+    type === 'Gather' && table?.source.kind === 'input' && indices
+      ? [{ table: table.source.name, rows: sizeOf(indices.shape), width: sizeOf(table.shape.slice(1)) }]
+      : [],
+  )
+}
+
 /** Names of the inputs that are tables: nothing reads them but lookups of rows, which are no matrix products. */
 export function tablesOf(outputs: readonly Tensor[]): ReadonlySet<string> {
-  const tables = new Set<string>()
-  const others = new Set<string>()
-  for (const { type, inputs } of nodesOf(outputs))
-    for (const [index, { source }] of inputs.entries())
-      if (source.kind === 'input') (type === 'Gather' && index === 0 ? tables : others).add(source.name)
-  return new Set([...tables].filter((name) => !others.has(name)))
+  const reads = nodesOf(outputs).flatMap(({ type, inputs }) =>
+    inputs.flatMap(({ source }, index) =>
+      source.kind === 'input' ? [{ name: source.name, isLookup: type === 'Gather' && index === 0 }] : [],
+    ),
+  )
+  const others = new Set(reads.flatMap(({ name, isLookup }) => (isLookup ? [] : [name])))
+  return new Set(reads.flatMap(({ name }) => (others.has(name) ? [] : [name])))
 }
 
 /** The nodes on which the outputs depend, each once. */
-function* nodesOf(outputs: readonly Tensor[]): Generator<Node> {
+function nodesOf(outputs: readonly Tensor[]): Node[] {
   const seen = new Set<Node>()
   const stack = [...outputs]
   for (let tensor = stack.pop(); tensor; tensor = stack.pop()) {
@@ -40,8 +60,8 @@ function* nodesOf(outputs: readonly Tensor[]): Generator<Node> {
     if (source.kind !== 'node' || seen.has(source)) continue
     seen.add(source)
     stack.push(...source.inputs)
-    yield source
   }
+  return [...seen]
 }
 
 const isConstantVector = ({ source, shape }: Tensor): boolean =>
