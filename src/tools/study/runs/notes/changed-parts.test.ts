@@ -15,10 +15,21 @@ afterEach(async () => {
   await fake.close()
 })
 
+/** A router that sends every token to expert 0, with gate 1. */
+const routerOf = (version: string): string => `
+  import { add, constant, zeros } from 'choir/graph'
+  // ${version}
+  export default {
+    choose({ x_TD }) {
+      const shape = [x_TD.shape[0], 1]
+      return { expert_TK: zeros(shape, constant(0, 'int32')), gate_TK: add(zeros(shape, x_TD), 1) }
+    },
+  }`
+
 /** Runs the study with a version of the router; returns the number of jobs, and the notes before the first of them. */
 async function start(version: string, more: Partial<SpecificationInput> = {}) {
   fake.events.length = 0
-  await writeFile(fake.file('mine.js'), `export default { choose: () => { throw new Error('${version}') } }`)
+  await writeFile(fake.file('mine.js'), routerOf(version))
   const { jobs, run } = recorder()
   const arms = { plain: {}, mine: { 'model.moe.router': fake.file('mine.js') } }
   await runStudy(fake.specification({ seeds: [1, 2], arms, ...more }), fake.options(), run)
