@@ -23,8 +23,6 @@ export function productFlops(outputs: readonly Tensor[]): number {
 
 /** A lookup of rows of an input, by their indices. */
 export interface RowLookup {
-  /** Name of the input. */
-  readonly table: string
   /** Number of rows that it reads. */
   readonly rows: number
   /** Number of floats of a row. */
@@ -35,7 +33,7 @@ export interface RowLookup {
 export function rowLookups(outputs: readonly Tensor[]): RowLookup[] {
   return nodesOf(outputs).flatMap(({ type, inputs: [table, indices] }) =>
     type === 'Gather' && table?.source.kind === 'input' && indices
-      ? [{ table: table.source.name, rows: sizeOf(indices.shape), width: sizeOf(table.shape.slice(1)) }]
+      ? [{ rows: sizeOf(indices.shape), width: sizeOf(table.shape.slice(1)) }]
       : [],
   )
 }

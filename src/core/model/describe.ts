@@ -2,7 +2,7 @@
 import type { Shape } from '../graph/model.ts'
 import { sizeOf } from '../graph/shape.ts'
 import { attentionColumns, type ModelConfig, windowOf } from './config.ts'
-import { ownWork } from './own-work.ts'
+import { ownWork } from './own/work.ts'
 import { activatedExperts, moduleName, parameterSpecs, type RoutedModule, routedModules } from './parameters.ts'
 
 export interface ModelDescription {

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import { PLUGIN_ID } from '../plugins.ts'
-import { settingsSchema } from './own-settings.ts'
+import { settingsSchema } from './own/settings.ts'
 
 export const layerSchema = z.strictObject({
   /** The path of the file of a layer, which is stored as `own`. */

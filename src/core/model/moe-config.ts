@@ -5,7 +5,7 @@
 import { z } from 'zod'
 import { PLUGIN_ID } from '../plugins.ts'
 import { floats, sizes } from './limits.ts'
-import { settingsSchema } from './own-settings.ts'
+import { settingsSchema } from './own/settings.ts'
 
 const positive = z.int().positive()
 const nonNegative = floats.nonNegative

@@ -11,7 +11,7 @@ import { input, type Tensor } from '../graph/tensor.ts'
 import { attentionColumns, headWidthOf, type ModelConfig } from './config.ts'
 import { ffnParameters } from './ffn.ts'
 import { isPlaced } from './layer-config.ts'
-import { layerParameters } from './own-layer.ts'
+import { layerParameters } from './own/layer.ts'
 import { routerParameters } from './routing/routers.ts'
 
 /** The role of a matrix decides its initial values. A `branch` writes to the residual stream. */

@@ -16,7 +16,7 @@ import { headScaleOf, type ModelConfig } from './config.ts'
 import { ffn } from './ffn.ts'
 import { embed, layers, scaled } from './layers.ts'
 import { moeLayer, moeProjection, type Pass, type RoutingReport } from './moe.ts'
-import { applyLayer, type LayerOutput, layerParameters } from './own-layer.ts'
+import { applyLayer, type LayerOutput, layerParameters } from './own/layer.ts'
 import {
   activatedExperts,
   moduleName,

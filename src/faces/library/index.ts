@@ -33,7 +33,7 @@ export type {
   LayerParameter,
   LayerShape,
   OwnLayer,
-} from '../../core/model/own-layer.ts'
+} from '../../core/model/own/layer.ts'
 export type { RoutedModule } from '../../core/model/parameters.ts'
 export type {
   CapacityRule,

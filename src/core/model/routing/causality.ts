@@ -7,7 +7,7 @@
  */
 import type { ModelConfig } from '../config.ts'
 import { isServedByPosition, type MoeConfig } from '../moe-config.ts'
-import { ownLayers } from '../own-layer.ts'
+import { ownLayers } from '../own/layer.ts'
 import { capacityOf } from './capacity.ts'
 import type { CapacityRule } from './contract.ts'
 import { routerOf } from './routers.ts'

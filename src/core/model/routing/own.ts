@@ -3,9 +3,9 @@ import { UsageError } from '../../errors.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import { type PluginSettings, Plugins } from '../../plugins.ts'
 import type { MoeConfig } from '../moe-config.ts'
-import { checkParameters } from '../own-parameters.ts'
-import { pluginSettings } from '../own-settings.ts'
-import { attemptIn } from '../watched-names.ts'
+import { checkParameters } from '../own/parameters.ts'
+import { pluginSettings } from '../own/settings.ts'
+import { attemptIn } from '../own/watched-names.ts'
 import type { Choice, Router, RouterInput, RouterShape } from './contract.ts'
 
 /** A router with its name. */

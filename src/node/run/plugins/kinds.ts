@@ -4,7 +4,7 @@
  */
 import { type Fields, isFields } from '../../../core/config/fields.ts'
 import { UsageError } from '../../../core/errors.ts'
-import { ownLayers } from '../../../core/model/own-layer.ts'
+import { ownLayers } from '../../../core/model/own/layer.ts'
 import { ownRouters } from '../../../core/model/routing/own.ts'
 import { ownBalances } from '../../../core/model/routing/own-balance.ts'
 import type { Plugin, Plugins } from '../../../core/plugins.ts'

@@ -9,7 +9,7 @@
  */
 import { UsageError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
-import { ownLayers } from '../../../core/model/own-layer.ts'
+import { ownLayers } from '../../../core/model/own/layer.ts'
 import { activatedExperts, routedModules } from '../../../core/model/parameters.ts'
 import { routerOf } from '../../../core/model/routing/routers.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'

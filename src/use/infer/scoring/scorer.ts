@@ -8,7 +8,7 @@
  */
 import { sequencesOfPass } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
-import { ownLayers } from '../../../core/model/own-layer.ts'
+import { ownLayers } from '../../../core/model/own/layer.ts'
 import { routerOf } from '../../../core/model/routing/routers.ts'
 import { nextTurn } from '../../../core/next-turn.ts'
 import type { LiveModel } from '../live-model.ts'

@@ -2,8 +2,8 @@
  * Values by name that remember which names were asked for in vain: a part of the user's own that misspells one gets
  * undefined, and fails later with a message that does not name it.
  */
-import { nearestName } from '../text/nearest.ts'
-import { joinWords } from '../text/numbers.ts'
+import { nearestName } from '../../text/nearest.ts'
+import { joinWords } from '../../text/numbers.ts'
 
 class WatchedNames {
   private readonly missing: string[] = []

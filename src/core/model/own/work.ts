@@ -1,8 +1,7 @@
 /** What the routers and layers of a user's own compute, by their graphs. */
-
-import { input, type Tensor, withKernels } from '../graph/tensor.ts'
-import { productFlops, type RowLookup, rowLookups, tablesOf } from '../graph/traced-work.ts'
-import type { ModelConfig } from './config.ts'
+import { input, type Tensor, withKernels } from '../../graph/tensor.ts'
+import { productFlops, type RowLookup, rowLookups, tablesOf } from '../../graph/traced-work.ts'
+import type { ModelConfig } from '../config.ts'
 import {
   isOwnLayer,
   moduleName,
@@ -11,9 +10,9 @@ import {
   parameterSpecs,
   routedModules,
   SymbolicParameters,
-} from './parameters.ts'
-import { route, routerWeights } from './routing/routers.ts'
-import { ownLayer } from './transformer.ts'
+} from '../parameters.ts'
+import { route, routerWeights } from '../routing/routers.ts'
+import { ownLayer } from '../transformer.ts'
 
 export interface OwnWork {
   /** What the names of their parameters begin with, before a dot, or are. */
@@ -26,9 +25,12 @@ export interface OwnWork {
   readonly lookups: readonly RowLookup[]
 }
 
+const nothing: OwnWork = { prefixes: [], productFlops: 0, tables: new Set(), lookups: [] }
+
 /** Traces the user's own routers and layers in a training pass of so many sequences. */
 export function ownWork(config: ModelConfig, sequences: number): OwnWork {
   const { moe, layers, sequence, width } = config
+  if (moe?.router !== 'own' && !config.layer) return nothing
   const parameters = new SymbolicParameters(parameterSpecs(config), 'float32')
   const tokens = sequences * sequence
   const tokens_T = input('tokens', 'int32', [tokens])

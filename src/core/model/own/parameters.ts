@@ -1,8 +1,8 @@
 /** Parameters of a part of the user's own: the checks of what its function `parameters` returns. */
-import type { UsageError } from '../errors.ts'
-import type { Shape } from '../graph/model.ts'
-import { joinWords } from '../text/numbers.ts'
-import { OWN_NAME } from './own-settings.ts'
+import type { UsageError } from '../../errors.ts'
+import type { Shape } from '../../graph/model.ts'
+import { joinWords } from '../../text/numbers.ts'
+import { OWN_NAME } from './settings.ts'
 
 interface OwnParameter {
   readonly shape: Shape

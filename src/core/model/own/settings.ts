@@ -1,8 +1,8 @@
 /** Settings of routers, layers and optimizers of the user's own, as a configuration gives them. */
 import { z } from 'zod'
-import { UsageError } from '../errors.ts'
-import type { PluginSettings } from '../plugins.ts'
-import { nearestName } from '../text/nearest.ts'
+import { UsageError } from '../../errors.ts'
+import type { PluginSettings } from '../../plugins.ts'
+import { nearestName } from '../../text/nearest.ts'
 
 /** Name of a setting or a parameter of a part of the user's own. */
 export const OWN_NAME = /^[a-zA-Z][a-zA-Z0-9]{0,39}$/

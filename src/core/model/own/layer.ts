@@ -2,13 +2,13 @@
  * Layers of a user's own in place of feed-forward networks: plugins that compute the output of a layer from the
  * activations of all tokens of a pass.
  */
-import { UsageError } from '../errors.ts'
-import type { Tensor } from '../graph/tensor.ts'
-import { type PluginSettings, Plugins } from '../plugins.ts'
-import type { LayerConfig } from './layer-config.ts'
-import { checkParameters } from './own-parameters.ts'
-import { pluginSettings } from './own-settings.ts'
-import type { RouterParameter } from './routing/contract.ts'
+import { UsageError } from '../../errors.ts'
+import type { Tensor } from '../../graph/tensor.ts'
+import { type PluginSettings, Plugins } from '../../plugins.ts'
+import type { LayerConfig } from '../layer-config.ts'
+import type { RouterParameter } from '../routing/contract.ts'
+import { checkParameters } from './parameters.ts'
+import { pluginSettings } from './settings.ts'
 import { attemptIn } from './watched-names.ts'
 
 /** The sizes from which the parameters of a layer follow. */
