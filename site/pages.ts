@@ -98,6 +98,8 @@ function addFilePage(project: ProjectReflection, path: string): void {
   const code = `~~~~${language}\n${readFileSync(path, 'utf8').trimEnd()}\n~~~~`
   const name = basename(path)
   const page = new DocumentReflection(name, project, [{ kind: 'text', text: `# ${name}\n\n${code}` }], {})
+  // Otherwise the search would show ten of the many studies and examples with a word before the guide to it.
+  page.relevanceBoost = 0.2
   project.addChild(page)
   project.registerReflection(page, undefined, normalizePath(path))
 }

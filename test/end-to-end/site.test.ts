@@ -255,10 +255,13 @@ describe.skipIf(chromium === undefined)(named('the site'), { timeout: 120_000 },
     })
   })
 
-  test('the search finds a page by a word in it', () =>
+  test.each([
+    ['a guide by a word in it', 'prototypes', 'docs/routing.html'],
+    ['a file that a page links to by its name', 'by-table', 'examples/routers/by-table.ts.html'],
+  ])('the search finds %s', (_, words, found) =>
     open('index.html', async (page) => {
       await page.getByRole('button', { name: 'Search' }).click()
-      await page.getByRole('combobox', { name: /search/i }).fill('prototypes')
+      await page.getByRole('combobox', { name: /search/i }).fill(words)
       const results = page.locator('#tsd-search-results a')
       await expect
         .poll(
@@ -266,8 +269,9 @@ describe.skipIf(chromium === undefined)(named('the site'), { timeout: 120_000 },
             (await results.evaluateAll((links) => links.map((a) => (a as unknown as { href: string }).href))).join(' '),
           soon,
         )
-        .toContain('docs/routing.html')
-    }))
+        .toContain(found)
+    }),
+  )
 
   test('the switch of colours lasts from page to page', () =>
     open(
