@@ -148,10 +148,10 @@ test('an arm whose first steps fail is named with its error, and the others are 
 test('a note names the settings of evaluations that take much of the time, and whether they are capped', async () => {
   const often = { ...two, set: { ...set, 'train.evalEvery': 1, 'train.evalBatches': 0 } }
   const found = await estimate(often)
-  expect(found?.seconds.evaluation).toBeCloseTo(3 * 21 * 10)
+  expect(found?.seconds.evaluation).toBeCloseTo(3 * 20 * 10)
   expect(found?.notes).toEqual([
     expect.stringMatching(
-      /^evaluations take 91 % of the time: .* 20 during training .* each of 1,000 held-out tokens \(all of it, since train\.evalBatches is 0\)/,
+      /^evaluations take 91 % of the time: .* 19 during training .* each of 1,000 held-out tokens \(all of it, since train\.evalBatches is 0\)/,
     ),
   ])
   expect((await estimate(two))?.notes).toEqual([

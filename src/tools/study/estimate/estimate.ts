@@ -27,7 +27,7 @@ import { type Measured, measure } from './measure.ts'
 import { PROBE_SECONDS } from './probe.ts'
 import { type QuestionPlan, questionPlans } from './question-plans.ts'
 import { type Remaining, remainingOf } from './remaining.ts'
-import { type Extras, evaluatedBy, secondsOf, shapeOf, totalOf } from './work.ts'
+import { type Extras, evaluatedBy, evaluationsIn, secondsOf, shapeOf, totalOf } from './work.ts'
 
 export interface ArmEstimate {
   readonly arm: string
@@ -219,8 +219,8 @@ function notesOf(cells: readonly Cell[], { paces, failures }: Measured, time: St
   const pace = cell && paces.of(cell.config)
   if (cell && pace && share > MUCH) {
     const percent = Math.round(100 * share)
-    const { evalEvery, evalBatches, steps } = cell.config.train
-    const during = Math.ceil(steps / evalEvery)
+    const { evalEvery, evalBatches } = cell.config.train
+    const during = evaluationsIn(cell, 0)
     const tokens = evaluatedBy(cell.config, pace)
     const cap = evalBatches === 0 ? 'all of it, since train.evalBatches is 0' : `train.evalBatches: ${evalBatches}`
     notes.push(

@@ -75,14 +75,15 @@ export function secondsOf(cell: Cell, pace: Pace, extras: Extras, from?: number)
 }
 
 /** Number of evaluations during training after step `done`. */
-function evaluationsIn(cell: Cell, done: number): number {
-  const { steps, evalEvery } = cell.config.train
+export function evaluationsIn(cell: Cell, done: number): number {
+  const { steps, evalEvery, evalBatches } = cell.config.train
   const last = stepsOf(cell)
   if (last <= done) return 0
-  // A rung of a search ends like a training that is stopped, without an evaluation.
-  const reached = last < steps ? last - 1 : last
-  const regular = Math.floor(reached / evalEvery) - Math.floor(done / evalEvery)
-  return Math.max(0, regular) + (last === steps && steps % evalEvery !== 0 ? 1 : 0)
+  // A rung of a search ends like a training that is stopped, without an evaluation. So does a training whose evaluations
+  // read all held-out text, which is evaluated after it anyway.
+  const isLast = last === steps && evalBatches > 0
+  const regular = Math.floor((last - 1) / evalEvery) - Math.floor(done / evalEvery)
+  return Math.max(0, regular) + (isLast ? 1 : 0)
 }
 
 function savesIn(cell: Cell, done: number): number {

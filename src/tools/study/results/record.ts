@@ -66,10 +66,9 @@ export async function recordOf(
     trainFlops: tokens * usefulFlopsPerToken(config, routing),
     seconds: round(secondsAt.at(-1) ?? 0),
     train: binned(trained),
-    // The evaluation after the last step is `heldOut`. JSON has no NaN: a loss that was not finite is null in the log, and
-    // its evaluation is omitted.
+    // JSON has no NaN: a loss that was not finite is null in the log, and its evaluation is omitted.
     evaluations: evaluated
-      .filter(({ step, loss }) => step < steps && loss !== null)
+      .filter(({ loss }) => loss !== null)
       .map(({ step, loss, capacities }) => ({
         step,
         seconds: round(secondsAt[step - 1] ?? 0),

@@ -113,16 +113,19 @@ async function runTraining(
     updatedAt = performance.now()
     onUpdate({ kind: 'progress', ...place, steps, activity, pace: watch.pace })
   }
-  const { evalEvery } = config.train
+  const { evalEvery, evalBatches } = config.train
+  // All held-out text is evaluated below. Evaluations during training that read a part of it end with one of that part, so
+  // that the curve of a run has its end; otherwise the evaluation below is that end.
+  const evaluatesLast = steps === config.train.steps && evalBatches > 0 && !job.trial
   const onEvent = (event: TrainEvent) => {
     watch.event(event)
     if (event.kind === 'start') {
       noteProcess(directory, engineName(event))
       writeArm(directory, job.arm)
       isBeyond = event.fromStep > steps
-      if (event.fromStep >= steps) budget.abort()
+      if (event.fromStep >= steps && !evaluatesLast) budget.abort()
     }
-    if (event.kind === 'train' && event.step === steps) budget.abort()
+    if (event.kind === 'train' && event.step === steps && !evaluatesLast) budget.abort()
     if (event.kind === 'train') {
       place = { step: event.step, loss: event.loss }
       const isEvaluated = event.step % evalEvery === 0 || event.step === config.train.steps
@@ -181,8 +184,8 @@ async function runTraining(
 }
 
 /**
- * Adds the last evaluation of a run to its log, as a training does: the training itself ends before it, since the study
- * evaluates all held-out text. So the dashboard compares arms at their last step.
+ * Adds the evaluation of all held-out text to the log of a run whose training has made none after its last step. So the
+ * dashboard and the curves of the report have the end of every run.
  */
 async function logEvaluation(directory: string, config: RunConfig, evaluation: EvalRecord): Promise<void> {
   const { documents: _, domains: __, ...record } = evaluation
@@ -190,7 +193,7 @@ async function logEvaluation(directory: string, config: RunConfig, evaluation: E
   const files = await RunDirectory.open(directory, config, true)
   try {
     await files.logs.rewind(step)
-    // A study that was killed before it kept the result evaluates once more.
+    // The training has made it, or a study that was killed before it kept the result.
     if (await files.logs.hasEvaluation(step)) return
     files.logs.record('eval', step, record)
     await files.logs.flush()

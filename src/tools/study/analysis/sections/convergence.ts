@@ -23,7 +23,7 @@ export function costTable(runs: Runs, contrasts: readonly Contrast[]): Table | n
   const machines = isMixed ? ' Seconds are those of pairs that were trained on one machine.' : ''
   return table(
     'cost',
-    `Cost until both arms reach the higher of their two final losses, arm over baseline: geometric mean over seeds with its 95 % interval; below 1, the arm is sooner. The learning rate decays until the end, so low losses come late and ratios are closer to 1 than they would otherwise be.${machines}${note}${footnotes(
+    `Cost until both arms reach the higher of the two losses at the end of their curves, arm over baseline: geometric mean over seeds with its 95 % interval; below 1, the arm is sooner. The learning rate decays until the end, so low losses come late and ratios are closer to 1 than they would otherwise be.${machines}${note}${footnotes(
       runs,
       contrasts.flatMap(({ arm, baseline }) => [arm, baseline]),
     )}`,

@@ -1,7 +1,7 @@
 /**
- * The cost at which two arms reach the same loss. For each seed the goal is the higher of the two final
- * evaluation losses, so both arms reach it and no seed is omitted. The cost is read where a curve first comes
- * to the goal or below, interpolating linearly between two evaluations.
+ * The cost at which two arms reach the same loss. For each seed the goal is the higher of the two last losses of the
+ * evaluations during training, so both arms reach it. The cost is read where a curve first comes to the goal or below,
+ * interpolating linearly between two evaluations.
  *
  * A learning rate that decays until the end makes low losses come late by design, so these ratios are closer
  * to 1 than the real gain of an arm.
@@ -70,8 +70,19 @@ export function evaluationMismatches({ baseline: { config: a }, arm: { config: b
   return fields.flatMap(([path, below, above]) => (below === above ? [] : [`${path} ${above} against ${below}`]))
 }
 
-/** The costs of a pair; null if one of its runs has no evaluation. */
-function seedCost({ seed, baseline, arm }: Pair): SeedCost | null {
+/**
+ * Whether the curves of both runs end at the same share of their trainings. That is the end of both; records of Choir 0.1
+ * that were made before the evaluation after the last step was kept end earlier, and are compared with each other.
+ */
+export function endAlike({ baseline, arm }: Omit<Pair, 'seed'>): boolean {
+  const shareOf = ({ evaluations, config }: FinishedRun) => (evaluations.at(-1)?.step ?? Number.NaN) / config.train.steps
+  return shareOf(baseline) === shareOf(arm)
+}
+
+/** The costs of a pair; null if its runs have no evaluations that end at the same share of training. */
+function seedCost(pair: Pair): SeedCost | null {
+  if (!endAlike(pair)) return null
+  const { seed, baseline, arm } = pair
   const goal = Math.max(...[baseline, arm].map(({ evaluations }) => evaluations.at(-1)?.loss ?? Number.NaN))
   const [below, above] = [stepAt(baseline, goal), stepAt(arm, goal)]
   if (!Number.isFinite(goal) || below === null || above === null) return null

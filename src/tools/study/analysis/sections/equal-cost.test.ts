@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type ArmSketch, type StudySketch, studyOf } from '../../testing/results.ts'
 import { Runs } from '../runs.ts'
+import { costToLoss } from './cost-to-loss.ts'
 import { lossAt, perFlop, perSecond } from './equal-cost.ts'
 
 const line = (...points: readonly (readonly [number, number])[]) => ({ evaluations: () => points })
@@ -33,13 +34,32 @@ describe('at equal cost', () => {
     const dearer = perFlop(runs({ arms: { base, arm: quick } }), contrast)
     expect(dearer?.estimate.mean).toBeCloseTo(5 - (0.004 * 1000) / 1.5 - 3, 9)
     expect(dearer?.verdict).toBe('better')
-    // At four times the cost the arm is read at 250 steps, where its loss is still higher.
+    // At four times the cost the arm is read at 250 steps, where its loss is still higher. In the end it is lower, and how a
+    // training of 250 steps with a decay of its own would end is open.
     const four = perFlop(runs({ arms: { base, arm: { ...quick, trainFlops: 24e13 } } }), contrast)
     expect(four?.estimate.mean).toBeCloseTo(5 - 1 - 3, 9)
-    expect(four?.verdict).toBe('worse')
+    expect(four?.verdict).toBe('open')
     // A cheaper arm ends first: at 500 steps of the baseline.
     const cheap = perFlop(runs({ arms: { base, arm: { ...quick, trainFlops: 3e13 } } }), contrast)
     expect(cheap?.estimate.mean).toBeCloseTo(1 - 4, 9)
+  })
+
+  test('a verdict against the more expensive arm needs whole trainings that agree', () => {
+    const slow: ArmSketch = { ...line([0, 5], [1000, 3.05]), trainFlops: 6e13 }
+    const against = (arm: ArmSketch) => perFlop(runs({ arms: { base, arm } }), contrast)
+    expect(against({ ...slow, trainFlops: 9e13 })?.verdict).toBe('worse')
+    // At 900 steps of the baseline its loss is 3.2, since its learning rate has not decayed; in the end it is the better one.
+    const cheaper = against({ ...slow, trainFlops: 5.4e13 })
+    expect(cheaper?.estimate.mean).toBeCloseTo(3.05 - 3.2, 9)
+    expect(cheaper?.verdict).toBe('open')
+  })
+
+  test('curves that end at different shares of their trainings are not compared', () => {
+    const early: ArmSketch = { ...line([0, 5], [900, 3]), trainFlops: 6e13 }
+    expect(perFlop(runs({ arms: { base, arm: early } }), contrast)).toBeNull()
+    const both = costToLoss(runs({ arms: { base: early, arm: early } }), contrast)
+    expect(both.bySeed.map(({ arm, baseline }) => arm / baseline)).toEqual([1, 1, 1, 1, 1])
+    expect(costToLoss(runs({ arms: { base, arm: early } }), contrast).bySeed).toEqual([])
   })
 
   const timed = (...ms: number[]) => ({
@@ -53,7 +73,7 @@ describe('at equal cost', () => {
     const atStepTime = (...ms: number[]) => perSecond(runs({ arms: { base, arm: quick }, ...timed(...ms) }), contrast)
     expect(atStepTime(30, 30, 30)?.estimate.mean).toBeCloseTo(5 - (0.004 * 1000) / 1.5 - 3, 9)
     expect(atStepTime(30, 30, 30)?.verdict).toBe('better')
-    expect(atStepTime(80, 80, 80)?.verdict).toBe('worse')
+    expect(atStepTime(80, 80, 80)?.verdict).toBe('open')
     // At twice the step time the losses are equal; these turns leave open whether the step time is above or below that.
     expect(atStepTime(20, 36, 60)?.verdict).toBe('open')
     expect(atStepTime(30)?.verdict).toBe('open')

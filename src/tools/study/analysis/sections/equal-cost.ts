@@ -3,21 +3,27 @@
  * interpolating linearly between two evaluations during training. The cost is training FLOPs, or seconds:
  * steps times the step time measured alone.
  *
- * The more expensive arm is thus read before its learning rate has decayed, which counts against it. So
- * "better" can be trusted, and "worse" is an upper bound of how much worse it is.
+ * The more expensive arm is thus read before its learning rate has decayed, which counts against it. A training of that
+ * length with a decay of its own would end between the loss that is read and the loss of the whole training. So a verdict
+ * needs both: the differences at equal cost and after whole trainings must have the same sign.
  */
 import type { Contrast, FinishedRun } from '../../contract.ts'
 import { type Estimate, estimateMean, estimateRatio, holm } from '../../statistics.ts'
-import type { Runs } from '../runs.ts'
+import type { Pair, Runs } from '../runs.ts'
 import { timeRatios } from '../step-times.ts'
-import { evaluationMismatches } from './cost-to-loss.ts'
+import { endAlike, evaluationMismatches } from './cost-to-loss.ts'
+
+type RunPair = Omit<Pair, 'seed'>
 
 export type CostVerdict = 'better' | 'worse' | 'open'
 
 export interface AtCost {
   /** Arm minus baseline at equal cost, by seed, nats a token; for seconds, at the mean ratio of step times. */
   readonly estimate: Estimate
-  /** The answer of the interval. For seconds, it must be the same at both ends of the interval of step times. */
+  /**
+   * The answer of the intervals at equal cost and after whole trainings, if they agree. For seconds, both ends of the
+   * interval of step times must agree too.
+   */
   readonly verdict: CostVerdict
   readonly p: number | null
 }
@@ -25,7 +31,7 @@ export interface AtCost {
 /** The comparison at equal training FLOPs; null without comparable evaluations during training. */
 export function perFlop(runs: Runs, contrast: Contrast): AtCost | null {
   const estimate = differenceAt(runs, contrast, ({ arm, baseline }) => flopsOfStep(arm) / flopsOfStep(baseline))
-  return estimate && { estimate, verdict: verdictOf(estimate), p: estimate.p }
+  return estimate && { estimate, ...agreed(runs, contrast, [estimate]) }
 }
 
 /** The comparison at equal time; null unless both arms were timed. */
@@ -35,11 +41,18 @@ export function perSecond(runs: Runs, contrast: Contrast): AtCost | null {
   const estimate = differenceAt(runs, contrast, () => ratio.mean)
   if (estimate === null) return null
   const ends = (ratio.interval ?? []).flatMap((end) => differenceAt(runs, contrast, () => end) ?? [])
-  const all = [estimate, ...ends]
-  const verdicts = new Set(all.map(verdictOf))
+  const { verdict, p } = agreed(runs, contrast, [estimate, ...ends])
+  return { estimate, verdict: ratio.interval === null ? 'open' : verdict, p }
+}
+
+/** The verdict on which these differences at equal cost agree with the difference after whole trainings. */
+function agreed(runs: Runs, contrast: Contrast, atCost: readonly Estimate[]): Pick<AtCost, 'verdict' | 'p'> {
+  const lengths = ({ arm, baseline }: RunPair) => lastStep(baseline) / lastStep(arm)
+  const whole = differenceAt(runs, contrast, lengths)
+  const all = whole === null ? atCost : [...atCost, whole]
+  const [verdict = 'open', ...others] = new Set(all.map(verdictOf))
   return {
-    estimate,
-    verdict: ratio.interval !== null && verdicts.size === 1 ? verdictOf(estimate) : 'open',
+    verdict: others.length === 0 ? verdict : 'open',
     p: all.some(({ p }) => p === null) ? null : Math.max(...all.map(({ p }) => p ?? 1)),
   }
 }
@@ -62,11 +75,11 @@ const flopsOfStep = (run: FinishedRun): number => run.trainFlops / run.config.tr
 function differenceAt(
   runs: Runs,
   contrast: Contrast,
-  ratioOf: (pair: { readonly arm: FinishedRun; readonly baseline: FinishedRun }) => number,
+  ratioOf: (pair: RunPair) => number,
 ): Estimate | null {
   const differences = runs.pairs(contrast).flatMap((pair) => {
     const ratio = ratioOf(pair)
-    if (!(ratio > 0 && ratio < Infinity) || evaluationMismatches(pair).length > 0) return []
+    if (!(ratio > 0 && ratio < Infinity) || !endAlike(pair) || evaluationMismatches(pair).length > 0) return []
     const { arm, baseline } = pair
     const cost = Math.min(lastStep(baseline), lastStep(arm) * ratio)
     const [above, below] = [lossAt(arm, cost / ratio), lossAt(baseline, cost)]
