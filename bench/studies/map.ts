@@ -15,7 +15,8 @@ import { readFile } from 'node:fs/promises'
 import { Command } from 'commander'
 import { RunError, UsageError } from '../../src/core/errors.ts'
 import { parseJson } from '../../src/core/text/json.ts'
-import { count, fixed, percent } from '../../src/core/text/numbers.ts'
+import { count, fixed, percent, plural } from '../../src/core/text/numbers.ts'
+import { numberOption, ranges } from '../../src/faces/cli/options.ts'
 import { replaceFile } from '../../src/node/system/disk.ts'
 import { isGain } from '../../src/tools/law/centred-law.ts'
 import { parseLaw } from '../../src/tools/law/law-file.ts'
@@ -85,11 +86,18 @@ async function predict(lawFile: string, specification: string, { out }: { readon
   )
 }
 
-async function coverage(file: string, directory: string, { out }: { readonly out?: string }): Promise<void> {
+interface CoverageFlags {
+  readonly out?: string
+  readonly seeds?: number
+}
+
+async function coverage(file: string, directory: string, { out, seeds }: CoverageFlags): Promise<void> {
   const predictions = (await parsed(file, parseJson)) as Predictions
   const runs = await studyRuns(directory)
   const maps = runs.results.questions.filter(({ view }) => view === 'map').flatMap(({ contrasts }) => contrasts)
-  const found = coverageOf(predictions, pairsOf(runs, { contrasts: maps }))
+  const used = runs.results.seeds.slice(0, seeds)
+  const pairs = pairsOf(runs, { contrasts: maps }).filter(({ seed }) => used.includes(seed))
+  const found = coverageOf(predictions, pairs)
   if (found.cells.length === 0) throw new RunError(`no predicted cell has results in ${directory} yet`)
   if (out !== undefined) await replaceFile(out, `${JSON.stringify({ ...found, ...sharesOf(found) }, null, 2)}\n`)
   process.stdout.write(
@@ -110,11 +118,16 @@ async function coverage(file: string, directory: string, { out }: { readonly out
 }
 
 function summary(found: Coverage): string {
-  const { insideShare, meanAbsoluteError, breakEvensWithinQuarter } = sharesOf(found)
+  const { insideShare, cellsWithOtherSeeds, meanAbsoluteError, breakEvensWithinQuarter } = sharesOf(found)
+  const otherSeeds =
+    cellsWithOtherSeeds > 0
+      ? `\n${cellsWithOtherSeeds} of ${plural(found.cells.length, 'cell')} ${cellsWithOtherSeeds === 1 ? 'is' : 'are'} measured with another number of seeds than the interval was made for (--seeds N uses only the first N seeds of the study).`
+      : ''
   return (
     `${percent(insideShare, 0)} of ${found.cells.length} cells are inside their 80 % interval; mean absolute error ` +
     `${fixed(meanAbsoluteError, 4)} nats a token; ${breakEvensWithinQuarter} of ${found.breakEvens.length} break-evens ` +
-    `are within 25 %${found.missing > 0 ? `; ${found.missing} predicted cells have no results yet` : ''}.`
+    `are within 25 %${found.missing > 0 ? `; ${found.missing} predicted cells have no results yet` : ''}.` +
+    otherSeeds
   )
 }
 
@@ -158,6 +171,9 @@ program
   .argument('<predictions>')
   .argument('<directory>', 'of the study')
   .option('--out <file>', 'file of the comparison')
+  .addOption(
+    numberOption('--seeds <n>', 'use only the first n seeds of the study (default: all)', ranges.positiveInteger),
+  )
   .action(coverage)
 program.command('forms').argument('<directory>', 'of the study').action(compareForms)
 program.command('simulate').option('--maps <n>', 'made-up maps of each law', '40').action(simulate)

@@ -12,9 +12,16 @@ import { legend } from '../../../src/tools/report/figures/legend.ts'
 import { markOf } from '../../../src/tools/report/figures/marks.ts'
 import { textLines, wrapText } from '../../../src/tools/report/figures/text.ts'
 import { type Child, element } from '../../../src/tools/report/markup.ts'
-import { linesOf, type MapLine, measuredBreakEven } from '../../../src/tools/study/analysis/map/measured.ts'
+import {
+  linesOf,
+  type MapLine,
+  type MapPoint,
+  measuredBreakEven,
+} from '../../../src/tools/study/analysis/map/measured.ts'
 import { pairsOf } from '../../../src/tools/study/analysis/map/pairs.ts'
+import { anytimeNote } from '../../../src/tools/study/analysis/numbers.ts'
 import type { Runs } from '../../../src/tools/study/analysis/runs.ts'
+import type { Interval } from '../../../src/tools/study/statistics.ts'
 
 export interface MapPanel {
   /** The model size in words. */
@@ -29,8 +36,11 @@ export const mapPanels = (runs: Runs): MapPanel[] =>
     .map((question) => ({ title: question.title, lines: linesOf(pairsOf(runs, question)) }))
     .filter(({ lines }) => lines.length > 0)
 
-/** Number of seeds from which on intervals are drawn: the interval of two seeds would fill the figure. */
-const MIN_SEEDS = 3
+/** Number of seeds from which on intervals are drawn: that of two, and the anytime one of three, would fill the figure. */
+const MIN_SEEDS = 4
+
+/** The interval that is drawn at a point. */
+const bandOf = ({ estimate: { n, interval } }: MapPoint): Interval | null => (n < MIN_SEEDS ? null : interval)
 
 const GAP = 20
 
@@ -65,9 +75,12 @@ export function mapBody(panels: readonly MapPanel[], width: number): Body {
     width,
     top,
   )
+  const banded = panels.flatMap(({ lines }) => lines.flatMap((line) => line.points.filter(bandOf)))
+  const anytime = anytimeNote(banded.map(({ estimate }) => estimate)).trim()
   const small = notes(
     [
       `Bands: 95 % intervals over seeds, from ${MIN_SEEDS} seeds on. Rings on the line of the dense model, with the number of experts below: break-even.`,
+      ...(anytime ? [anytime] : []),
     ],
     width,
     keys.end,
@@ -82,12 +95,12 @@ export function mapBody(panels: readonly MapPanel[], width: number): Body {
 type Series = LineFigure['series'][number]
 
 function seriesOf({ active, experts, points }: MapLine, mark: number): Series {
-  const end = (i: 0 | 1) =>
-    points.map(({ interval, seeds }) => (interval === null || seeds < MIN_SEEDS ? null : -interval[i]))
+  const bands = points.map(bandOf)
+  const end = (i: 0 | 1) => bands.map((band) => band && -band[i])
   return {
     name: String(experts),
     x: points.map(({ tokens }) => tokens / active),
-    y: points.map(({ difference }) => -difference),
+    y: points.map(({ estimate }) => -estimate.mean),
     low: end(1),
     high: end(0),
     mark,
@@ -164,12 +177,12 @@ function endNumbers(placed: readonly PlacedSeries[], { box }: Plane): Child {
 }
 
 const seedsOf = ({ lines }: MapPanel): string => {
-  const all = lines.flatMap(({ points }) => points.map(({ seeds }) => seeds))
+  const all = lines.flatMap(({ points }) => points.map(({ estimate }) => estimate.n))
   const [fewest, most] = [Math.min(...all), Math.max(...all)]
   return fewest === most ? plural(most, 'seed') : `${fewest} to ${plural(most, 'seed')}`
 }
 
-/** Where the lines of a panel cross zero for good, in words. */
+/** Where the lines of a panel, which are means over seeds, cross zero for good, in words. */
 function breakEvens({ lines }: MapPanel): string {
   const found = lines.map((line) => ({ line, tokens: measuredBreakEven(line) }))
   const named = (which: typeof found) => joinWords(which.map(({ line }) => String(line.experts)))
@@ -181,13 +194,13 @@ function breakEvens({ lines }: MapPanel): string {
     ...(always.length > 0 ? [`${named(always)} experts ahead at all lengths of training`] : []),
     ...(never.length > 0 ? [`${named(never)} experts behind at the longest training`] : []),
   ]
-  return `Break-even: ${parts.join('; ')}.`
+  return `Break-even by the mean over seeds: ${parts.join('; ')}.`
 }
 
 const describe = (panel: MapPanel): string => {
   const ends = panel.lines.map(({ active, experts, points }) => {
     const last = points.at(-1)
-    return `${plural(experts, 'expert')} ${significant(-(last?.difference ?? 0))} at ${significant((last?.tokens ?? 0) / active)}`
+    return `${plural(experts, 'expert')} ${significant(-(last?.estimate.mean ?? 0))} at ${significant((last?.tokens ?? 0) / active)}`
   })
   return `${panel.title}, ${seedsOf(panel)}, gain over dense in nats a token by tokens for each active parameter: ${ends.join('; ')}. ${breakEvens(panel)}`
 }

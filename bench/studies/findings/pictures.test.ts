@@ -216,7 +216,7 @@ describe('the map', () => {
     const [first] = found.panels
     const eight = first?.lines.find(({ experts }) => experts === 8)
     const own = records.filter(({ config: { model } }) => model.width === Math.min(...widths.keys()))
-    for (const { tokens, difference, seeds } of eight?.points ?? []) {
+    for (const { tokens, estimate } of eight?.points ?? []) {
       const at = own.filter((run) => run.tokens === tokens)
       const sparse = at.filter(({ config }) => config.model.moe?.experts === 8)
       const gaps = sparse.flatMap((run) =>
@@ -224,20 +224,23 @@ describe('the map', () => {
           .filter(({ seed, config }) => seed === run.seed && config.model.moe === null)
           .map((dense) => run.heldOut.capacities.none.loss - dense.heldOut.capacities.none.loss),
       )
-      expect(gaps).toHaveLength(seeds)
-      expect(difference).toBeCloseTo(gaps.reduce((a, b) => a + b, 0) / gaps.length, 6)
+      expect(gaps).toHaveLength(estimate.n)
+      expect(estimate.mean).toBeCloseTo(gaps.reduce((a, b) => a + b, 0) / gaps.length, 6)
     }
   })
 
-  const line = (experts: number, gains: readonly number[], seeds: number): MapPanel['lines'][number] => ({
+  const line = (
+    experts: number,
+    gains: readonly number[],
+    n: number,
+    intervals?: 'anytime',
+  ): MapPanel['lines'][number] => ({
     active: 1000,
     experts,
     parameters: 5000,
     points: gains.map((gain, i) => ({
       tokens: 1000 * 2 ** i,
-      difference: -gain,
-      interval: [-gain - 0.1, -gain + 0.1],
-      seeds,
+      estimate: { n, mean: -gain, interval: [-gain - 0.1, -gain + 0.1], p: null, ...(intervals && { intervals }) },
     })),
   })
   const elementsOf = (...panels: MapPanel[]) => parseXml(element('svg', {}, mapBody(panels, 800).markup).text)
@@ -249,7 +252,7 @@ describe('the map', () => {
     const [x1, y, x2] = (dense?.attributes.d?.match(/[\d.]+/g) ?? []).map(Number)
     expect(Number(ring?.attributes.cx)).toBeCloseTo(((x1 ?? 0) + (x2 ?? 0)) / 2, 0)
     expect(Number(ring?.attributes.cy)).toBeCloseTo(y ?? 0, 0)
-    expect(all.some(({ text }) => text === 'Break-even: 2 experts at 1.41.')).toBe(true)
+    expect(all.some(({ text }) => text === 'Break-even by the mean over seeds: 2 experts at 1.41.')).toBe(true)
   })
 
   test('has gains above the line of the dense model, within their band', () => {
@@ -263,12 +266,20 @@ describe('the map', () => {
     expect(gain).toBeCloseTo((Math.min(...band) + Math.max(...band)) / 2, 0)
   })
 
-  test('has a band from three seeds on', () => {
+  test('has a band from four seeds on', () => {
     const bands = (seeds: number) =>
       elementsOf({ title: 'small', lines: [line(2, [-0.1, 0.1], seeds)] }).filter(({ attributes }) =>
         /^band/.test(attributes.class ?? ''),
       ).length
-    expect([1, 2, 3, 4].map(bands)).toEqual([0, 0, 1, 1])
+    expect([1, 2, 3, 4, 5].map(bands)).toEqual([0, 0, 0, 1, 1])
+  })
+
+  test('explains anytime intervals if a band shows some', () => {
+    const isExplained = (seeds: number, intervals?: 'anytime') =>
+      elementsOf({ title: 'small', lines: [line(2, [-0.1, 0.1], seeds, intervals)] }).some(({ text }) =>
+        text.startsWith('Anytime: this 95 % interval'),
+      )
+    expect([isExplained(4, 'anytime'), isExplained(3, 'anytime'), isExplained(4)]).toEqual([true, false, false])
   })
 
   test('has the same axes in all panels', () => {

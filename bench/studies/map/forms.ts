@@ -7,10 +7,9 @@ import type { Form } from '../../../src/tools/law/centred-law.ts'
 import { fitForm, forms } from '../../../src/tools/law/fit.ts'
 import { breakEven, forecast } from '../../../src/tools/law/forecast.ts'
 import { differenceAt, type Point } from '../../../src/tools/law/joint-law.ts'
-import { lawOf } from '../../../src/tools/law/law.ts'
+import { lackingForLaw, lawOf } from '../../../src/tools/law/law.ts'
 import { mean, type Observation, type Observations, observe, type Pair } from '../../../src/tools/law/observations.ts'
-import type { MapLine } from '../../../src/tools/study/analysis/map/measured.ts'
-import { measuredBreakEven } from '../../../src/tools/study/analysis/map/measured.ts'
+import { type MapLine, measuredBreakEven } from '../../../src/tools/study/analysis/map/measured.ts'
 import { tableText } from '../../support/command.ts'
 import { fitShape, shapes } from './shapes.ts'
 
@@ -21,7 +20,7 @@ function foldsOf(pairs: readonly Pair[]): readonly Fold[] {
   const longest = new Map<number, number>()
   for (const { active, tokens } of pairs) longest.set(active, Math.max(tokens, longest.get(active) ?? 0))
   return [
-    ({ active }) => count(active),
+    ({ active }) => `${count(active)} active parameters`,
     // The dense runs of all sizes are fitted when a number of experts is left out.
     ({ experts }) => (experts === 1 ? null : `${experts} experts`),
     ({ active, tokens }) => (tokens === longest.get(active) ? 'the longest trainings' : null),
@@ -91,20 +90,27 @@ export function errorTable(pairs: readonly Pair[]): string {
 }
 
 /**
- * A table of the intervals and break-evens of forms of the law for sizes and numbers of experts that are left out.
+ * A table of the intervals and break-evens of forms of the law for sizes and numbers of experts that are left out, and
+ * below it those without which the other results are too few for a law.
  * @param lines measured lines of the map, with all lengths of training
  */
 export function intervalTable(pairs: readonly Pair[], lines: readonly MapLine[], chosen: readonly Form[]): string {
   const { arms } = observe(pairs)
+  const folds = foldsOf(pairs)
+    .slice(0, 2)
+    .map((fold, i) => {
+      const parts = namesIn(fold, arms).map((left) => {
+        const kept = pairs.filter((pair) => fold(pair) !== left)
+        return { left, kept, lacking: lackingForLaw(kept) }
+      })
+      return { fold, what: ['size', 'number of experts'][i] ?? '', parts }
+    })
   const rows = chosen.flatMap((form) =>
-    foldsOf(pairs)
-      .slice(0, 2)
-      .map((fold, i) => {
-        const found = namesIn(fold, arms).map((left) => {
-          const law = lawOf(
-            pairs.filter((pair) => fold(pair) !== left),
-            [form],
-          )
+    folds.flatMap(({ fold, what, parts }) => {
+      const found = parts
+        .filter(({ lacking }) => lacking === null)
+        .map(({ left, kept }) => {
+          const law = lawOf(kept, [form])
           const inside = arms
             .filter((one) => fold(one) === left)
             .map((one) => {
@@ -120,21 +126,30 @@ export function intervalTable(pairs: readonly Pair[], lines: readonly MapLine[],
             }))
           return { inside, crossings }
         })
-        const inside = found.flatMap((one) => one.inside)
-        const crossings = found.flatMap((one) => one.crossings)
-        const fromStart = crossings.filter(({ measured }) => measured === 0)
-        const later = crossings.filter(({ measured }) => measured)
-        const isNear = (measured: number | null, expected: number | null) =>
-          measured !== null && expected !== null && Math.abs(measured / expected - 1) <= 0.25
-        return [
+      if (found.length === 0) return []
+      const inside = found.flatMap((one) => one.inside)
+      const crossings = found.flatMap((one) => one.crossings)
+      const fromStart = crossings.filter(({ measured }) => measured === 0)
+      const later = crossings.filter(({ measured }) => measured)
+      const isNear = (measured: number | null, expected: number | null) =>
+        measured !== null && expected !== null && Math.abs(measured / expected - 1) <= 0.25
+      return [
+        [
           nameOf(form),
-          ['size', 'number of experts'][i] ?? '',
+          what,
           `${percent(mean(inside.map(({ isInside }) => Number(isInside))), 0)} of ${inside.length}`,
           fixed(mean(inside.map(({ width }) => width)), 3),
           `${fromStart.filter(({ expected, shortest }) => expected !== null && expected <= shortest).length} of ${fromStart.length}`,
           `${later.filter(({ measured, expected }) => isNear(measured, expected)).length} of ${later.length}`,
-        ]
-      }),
+        ],
+      ]
+    }),
   )
-  return tableText([['form', 'left out', 'inside', 'width', 'from the start', 'within 25 %'], ...rows], 'llrrrr')
+  const without = folds.flatMap(({ parts }) =>
+    parts.flatMap(({ left, lacking }) =>
+      lacking === null ? [] : [`\nWithout ${left} there is no law: it needs at least ${lacking}.`],
+    ),
+  )
+  const table = tableText([['form', 'left out', 'inside', 'width', 'from the start', 'within 25 %'], ...rows], 'llrrrr')
+  return `${table}${without.join('')}`
 }

@@ -57,7 +57,7 @@ export function anytimeQuantile(n: number): number {
 function anytimeP(t: number, n: number): number {
   const r = shareOf(n)
   // An infinite t, of differences without a spread, has the largest G that n values can have.
-  const ratio = Number.isFinite(t) ? (t * t + n - 1) / (r * t * t + n - 1) : 1 / r
+  const ratio = Math.abs(t) === Infinity ? 1 / r : (t * t + n - 1) / (r * t * t + n - 1)
   return Math.min(1, ratio ** (-n / 2) / Math.sqrt(r))
 }
 

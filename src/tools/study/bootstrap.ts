@@ -13,14 +13,12 @@ import tCdf from '@stdlib/stats-base-dists-t-cdf'
 import tQuantile from '@stdlib/stats-base-dists-t-quantile'
 import { group, quantileSorted } from 'd3-array'
 import { randomFor } from '../../train/step/random.ts'
-import { type Interval, standardDeviation } from './statistics.ts'
+import { type Interval, NORMAL_FREEDOM, standardDeviation } from './statistics.ts'
 
 /** Smallest number of groups with an interval: with fewer, it would be hardly more than a guess. */
 export const MIN_GROUPS = 8
 const DRAWS = 2000
 export const CONFIDENCE = 0.95
-/** Degrees of freedom at which Student's t is practically the normal distribution. */
-const NORMAL_FREEDOM = 1e7
 
 /** Documents that are drawn together. */
 export interface TextGroup {

@@ -319,7 +319,7 @@ export interface StudyResults {
   readonly capacity: CapacityRule
   /** Intervals over seeds of a complete study; default: Student's. Incomplete comparisons always have `anytime`. */
   readonly intervals?: Intervals
-  /** The pilot; null while fewer than two seeds of its arms are finished. */
+  /** The pilot; null while fewer than two seeds of its arms are finished, and for seeds too few for an interval. */
   readonly pilot: Pilot | null
   /** Finished sweeps. */
   readonly tuning: readonly Tuning[]

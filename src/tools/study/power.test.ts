@@ -2,9 +2,9 @@
 import { expect, test } from 'vitest'
 import { normals } from '../law/normals.ts'
 import { intervalOf } from './analysis/claims/decision.ts'
-import { combinedError, productOf } from './analysis/ratios.ts'
+import { productOf, withError } from './analysis/ratios.ts'
 import { detectable, detectableEffect, power, seedsFor } from './power.ts'
-import { estimateMean, pearson } from './statistics.ts'
+import { estimateMean, type Intervals, pearson } from './statistics.ts'
 
 test("the numbers of pairs match Cohen's tables", () => {
   // Effects of 0.2, 0.5 and 0.8 deviations at 80 % power, two-sided 5 %: 199, 34 and 15 pairs.
@@ -26,27 +26,47 @@ test('power without an effect equals the level, and never falls as the effect gr
   }
 })
 
-test.each([2, 3, 5])('four of five simulated studies with %i seeds find the effect that they can detect', (seeds) => {
-  const deviation = 0.3
-  const effect = detectableEffect(deviation, seeds)
-  const normal = normals(seeds)
-  const studies = 20_000
-  let found = 0
-  for (let i = 0; i < studies; i++) {
-    const differences = Array.from({ length: seeds }, () => effect + deviation * normal())
-    if ((estimateMean(differences)?.p ?? 1) < 0.05) found++
-  }
-  // Six standard errors of a share of 0.8 over 20,000 studies.
-  expect(Math.abs(found / studies - 0.8)).toBeLessThan(0.017)
-})
+test.each<[number, Intervals]>([
+  [2, 'student'],
+  [3, 'student'],
+  [5, 'student'],
+  [3, 'anytime'],
+  [5, 'anytime'],
+])(
+  'four of five simulated studies with %i seeds find the effect that they can detect with intervals of %s',
+  (seeds, intervals) => {
+    const deviation = 0.3
+    const effect = detectableEffect(deviation, seeds, intervals)
+    const normal = normals(seeds)
+    const studies = 20_000
+    let found = 0
+    for (let i = 0; i < studies; i++) {
+      const differences = Array.from({ length: seeds }, () => effect + deviation * normal())
+      if ((estimateMean(differences, intervals)?.p ?? 1) < 0.05) found++
+    }
+    // Six standard errors of a share of 0.8 over 20,000 studies.
+    expect(Math.abs(found / studies - 0.8)).toBeLessThan(0.017)
+  },
+)
 
-test('the detectable effect scales with the deviation, and half of it needs more seeds', () => {
-  expect(detectableEffect(0.02, 5)).toBeCloseTo(2 * detectableEffect(0.01, 5), 12)
-  expect(seedsFor(detectableEffect(0.02, 5), 0.02)).toBe(5)
-  const half = seedsFor(detectableEffect(0.02, 5) / 2, 0.02)
-  expect(half).toBeGreaterThan(5)
-  expect(detectableEffect(0.02, half)).toBeLessThanOrEqual(detectableEffect(0.02, 5) / 2)
-  expect(detectableEffect(0.02, half - 1)).toBeGreaterThan(detectableEffect(0.02, 5) / 2)
+test.each<Intervals>(['student', 'anytime'])(
+  'the detectable effect scales with the deviation, and half of it needs more seeds, with intervals of %s',
+  (intervals) => {
+    const detectableWith = (deviation: number, seeds: number) => detectableEffect(deviation, seeds, intervals)
+    expect(detectableWith(0.02, 5)).toBeCloseTo(2 * detectableWith(0.01, 5), 12)
+    expect(seedsFor(detectableWith(0.02, 5), 0.02, intervals)).toBe(5)
+    const half = seedsFor(detectableWith(0.02, 5) / 2, 0.02, intervals)
+    expect(half).toBeGreaterThan(5)
+    expect(detectableWith(0.02, half)).toBeLessThanOrEqual(detectableWith(0.02, 5) / 2)
+    expect(detectableWith(0.02, half - 1)).toBeGreaterThan(detectableWith(0.02, 5) / 2)
+  },
+)
+
+test('more than 10,000 seeds are infinitely many', () => {
+  // With so many seeds t is normal: (1.96 + 0.8416)² / effect² seeds, and about two more.
+  expect(seedsFor(0.0285, 1)).toBeCloseTo((2.8016 / 0.0285) ** 2, -1)
+  expect(seedsFor(0.0278, 1)).toBe(Infinity)
+  expect(seedsFor(0, 1)).toBe(Infinity)
 })
 
 test('about four of five simulated correlations find the one that their arms can detect, as Fisher’s z', () => {
@@ -66,14 +86,14 @@ test('about four of five simulated correlations find the one that their arms can
   expect(found / studies).toBeLessThan(0.86)
 })
 
-test('about four of five simulated products of two ratios find the one that they can detect, with the freedom of Welch', () => {
+test('about four of five simulated products of two ratios find the one that they can detect, with the wider interval', () => {
   // Logarithms of the ratio of steps over four seeds and of step times over three turns.
   const [seeds, turns] = [
     { n: 4, deviation: 0.1 },
     { n: 3, deviation: 0.05 },
   ]
   const errorOf = ({ n, deviation }: typeof seeds) => ({ error: deviation / Math.sqrt(n), freedom: n - 1 })
-  const combined = combinedError(errorOf(seeds), errorOf(turns))
+  const combined = withError({ n: seeds.n, mean: 0, ...errorOf(seeds) }, errorOf(turns))
   const effect = detectable(combined.error ?? 0, combined.freedom)
   const normal = normals(6)
   const studies = 20_000
@@ -86,12 +106,15 @@ test('about four of five simulated products of two ratios find the one that they
     )
     if (interval && (interval[0] > 0 || interval[1] < 0)) found++
   }
-  // Most studies estimate fewer degrees of freedom than the true deviations have, so fewer studies find it (0.75).
+  // Which of the two intervals is the wider one differs from study to study, so fewer studies find it (0.75).
   expect(found / studies).toBeGreaterThan(0.73)
   expect(found / studies).toBeLessThan(0.82)
 })
 
-test('one seed detects nothing; a deviation of zero detects everything', () => {
+test('seeds without an interval detect nothing; a deviation of zero detects everything', () => {
   expect(detectableEffect(0.1, 1)).toBe(Infinity)
+  expect(detectableEffect(0.1, 2, 'anytime')).toBe(Infinity)
   expect(detectableEffect(0, 3)).toBe(0)
+  expect(seedsFor(0.1, 0)).toBe(2)
+  expect(seedsFor(0.1, 0, 'anytime')).toBe(3)
 })

@@ -60,6 +60,9 @@ function noncentralityFor(freedom: number, intervals: Intervals): number {
   return high
 }
 
+/** The fewest values that have an interval. */
+const fewestFor = (intervals: Intervals): number => (intervals === 'anytime' ? MIN_ANYTIME : 2)
+
 /**
  * The smallest true effect that four of five such studies find, if the standard error that was observed is the true
  * one: their two-sided 95 % interval excludes zero.
@@ -68,25 +71,32 @@ function noncentralityFor(freedom: number, intervals: Intervals): number {
  * @returns Infinity if the values are too few for an interval
  */
 export function detectable(error: number, freedom: number, intervals: Intervals = 'student'): number {
-  const hasInterval = freedom >= (intervals === 'anytime' ? MIN_ANYTIME - 1 : 1)
-  return hasInterval ? noncentralityFor(freedom, intervals) * error : Infinity
+  return freedom + 1 < fewestFor(intervals) ? Infinity : noncentralityFor(freedom, intervals) * error
 }
 
 /**
  * The smallest true mean difference that this number of seeds finds in four studies of five.
  * @param deviation Standard deviation of the differences; the result has its unit.
- * @returns Infinity for a single seed, which has no interval
+ * @returns Infinity for seeds that are too few for an interval
  */
-export const detectableEffect = (deviation: number, seeds: number): number =>
-  detectable(deviation / Math.sqrt(seeds), seeds - 1)
+export const detectableEffect = (deviation: number, seeds: number, intervals: Intervals = 'student'): number =>
+  detectable(deviation / Math.sqrt(seeds), seeds - 1, intervals)
 
-/** The fewest seeds that find a true mean difference of `effect` in four studies of five. */
-export function seedsFor(effect: number, deviation: number): number {
-  if (deviation === 0) return 2
-  let [low, high] = [1, 2]
+/**
+ * The fewest seeds that find a true mean difference of `effect` in four studies of five.
+ * @returns Infinity for more than 10,000 seeds
+ */
+export function seedsFor(effect: number, deviation: number, intervals: Intervals = 'student'): number {
+  const fewest = fewestFor(intervals)
+  if (deviation === 0) return fewest
+  let [low, high] = [fewest - 1, fewest]
   // The tolerance makes an effect from `detectableEffect` need the same number of seeds, despite rounding.
-  const isEnough = (seeds: number) => power((effect * Math.sqrt(seeds)) / deviation, seeds - 1) >= POWER - 1e-9
-  while (!isEnough(high) && high < MAX_SEEDS) [low, high] = [high, high * 2]
+  const isEnough = (seeds: number) =>
+    power((effect * Math.sqrt(seeds)) / deviation, seeds - 1, intervals) >= POWER - 1e-9
+  while (!isEnough(high)) {
+    if (high === MAX_SEEDS) return Infinity
+    ;[low, high] = [high, Math.min(2 * high, MAX_SEEDS)]
+  }
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2)
     if (isEnough(middle)) high = middle

@@ -5,6 +5,7 @@ import {
   estimateMean,
   estimateRatio,
   holm,
+  inference,
   mean,
   pearson,
   regression,
@@ -59,6 +60,19 @@ describe('a mean of paired differences', () => {
   test('of equal values has an interval without width, and p 0 (p 1 if they are 0)', () => {
     expect(estimateMean([0.1, 0.1, 0.1])).toMatchObject({ p: 0 })
     expect(estimateMean([0, 0, 0])).toEqual({ n: 3, mean: 0, interval: [0, 0], p: 1 })
+  })
+
+  test('of rounding errors is zero, and so is their logarithm', () => {
+    expect(estimateMean([-4.4e-16, -4.4e-16])).toEqual({ n: 2, mean: 0, interval: [0, 0], p: 1 })
+    expect(estimateRatio([1 + 2 ** -52, 1 + 2 ** -52])).toEqual({ n: 2, mean: 1, interval: [1, 1], p: 1 })
+  })
+
+  test('that is not a number has no p-value that looks like a finding', () => {
+    for (const intervals of ['student', 'anytime'] as const) {
+      expect(inference(Number.NaN, 1, 4, intervals).p).toBeNaN()
+      expect(inference(1, Number.NaN, 4, intervals).p).toBeNaN()
+      expect(inference(1, 0, 4, intervals).p).toBeLessThan(0.001)
+    }
   })
 
   test('moves with a shift, stretches with a scale, and does not depend on the order', () => {

@@ -32,6 +32,10 @@ export interface Estimate extends WithIntervals {
 }
 
 const CONFIDENCE = 0.95
+/** Degrees of freedom at which Student's t is practically the normal distribution. */
+export const NORMAL_FREEDOM = 1e7
+/** Size below which numbers are rounding errors; without a spread over seeds, they would look like a finding. */
+const ROUNDING = 1e-12
 /** The 97.5 % point of the standard normal distribution, for Fisher's z. */
 const NORMAL_975 = 1.959963984540054
 
@@ -44,12 +48,31 @@ export function standardDeviation(values: readonly number[]): number | null {
   return values.length < 2 ? null : Math.sqrt(squares(values) / (values.length - 1))
 }
 
+/** A mean with its standard error, which is null for a single value. */
+export interface MeanWithError {
+  readonly n: number
+  readonly mean: number
+  readonly error: number | null
+  /** Degrees of freedom of the error. */
+  readonly freedom: number
+}
+
+/**
+ * The mean of differences or of logarithms of ratios, with its standard error. Rounding errors count as 0. Null without
+ * values.
+ */
+export function meanWithError(measured: readonly number[]): MeanWithError | null {
+  const values = measured.map((value) => (Math.abs(value) < ROUNDING ? 0 : value))
+  const [n, sd] = [values.length, standardDeviation(values)]
+  return n === 0 ? null : { n, mean: average(values), error: sd === null ? null : sd / Math.sqrt(n), freedom: n - 1 }
+}
+
 /** The mean of values, such as paired differences, with its interval (Student's has n − 1 degrees of freedom). */
 export function estimateMean(values: readonly number[], intervals: Intervals = 'student'): Estimate | null {
-  const n = values.length
-  if (n === 0) return null
-  const [mean, sd] = [average(values), standardDeviation(values)]
-  return { n, mean, ...inference(mean, sd === null ? null : sd / Math.sqrt(n), n - 1, intervals), ...named(intervals) }
+  const measured = meanWithError(values)
+  if (measured === null) return null
+  const { n, mean, error, freedom } = measured
+  return { n, mean, ...inference(mean, error, freedom, intervals), ...named(intervals) }
 }
 
 /** The field of a number whose intervals are not Student's. */
@@ -170,9 +193,9 @@ function student(
   return { interval: [value - half, value + half], p: value === 0 ? 1 : twoSided(value / error, freedom) }
 }
 
-/** Two-sided p-value: the probability of a t at least as far from 0. An infinite t (no spread) has 0. */
+/** Two-sided p-value: the probability of a t at least as far from 0. An infinite t (no spread) has 0, and NaN has NaN. */
 function twoSided(t: number, freedom: number): number {
-  return Number.isFinite(t) ? Math.min(1, 2 * tCdf(-Math.abs(t), freedom)) : 0
+  return Math.min(1, 2 * tCdf(-Math.abs(t), freedom))
 }
 
 function average(values: readonly number[]): number {

@@ -14,10 +14,10 @@ import { predictionSection } from './predictions.ts'
 import { Runs } from './runs.ts'
 import { analyseSearch } from './search/report.ts'
 import { sectionOf } from './section.ts'
-import { bestArm, bestOfSweep } from './sections/best-arm.ts'
+import { bestArm, bestLossText, bestOfSweep } from './sections/best-arm.ts'
 import { domainSection } from './sections/domains.ts'
 import { otherTextSection } from './sections/other-text.ts'
-import { distinct } from './sections/routing.ts'
+import { distinctContrasts } from './sections/routing.ts'
 import { setUpSection } from './sections/set-up.ts'
 import { specialisationSection } from './sections/specialisation.ts'
 import { tuningSection } from './sections/tuning.ts'
@@ -32,7 +32,7 @@ export function analyse(results: StudyResults): StudyReport {
   if (results.search) return { ...analyseSearch(results, results.search), findings: [] }
   const runs = new Runs({
     ...results,
-    questions: results.questions.map((question) => ({ ...question, contrasts: distinct(question.contrasts) })),
+    questions: results.questions.map((question) => ({ ...question, contrasts: distinctContrasts(question.contrasts) })),
   })
   const { questions } = runs.results
   const answers = answersOf(runs)
@@ -84,10 +84,15 @@ function armSection(runs: Runs, arms: readonly string[]): Section | null {
 /** A sentence about the best arm. If the report opens with that arm, it is about how far the last arm is behind. */
 function lossRange(runs: Runs, arms: readonly string[]): string {
   const best = bestArm(runs, arms)
-  if (best === null) return 'Every arm sees later tokens.'
+  if (best === null) {
+    const compared = runs.comparing(arms)
+    return arms.every((arm) => compared.leakOf(arm) !== null)
+      ? 'Every arm sees later tokens.'
+      : 'No arm is called the best, because the causal arms have no finished seed on the same text in common.'
+  }
   const opens = runs.results.questions.some((question) => bestOfSweep(runs, question)?.arm === best.arm)
   const last = best.rivals.at(-1)
-  if (!opens || !last?.behind)
-    return `The causal arm with the lowest held-out loss is ${best.arm}: ${fixed(best.loss, 3)} nats a token.`
+  if (!opens || last === undefined)
+    return `The causal arm with the lowest held-out loss is ${best.arm}: ${bestLossText(best)}.`
   return `From the best arm to the last, ${last.arm}, the held-out loss rises by ${fixed(last.behind.mean, 3)} nats a token.`
 }

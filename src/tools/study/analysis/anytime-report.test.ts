@@ -5,6 +5,10 @@ import { claimSchema } from '../grid/claim.ts'
 import { detectable } from '../power.ts'
 import { type ArmSketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
+import { answersOf } from './claims/answers.ts'
+import { intervalOf } from './claims/decision.ts'
+import { compareAll } from './comparison.ts'
+import { Runs } from './runs.ts'
 
 const claims = [
   claimSchema.parse({ kind: 'difference', statement: 'B is better', expect: 'better', contrasts: [['base', 'b']] }),
@@ -62,6 +66,65 @@ describe('while runs of an arm are missing', () => {
     expect(noteOf(early.table.rows[0]?.[1])).toBe('only 2 seeds')
     expect(early.verdict).toMatch(/is undecided here: −0\.\d+ nats a token \(no interval, 2 seeds\)/)
   })
+})
+
+describe('after a sweep, while runs at the best rate of an arm are missing', () => {
+  const tuning = [{ arm: 'b', budgetSteps: 10, trials: [], best: 0.1, confirmed: true }]
+  const results = studyOf({ arms: { base, b: { ...b, best: -0.01 } }, claims, tuning })
+  /** The study without some of the runs of b. */
+  const without = (rate: 'common' | 'best', seeds: readonly number[]) => ({
+    ...results,
+    cells: results.cells.map((cell) =>
+      cell.arm === 'b' && cell.rate === rate && seeds.includes(cell.seed) ? { ...cell, record: null } : cell,
+    ),
+  })
+  const all = [0, 1, 2, 3, 4]
+
+  test.each([
+    ['all of them', all, -0.1],
+    ['one of them', [4], -0.11],
+  ])('its intervals hold at every look: %s', (_, seeds, mean) => {
+    const runs = new Runs(without('best', seeds))
+    const [answer] = answersOf(runs)
+    expect(answer?.deciding?.effect).toMatchObject({ mean: expect.closeTo(mean, 9), intervals: 'anytime' })
+    expect(runs.intervalsFor(['base'])).toBe('student')
+    expect(JSON.stringify(analyse(without('best', seeds)))).toContain('anytime 95 % interval')
+  })
+
+  test('those of the common rate are final, and those of the best rate do not wait for runs at the common one', () => {
+    const common = new Runs(without('best', all)).withBasis({ rate: 'common' })
+    expect(common.intervalsFor(['b'])).toBe('student')
+    expect(new Runs(without('common', [4])).intervalsFor(['b'])).toBe('student')
+    expect(new Runs(without('common', [4])).withBasis({ rate: 'common' }).intervalsFor(['b'])).toBe('anytime')
+  })
+})
+
+test('a ratio of FLOPs has the intervals of its comparison', () => {
+  const results = studyOf({ arms: { base, b: { ...b, missing: [4] }, c: b } })
+  const cells = results.cells.map((cell) =>
+    cell.record?.status === 'finished' && cell.arm !== 'base'
+      ? { ...cell, record: { ...cell.record, trainFlops: 6e13 * (1 + cell.seed / 100) } }
+      : cell,
+  )
+  const [contrastOfB, contrastOfC] = compareAll(
+    new Runs({ ...results, cells }),
+    ['b', 'c'].map((arm) => ({ baseline: 'base', arm })),
+  )
+  expect(contrastOfB?.flops).toMatchObject({ n: 4, intervals: 'anytime' })
+  expect(contrastOfC?.flops).not.toHaveProperty('intervals')
+})
+
+test('a claim about seconds with two seeds has no interval, as the same claim about steps has none', () => {
+  const timing = (arm: string, ...turnsMs: number[]) => ({ arm, stepMs: 100, turnsMs, engine: '' })
+  const timings = [timing('base', 100, 100, 100, 100), timing('b', 97, 100, 104, 99)]
+  const measured = (['steps', 'seconds'] as const).map((measure) => {
+    const speed = [claimSchema.parse({ kind: 'speed', measure, statement: 'B is faster', expect: 'better' })]
+    const effect = { effect: -0.2, jitter: 0.01, missing: [2, 3, 4] }
+    const [answer] = answersOf(new Runs(studyOf({ arms: { base, b: effect }, claims: speed, timings })))
+    const found = answer?.deciding?.effect
+    return { n: found?.n, interval: found && intervalOf(found), answer: answer?.answer }
+  })
+  expect(measured).toEqual([0, 1].map(() => ({ n: 2, interval: null, answer: 'undecided' })))
 })
 
 test('a complete study has Student’s intervals without a label, unless it asks for the others', () => {

@@ -7,7 +7,7 @@ import { bootstrapTexts, type TextGroup } from '../bootstrap.ts'
 import type { FinishedRun } from '../contract.ts'
 import { type Interval, type Intervals, mean } from '../statistics.ts'
 import { intervalOf } from './claims/decision.ts'
-import { combinedError, effectOf } from './ratios.ts'
+import { effectOf, withError } from './ratios.ts'
 import type { Pair, Runs } from './runs.ts'
 
 export interface BetweenTexts {
@@ -47,16 +47,9 @@ export function betweenTexts(
   return {
     documents: first.documents,
     interval: texts?.interval ?? null,
-    both: texts && seeds && widest(intervalOf({ ...seeds, ...combinedError(seeds, texts) }), intervalOf(seeds)),
+    both: texts && seeds && intervalOf(withError(seeds, texts)),
   }
 }
-
-/**
- * An interval that contains both. With few seeds, Welch and Satterthwaite give a sum of two errors more degrees of freedom
- * than the seeds have, and so a narrower interval than that of one of the errors.
- */
-const widest = (a: Interval | null, b: Interval | null): Interval | null =>
-  a && b && [Math.min(a[0], b[0]), Math.max(a[1], b[1])]
 
 const isSameText = (one: DocumentLosses, other: DocumentLosses): boolean =>
   one.groups.join() === other.groups.join() && one.tokens.join() === other.tokens.join()

@@ -81,7 +81,10 @@ function measure(runs: Runs, contrast: Contrast): Uncorrected {
     estimate,
     texts,
     otherRate,
-    flops: estimateRatio(pairs.map((pair) => pair.arm.trainFlops / pair.baseline.trainFlops)),
+    flops: estimateRatio(
+      pairs.map((pair) => pair.arm.trainFlops / pair.baseline.trainFlops),
+      intervals,
+    ),
     time: timeRatio(runs, contrast.baseline, contrast.arm),
     dependsOnCapacity: byRule.includes(1) && byRule.includes(-1),
     dependsOnRate: signOf(estimate) * signOf(otherRate) < 0,

@@ -45,11 +45,13 @@ export function factsOf(runs: Runs): string[] {
 
 /** Version of the program, engines, and parts of the user's own with their hashes: with these the runs can be repeated. */
 function computedBy(done: readonly FinishedRun[]): string[] {
-  const distinct = (values: readonly string[]) => [...new Set(values)].filter((value) => value !== '').sort()
+  const sortedNames = (values: readonly string[]) => [...new Set(values)].filter((value) => value !== '').sort()
   const list = (values: readonly (string | undefined)[]) =>
-    distinct(values.flatMap((value) => value?.split('; ') ?? []))
+    sortedNames(values.flatMap((value) => value?.split('; ') ?? []))
   const [programs, engines] = [list(done.map(({ program }) => program)), list(done.map(({ engine }) => engine))]
-  const parts = distinct(done.flatMap(({ config }) => namesIn(config).map(({ kind, id }) => `${nounOf(kind)} ${id}`)))
+  const parts = sortedNames(
+    done.flatMap(({ config }) => namesIn(config).map(({ kind, id }) => `${nounOf(kind)} ${id}`)),
+  )
   return [
     ...(programs.length > 0 ? [`Program: Choir ${programs.join(', ')}`] : []),
     ...(engines.length > 0 ? [`Engine: ${engines.join('; ')}`] : []),

@@ -80,6 +80,46 @@ describe('the opening table', () => {
   })
 })
 
+describe('the order of findings without noise', () => {
+  test('has an effect of exactly zero behind every other finding', () => {
+    const { cells } = summary({
+      arms: {
+        base: {},
+        weak: { effect: -0.1, jitter: 0.01 },
+        none: {},
+        sure: { effect: -0.1, jitter: 0.001 },
+        exact: { effect: -0.1 },
+      },
+      questions: [
+        question('weak', 'better'),
+        question('none', 'equal', { margin: 0.01 }),
+        question('sure', 'better'),
+        question('exact', 'better'),
+      ],
+    })
+    expect(cells.map(([name]) => name)).toEqual([
+      'Is exact better?',
+      'Is sure better?',
+      'Is weak better?',
+      'Is none equal?',
+    ])
+  })
+
+  test('shows an effect of exactly zero rather than one that a single seed has, if no contrast differs', () => {
+    const contrasts = ['one seed', 'none'].map((arm) => ({ baseline: 'base', arm }))
+    const { rows } = summary({
+      arms: {
+        base: {},
+        'one seed': { effect: 0.9, failed: [1, 2, 3, 4] },
+        none: {},
+        better: { effect: -0.2, jitter: 0.001 },
+      },
+      questions: [{ id: 'q', title: 'A question', about: '', view: 'plain', contrasts }, question('better', 'better')],
+    })
+    expect(rows[1]?.[0]).toMatchObject({ text: 'A question', note: 'none against base' })
+  })
+})
+
 test('the colour of an interval is the side of zero, not the answer, and one large effect does not shrink the others', () => {
   const { rows } = summary({
     arms: {

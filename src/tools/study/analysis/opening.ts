@@ -7,6 +7,7 @@
  * that row already, and the summary has no table.
  */
 
+import { descending } from 'd3-array'
 import { plural } from '../../../core/text/numbers.ts'
 import type { Cell, Tone } from '../../report/blocks.ts'
 import type { Section } from '../../report/report.ts'
@@ -91,7 +92,7 @@ export function opening(
   const rows = [
     ...answers.map((answered, i) => rowOf(answered, turns[i])),
     ...rowsWithoutClaim(runs, questionSections, answers),
-  ].toSorted((a, b) => b.strength - a.strength)
+  ].toSorted((a, b) => descending(a.strength, b.strength))
   const tests = answers.flatMap(({ decisions }) => decisions).filter(({ p }) => p !== null).length
   const holm =
     tests > 1
@@ -200,9 +201,11 @@ const capacityNames = ({ results }: Runs): string =>
     ? ' In names of arms, 1x means that the experts have capacity for one assignment of each token, kx for all k of them.'
     : ''
 
-/** |effect| over its standard error; -1 without an error, for example of one seed. */
-const strengthOf = ({ effect }: Measured): number =>
-  effect === null || effect.error === null ? UNKNOWN : Math.abs(effect.mean) / effect.error
+/** |effect| over its standard error, infinite without noise; -1 without an error, for example of one seed. */
+function strengthOf({ effect }: Measured): number {
+  if (effect === null || effect.error === null) return UNKNOWN
+  return effect.mean === 0 ? 0 : Math.abs(effect.mean) / effect.error
+}
 
 const UNKNOWN = -1
 
@@ -236,7 +239,7 @@ function rowsWithoutClaim(runs: Runs, looked: readonly QuestionSection[], answer
     if (answers.some(({ question }) => question.id === section.id)) return []
     const clear = comparisons.filter(isClear)
     const [shown] = (clear.length > 0 ? clear : comparisons.filter(({ estimate }) => estimate)).toSorted(
-      (a, b) => strengthOf(asMeasured(runs, b)) - strengthOf(asMeasured(runs, a)) || byLargest(a, b),
+      (a, b) => descending(strengthOf(asMeasured(runs, a)), strengthOf(asMeasured(runs, b))) || byLargest(a, b),
     )
     const measured = shown ? asMeasured(runs, shown) : null
     const several = clear.length > 1 ? `, the clearest of ${clear.length}` : ', the nearest to a difference'

@@ -3,7 +3,7 @@ import { normals } from '../../law/normals.ts'
 import { bootstrapTexts } from '../bootstrap.ts'
 import { estimateRatio, mean } from '../statistics.ts'
 import { intervalOf } from './claims/decision.ts'
-import { combinedError, effectOf, productOf } from './ratios.ts'
+import { effectOf, productOf, withError } from './ratios.ts'
 
 const spread = (middle: number, by: number) => [middle * Math.exp(by), middle, middle * Math.exp(-by)]
 
@@ -20,6 +20,18 @@ test('if one factor is known exactly, the product has the interval of the other 
   const interval = known && intervalOf(known)
   const alone = estimateRatio(spread(1.5, 0.1))
   expect(Math.exp(interval?.[0] ?? 0)).toBeCloseTo(alone?.interval?.[0] ?? 0, 9)
+})
+
+test('the interval of a product is never narrower than that of its seeds, and missing if the seeds have none', () => {
+  const [seeds, turns] = [[1.5, 1.4], spread(0.8, 0.05)]
+  // Two seeds have one degree of freedom, t = 12.706; with the turns Welch and Satterthwaite give 2.8.
+  const half = (12.7062 * Math.log(1.5 / 1.4)) / 2
+  const product = productOf(seeds, turns)
+  const [low, high] = (product && intervalOf(product)) ?? [0, 0]
+  expect((low + high) / 2).toBeCloseTo(Math.log(Math.sqrt(1.5 * 1.4) * 0.8), 9)
+  expect((high - low) / 2).toBeCloseTo(half, 4)
+  const open = productOf(seeds, turns, 'anytime')
+  expect(open && intervalOf(open)).toBeNull()
 })
 
 test('a product of a factor measured once has no error; without a measurement, or with a zero, it is null', () => {
@@ -47,7 +59,7 @@ test('an interval over seeds and documents contains the true effect in 95 % of s
       const byText = bootstrapTexts(
         ofTexts.map((value) => ({ domain: 0, targets: 1, total: effect + texts * value + seeds * seedMean })),
       )
-      const interval = bySeed && byText && intervalOf({ ...bySeed, ...combinedError(bySeed, byText) })
+      const interval = bySeed && byText && intervalOf(withError(bySeed, byText))
       if (interval && interval[0] <= effect && effect <= interval[1]) covered++
     }
     // Three standard errors of a share of 0.95 over 600 are 0.027; degrees of freedom are approximate.

@@ -46,13 +46,13 @@ export class Runs {
     this.results = results
     this.basis = basis
     const cells = results.cells.filter(({ share = 1 }) => share === basis.share)
-    const tuned = new Set(cells.filter(({ rate, record }) => rate === 'best' && record).map(({ arm }) => arm))
+    const atBest = basis.rate === 'best' ? cells.filter(({ rate }) => rate === 'best') : []
+    const planned = new Set(atBest.map(({ arm }) => arm))
+    const tuned = new Set(atBest.filter(({ record }) => record).map(({ arm }) => arm))
     for (const { arm, rate, record } of cells) {
-      if (rate !== (basis.rate === 'best' && tuned.has(arm) ? 'best' : 'common')) continue
-      if (record === null) {
-        this.waiting.add(arm)
-        continue
-      }
+      // An arm waits for its runs at the best rate also while it is read at the common one, because it has none of them.
+      if (record === null && rate === (planned.has(arm) ? 'best' : 'common')) this.waiting.add(arm)
+      if (record === null || rate !== (tuned.has(arm) ? 'best' : 'common')) continue
       this.configs.set(arm, record.config)
       const run = record.status === 'finished' ? atCapacity(record, basis.capacity) : null
       if (run === null || !Number.isFinite(this.lossOf(run))) continue
@@ -93,7 +93,7 @@ export class Runs {
     return arms.some((arm) => this.waiting.has(arm)) ? 'anytime' : intervals
   }
 
-  /** The final evaluation on held-out text, at the capacity of the `Runs` from which `run` was read. */
+  /** The final evaluation on held-out text: `run` has the one at the capacity of the `Runs` that it was read from. */
   evaluationOf({ heldOut }: FinishedRun): CapacityEvaluation {
     return heldOut
   }
@@ -131,11 +131,6 @@ export class Runs {
   /** Finished runs of an arm, sorted by seed. */
   finished(arm: string): readonly FinishedRun[] {
     return this.byArm.get(arm) ?? []
-  }
-
-  /** Finished runs of an arm with every length of training: branches and whole runs. */
-  ofEveryLength(arm: string): readonly FinishedRun[] {
-    return this.shares.flatMap((share) => this.withBasis({ share }).finished(arm))
   }
 
   /** One pair for each seed that both arms finished on the same text and tokens; other losses cannot be compared. */

@@ -186,6 +186,15 @@ describe('a table of contrasts', () => {
   })
 })
 
+test('losses that differ only by rounding do not differ in the table', () => {
+  // One unit in the last place of a loss near 3.
+  const { verdicts, blocks } = view({ arms: { base: {}, arm: { effect: -(2 ** -51) } }, seeds: [0, 1] })
+  const table = tableWith(blocks, 'Difference')
+  expect(cell(table, 0, 'Difference')).toMatchObject({ tone: 'open', exact: { values: [0], interval: [0, 0] } })
+  expect(text(cell(table, 0, 'p (Holm)'))).toBe('1.000')
+  expect(verdicts[0]).toBe("Of 1 contrast, after Holm's correction: none differs.")
+})
+
 describe('a study with branches', () => {
   const arms = {
     base: { branches: { 0.125: 0.5, 0.5: 0.2 } },
@@ -445,6 +454,36 @@ describe('a view', () => {
     ])
   })
 
+  test('of scale leaves a seed that lacks a size out of the trend, which is not straight', () => {
+    const sizes = [32, 64, 128]
+    const arms = Object.fromEntries(
+      sizes.flatMap((width, i): [string, ArmSketch][] => {
+        const of = { 'model.width': width }
+        const effect = [0, -0.1, -0.3][i] ?? 0
+        return [
+          [`${width} top-1`, { settings: { ...of, ...moe({ k: 1 }) }, parameters: 1000 * width }],
+          [
+            `${width} top-2`,
+            {
+              settings: { ...of, ...moe({ k: 2 }) },
+              parameters: 1000 * width,
+              effect,
+              ...(i === 2 && { failed: [4] }),
+            },
+          ],
+        ]
+      }),
+    )
+    const contrasts = sizes.map((width) => ({ baseline: `${width} top-1`, arm: `${width} top-2` }))
+    const { blocks } = view({ view: 'scale', arms, contrasts })
+    const table = tableWith(blocks, 'Slope')
+    // A gain of 0.3 in two doublings, for ten times the parameters. The first two sizes alone have 0.332.
+    const slope = 0.3 / (2 * Math.log10(2))
+    expect(['Seeds', 'Slope'].map((title) => text(cell(table, 0, title)))).toEqual(['4', `+${slope.toFixed(3)}`])
+    const [start, end] = (figure(blocks, 'scale-gain') as ScatterFigure | undefined)?.trend ?? []
+    expect((end?.[1] ?? 0) - (start?.[1] ?? 0)).toBeCloseTo(0.3, 9)
+  })
+
   test('of scale names the capacity of both arms in its table and figures if arms of the section differ in it', () => {
     const kinds = {
       'top-1 limited': moe({ k: 1, capacity: 'kx', factor: 1.25 }),
@@ -525,6 +564,31 @@ describe('a view', () => {
         [8, expect.closeTo(-0.1, 9)],
       ],
     })
+  })
+
+  test('of published trends draws the line of the seeds that have all points, as the claim is decided', () => {
+    const experts = [2, 4, 8]
+    const arms = Object.fromEntries(
+      experts.map((n, i): [string, ArmSketch] => [
+        `N ${n}`,
+        {
+          effect: [0, -0.1, -0.3][i] ?? 0,
+          settings: moe({ experts: n }),
+          ...(i === 2 && { failed: [4] }),
+        },
+      ]),
+    )
+    const claim = { kind: 'trend', statement: 'Loss falls', expect: 'falls', over: 'model.moe.experts' }
+    const { blocks } = view({
+      view: 'witness',
+      arms,
+      contrasts: [],
+      claims: [claimSchema.parse({ ...claim, arms: Object.keys(arms) })],
+    })
+    expect(text(cell(tableWith(blocks, 'Published'), 0, 'Here'))).toMatch(/^−0\.150/)
+    const [start, end] = (figure(blocks, 'witness-trend-1') as ScatterFigure | undefined)?.trend ?? []
+    // Two doublings at −0.15 each. The first two points alone have a slope of −0.1.
+    expect((end?.[1] ?? 0) - (start?.[1] ?? 0)).toBeCloseTo(-0.3, 9)
   })
 })
 

@@ -8,7 +8,7 @@ import { describeModel } from '../../../core/model/describe.ts'
 import { plural } from '../../../core/text/numbers.ts'
 import { unkeptPlugins } from '../../../node/run/plugins/plugins.ts'
 import type { Cell, Settings } from '../contract.ts'
-import { distinct, isShort } from '../grid/cells.ts'
+import { distinctCells, isShort } from '../grid/cells.ts'
 import { expand, type Grid } from '../grid/grid.ts'
 import type { Specification } from '../grid/specification.ts'
 import { emitPredictions } from '../predictions/register.ts'
@@ -135,7 +135,7 @@ export async function estimateStudy(
     questions: questionPlans(grid.questions),
     seeds: used.grid.seeds.length,
     runs: cells.length,
-    finished: distinct(runs).filter(({ key, config }) => ledger.find(key, config)?.status === 'finished').length,
+    finished: distinctCells(runs).filter(({ key, config }) => ledger.find(key, config)?.status === 'finished').length,
     jobs,
     threads,
     seconds: time.known,

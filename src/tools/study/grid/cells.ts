@@ -71,7 +71,9 @@ export const withSteps = (config: RunConfig, steps: number): RunConfig => ({
 })
 
 /** The cells without repetitions: one for each key. */
-export const distinct = (cells: readonly Cell[]): Cell[] => [...new Map(cells.map((cell) => [cell.key, cell])).values()]
+export const distinctCells = (cells: readonly Cell[]): Cell[] => [
+  ...new Map(cells.map((cell) => [cell.key, cell])).values(),
+]
 
 /** Model FLOPs of trainings, with nothing dropped. */
 export const totalFlops = (cells: readonly Cell[]): number => cells.reduce((total, cell) => total + flopsOf(cell), 0)

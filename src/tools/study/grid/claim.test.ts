@@ -14,6 +14,8 @@ const arms = {
   'top-1': { 'model.moe.k': 1 },
   'top-2': { 'model.moe.k': 2 },
   longer: { 'model.moe.k': 1, 'train.steps': 77 },
+  'other words': { 'model.moe.k': 3, 'model.vocabulary': 300 },
+  'other text': { 'model.moe.k': 4, 'data.heldOut': 0.1 },
 }
 type Fields = Readonly<Record<string, unknown>>
 const claim = { statement: 'Two are better than one', kind: 'difference', expect: 'better' }
@@ -91,6 +93,24 @@ describe('a claim', () => {
     )
     await questionOf({ claim: { ...trend, over: near } })
   })
+
+  test.each([
+    ['other words', 'model.vocabulary'],
+    ['other text', 'data'],
+  ])(
+    'of a trend over the losses of arms is refused with %s, but not with another number of steps',
+    async (arm, field) => {
+      const trendOver = (...names: readonly string[]) => ({
+        ...{ statement: 'It falls', kind: 'trend', expect: 'falls', over: 'model.moe.k' },
+        arms: ['top-1', 'top-2', ...names],
+      })
+      await expect(questionOf({ claim: trendOver(arm) })).rejects.toThrow(
+        `invalid questions.0.claim.arms of "It falls": "${arm}" cannot be in a trend with "top-1": ${field} differs, ` +
+          'so their losses are not of the same tokens',
+      )
+      await questionOf({ claim: trendOver('longer') })
+    },
+  )
 
   test('is refused together with a list of claims, or if it has both arms and contrasts', async () => {
     await expect(fromFile({ claim, claims: [claim] })).rejects.toThrow(/has both claim and claims/)

@@ -12,6 +12,7 @@ import type { Cell, Contrast, Match, Question, Settings } from '../contract.ts'
 import type { Protocol } from '../predictions/predictions.ts'
 import { protocolOf } from '../predictions/protocol.ts'
 import { fairRule } from '../results/held-out.ts'
+import type { Intervals } from '../statistics.ts'
 import { armsOf, refuseUnused } from './arms.ts'
 import { branchProblem, chainOf, wholeRuns } from './branches.ts'
 import { cellOf, rungCell } from './cells.ts'
@@ -55,6 +56,8 @@ export interface Grid {
   readonly protocol: Protocol
   /** Capacity rule of the held-out losses that verdicts use. */
   readonly capacity: CapacityRule
+  /** Intervals over seeds of the complete study. */
+  readonly intervals: Intervals
   /** One sweep for each arm; empty if learning rates are not tuned. */
   readonly sweeps: readonly Sweep[]
   /** The contrast whose arms run first; null if nothing is compared. */
@@ -132,6 +135,7 @@ export async function expand(specification: Specification): Promise<Grid> {
     questions,
     protocol: protocolOf(specification, questions, configs),
     capacity: specification.capacity,
+    intervals: specification.intervals ?? 'student',
     sweeps: sweepsOf(specification, names, configs),
     pilot: pilotOf(specification.pilot, questions, names, configs),
     cells: seeds.flatMap((seed) =>
@@ -140,7 +144,7 @@ export async function expand(specification: Specification): Promise<Grid> {
   }
 }
 
-function gridOfSearch(plan: SearchPlan, { capacity }: Specification): Grid {
+function gridOfSearch(plan: SearchPlan, { capacity, intervals = 'student' }: Specification): Grid {
   const { candidates, rungs, seed } = plan
   return {
     arms: Object.fromEntries(candidates.map(({ name, settings }) => [name, settings])),
@@ -155,6 +159,7 @@ function gridOfSearch(plan: SearchPlan, { capacity }: Specification): Grid {
       candidates.map(({ config }) => config),
       capacity,
     ),
+    intervals,
     sweeps: [],
     pilot: null,
     cells: candidates.map(({ name, config }) => rungCell(name, seed, config, rungs[0]?.steps ?? 1, 0)),

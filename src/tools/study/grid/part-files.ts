@@ -11,7 +11,8 @@ import { kindOf, pathOf, pluginKinds } from '../../../node/run/plugins/kinds.ts'
 import { besidePath, isPluginPath } from '../../../node/run/plugins/plugin-file.ts'
 import { withPluginPaths } from '../../../node/run/plugins/plugins.ts'
 import { readYaml } from '../../../node/run/read-yaml.ts'
-import { makeFolder, replaceFile } from '../../../node/system/disk.ts'
+import { makeFolder } from '../../../node/system/disk.ts'
+import { replaceShared } from '../sharing/replace-shared.ts'
 
 /** Folder of the copies, in the folder of a study. */
 const FOLDER = 'parts'
@@ -107,7 +108,7 @@ class Copies {
   async write(directory: string): Promise<void> {
     for (const [copy, text] of this.texts) {
       await makeFolder(join(directory, dirname(copy)))
-      await replaceFile(join(directory, copy), text)
+      await replaceShared(join(directory, copy), text)
     }
   }
 }

@@ -12,7 +12,8 @@ import type { Specification } from './specification.ts'
 
 /**
  * The questions of a study, with their contrasts as pairs.
- * @throws UsageError for an unknown arm, arms that cannot be compared, and a trend over a field without numbers
+ * @throws UsageError for an unknown arm, arms that cannot be compared or be in one trend, and a trend over a field without
+ *   numbers
  */
 export function questionsOf(
   specification: Specification,
@@ -71,6 +72,7 @@ export function questionsOf(
       if (one.kind === 'trend' || one.kind === 'returns') {
         const ofQuestion = distinct.map(({ pair }) => pair[1])
         const along = one.arms ?? one.contrasts?.map(([, arm]) => arm) ?? ofQuestion
+        if (one.arms) requireSameText(one.arms, configs, `${own}.arms of "${one.statement}"`)
         requireNumbers(
           one.over,
           along.map((arm) => configs.get(arm) as RunConfig),
@@ -104,18 +106,36 @@ export function requireComparable(a: string, b: string, configs: ReadonlyMap<str
   const [one, other] = [configs.get(a) as RunConfig, configs.get(b) as RunConfig]
   const where = `invalid ${place}: "${b}" cannot be compared with "${a}"`
   if (keyOf(one) === keyOf(other)) throw new UsageError(`${where}: they are the same configuration`)
-  const tokens = ({ model, data, train }: RunConfig) => ({
-    'model.vocabulary': model.vocabulary,
-    'model.sequence': model.sequence,
-    'train.batch': train.batch,
-    'train.steps': train.steps,
-    data: { ...data, cache: undefined, order: undefined },
+  const tokens = (config: RunConfig): Settings => ({
+    'model.sequence': config.model.sequence,
+    'train.batch': config.train.batch,
+    'train.steps': config.train.steps,
+    ...textOf(config),
   })
-  for (const [field, value] of Object.entries(tokens(one))) {
-    if (JSON.stringify(value) !== JSON.stringify(tokens(other)[field as keyof ReturnType<typeof tokens>]))
-      throw new UsageError(`${where}: ${field} differs, so they do not train on the same tokens`)
+  const field = firstDifference(tokens(one), tokens(other))
+  if (field !== undefined) throw new UsageError(`${where}: ${field} differs, so they do not train on the same tokens`)
+}
+
+/** The losses of arms form a trend only if they are losses of the same tokens; the arms may train on more or fewer. */
+function requireSameText(arms: readonly string[], configs: ReadonlyMap<string, RunConfig>, place: string): void {
+  const [first = '', ...others] = arms
+  for (const arm of others) {
+    const field = firstDifference(textOf(configs.get(first) as RunConfig), textOf(configs.get(arm) as RunConfig))
+    if (field !== undefined)
+      throw new UsageError(
+        `invalid ${place}: "${arm}" cannot be in a trend with "${first}": ${field} differs, so their losses are not of the same tokens`,
+      )
   }
 }
+
+/** The settings of the text that a loss is of, and of its tokens. */
+const textOf = ({ model, data }: RunConfig): Settings => ({
+  'model.vocabulary': model.vocabulary,
+  data: { ...data, cache: undefined, order: undefined },
+})
+
+const firstDifference = (one: Settings, other: Settings): string | undefined =>
+  Object.keys(one).find((field) => JSON.stringify(one[field]) !== JSON.stringify(other[field]))
 
 /** A control may not name a capacity at which its arms are never compared. */
 function requireFairCapacity(

@@ -101,6 +101,16 @@ test.each([
     ],
   ],
   [{ configurations: 5, eta: 3, minSteps: 60 }, 60, [[60, 5]]],
+  // 5/4 and 5/8 of a step are both one step.
+  [
+    { configurations: 8, eta: 2, minSteps: 1 },
+    5,
+    [
+      [1, 8],
+      [3, 4],
+      [5, 2],
+    ],
+  ],
 ])('rungs of %j to step %i are %j', (input, maxSteps, rungs) => {
   const search = searchOf({ settings: { [rate]: { min: 1, max: 2 } }, ...input })
   expect(rungsOf(search, maxSteps).map(({ steps, configurations }) => [steps, configurations])).toEqual(rungs)

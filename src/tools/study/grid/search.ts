@@ -65,7 +65,8 @@ export interface Rung {
 
 /**
  * The rungs by rising steps. The last rung has `maxSteps` steps, and each rung before it 1/eta of the steps of the
- * next, as long as these are at least `minSteps`.
+ * next, as long as these are at least `minSteps`. Rungs that are equal after rounding are one rung, since a second one
+ * would drop configurations without training them.
  * @throws UsageError if the first rung would be longer than the last
  */
 export function rungsOf({ configurations, eta, minSteps }: Search, maxSteps: number): Rung[] {
@@ -73,10 +74,12 @@ export function rungsOf({ configurations, eta, minSteps }: Search, maxSteps: num
     throw new UsageError(
       `invalid search.minSteps: ${minSteps} (a whole training has ${maxSteps} steps; expected fewer)`,
     )
+  /** Steps of the rung that is so many places before the last. */
+  const stepsOf = (before: number) => Math.round(maxSteps / eta ** before)
   let count = 1
-  while (Math.round(maxSteps / eta ** count) >= minSteps) count++
+  while (stepsOf(count) >= minSteps && stepsOf(count) < stepsOf(count - 1)) count++
   return Array.from({ length: count }, (_, rung) => ({
-    steps: Math.round(maxSteps / eta ** (count - 1 - rung)),
+    steps: stepsOf(count - 1 - rung),
     configurations: Math.max(1, Math.floor(configurations / eta ** rung)),
   }))
 }

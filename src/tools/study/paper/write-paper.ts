@@ -3,9 +3,10 @@ import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256 } from '../../../core/sha256.ts'
 import { version } from '../../../core/version.ts'
-import { makeFolder, replaceFile } from '../../../node/system/disk.ts'
+import { makeFolder } from '../../../node/system/disk.ts'
 import { COLUMN, paperOf } from '../../report/paper/paper.ts'
 import type { Report } from '../../report/report.ts'
+import { replaceShared } from '../sharing/replace-shared.ts'
 import type { FigurePdf } from './figure-pdf.ts'
 
 /**
@@ -34,8 +35,8 @@ export async function writePaper(
     )
     .filter((name) => !Object.hasOwn(texts, name) && !Object.hasOwn(figures, name.replace(/\.pdf$/, '')))
   for (const name of removed) await rm(join(folder, name), { force: true })
-  for (const [name, text] of Object.entries(texts)) await replaceFile(join(folder, name), text)
+  for (const [name, text] of Object.entries(texts)) await replaceShared(join(folder, name), text)
   for (const [name, svg] of Object.entries(figures))
-    await replaceFile(join(folder, `${name}.pdf`), await draw(svg, date))
+    await replaceShared(join(folder, `${name}.pdf`), await draw(svg, date))
   return folder
 }

@@ -45,7 +45,7 @@ export function resultsOf(
     matches: grid.matches,
     questions: grid.questions,
     capacity: grid.capacity,
-    ...(specification.intervals && { intervals: specification.intervals }),
+    intervals: grid.intervals,
     pilot: pilotOf(grid, ledger),
     tuning: tuningsOf(grid, ledger),
     cells: cells.map(({ arm, seed, rate, key, config, branch }) => {

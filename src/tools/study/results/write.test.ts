@@ -27,14 +27,27 @@ test('a report has the figures of its text, removes figures of an earlier report
   expect(await readdir(join(directory, 'figures'))).toContain('own.svg')
 })
 
-test('a map with enough runs has a law.json, and a map with too few runs has none', async () => {
-  await writeReport(
-    mapStudy(({ arm }) => arm.endsWith('0')),
-    m6t('quick'),
-    { directory },
-  )
+test('a map with enough runs has a law.json, and a map with too few runs has none, also not that of an earlier report', async () => {
+  const writeFew = () =>
+    writeReport(
+      mapStudy(({ arm }) => arm.endsWith('0')),
+      m6t('quick'),
+      { directory },
+    )
+  await writeFew()
   expect(await readdir(directory)).not.toContain('law.json')
   await writeReport(mapStudy(), m6t('quick'), { directory })
   const law = parseLaw(await readFile(join(directory, 'law.json'), 'utf8'))
   expect(law).toMatchObject({ study: 'test', experts: [2, 8], numerics: expect.any(Number) })
+  await writeFew()
+  expect(await readdir(directory)).not.toContain('law.json')
+})
+
+test('a report leaves the drafts of another process alone, and none of its own', async () => {
+  const names = ['report.html', 'report.md', 'results.parquet', 'curves.parquet', 'study.yaml']
+  const drafts = names.map((name) => `${name}.tmp`)
+  for (const draft of drafts) await writeFile(join(directory, draft), 'of another process')
+  await writeReport(studyOf({ arms: { base: {}, arm: { effect: -0.1 } } }), m6t('quick'), { directory })
+  expect((await readdir(directory)).filter((name) => name.endsWith('.tmp')).sort()).toEqual(drafts.sort())
+  for (const draft of drafts) expect(await readFile(join(directory, draft), 'utf8')).toBe('of another process')
 })

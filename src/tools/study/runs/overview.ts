@@ -3,7 +3,7 @@ import { joinWords } from '../../../core/text/numbers.ts'
 import { unkeptPlugins } from '../../../node/run/plugins/plugins.ts'
 import type { Cell } from '../contract.ts'
 import type { StudyEvent } from '../events.ts'
-import { distinct } from '../grid/cells.ts'
+import { distinctCells } from '../grid/cells.ts'
 import type { Grid } from '../grid/grid.ts'
 import type { SearchPlan } from '../grid/search-plan.ts'
 import { mismatchOf } from '../match-text.ts'
@@ -34,8 +34,8 @@ export function emitOverview(
   others: readonly Holder[],
 ): void {
   const isFinished = ({ key, config }: Cell) => ledger.find(key, config)?.status === 'finished'
-  const runs = distinct(runsOf(grid, ledger))
-  const trials = distinct(trialsOf(grid, ledger))
+  const runs = distinctCells(runsOf(grid, ledger))
+  const trials = distinctCells(trialsOf(grid, ledger))
   const { search } = grid
   if (search) {
     const { rungs, candidates } = search

@@ -11,9 +11,12 @@ import { standardDeviation } from '../statistics.ts'
 export const pilotCells = ({ pilot, cells }: Grid): Cell[] =>
   cells.filter(({ arm }) => arm === pilot?.arm || arm === pilot?.baseline)
 
-/** The result of the pilot; null until both runs of two seeds have finished: a single difference has no deviation. */
+/**
+ * The result of the pilot; null until both runs of two seeds have finished, since a single difference has no deviation,
+ * and in a study whose seeds are too few for an interval: it finds no effect.
+ */
 export function pilotOf(grid: Grid, ledger: Ledger): PilotResult | null {
-  const { pilot, seeds, capacity } = grid
+  const { pilot, seeds, capacity, intervals } = grid
   if (pilot === null) return null
   const own = pilotCells(grid)
   const rule = fairRule(
@@ -30,13 +33,14 @@ export function pilotOf(grid: Grid, ledger: Ledger): PilotResult | null {
   })
   const deviation = standardDeviation(differences)
   if (deviation === null) return null
-  const detectable = detectableEffect(deviation, seeds.length)
+  const detectable = detectableEffect(deviation, seeds.length, intervals)
+  if (detectable === Infinity) return null
   return {
     ...pilot,
     differences,
     deviation,
     seeds: seeds.length,
     detectable,
-    seedsForHalf: seedsFor(detectable / 2, deviation),
+    seedsForHalf: seedsFor(detectable / 2, deviation, intervals),
   }
 }

@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Cell, RunRecord } from '../contract.ts'
-import { distinct, totalFlops } from '../grid/cells.ts'
+import { distinctCells, totalFlops } from '../grid/cells.ts'
 import { fairRule, heldOutLoss } from '../results/held-out.ts'
 import { describeMachine } from '../results/provenance.ts'
 import { Claim } from '../sharing/cell-files.ts'
@@ -55,13 +55,13 @@ export class RunQueue {
   /** Cells that are not done and that this start has not attempted; cells that failed earlier come last. */
   remaining(cells: readonly Cell[]): Cell[] {
     const isNew = ({ key, config }: Cell) => this.context.ledger.find(key, config) === undefined
-    const undone = distinct(cells).filter((cell) => !this.isDone(cell) && !this.attempted.has(cell.key))
+    const undone = distinctCells(cells).filter((cell) => !this.isDone(cell) && !this.attempted.has(cell.key))
     return [...undone.filter(isNew), ...undone.filter((cell) => !isNew(cell))]
   }
 
   /** Cells that are not done, nor failed: those that remain, and those that run here. */
   unfinished(cells: readonly Cell[]): Cell[] {
-    return [...this.remaining(cells), ...distinct(cells).filter(({ key }) => this.running.has(key))]
+    return [...this.remaining(cells), ...distinctCells(cells).filter(({ key }) => this.running.has(key))]
   }
 
   /**
@@ -92,7 +92,7 @@ export class RunQueue {
 
   /** Removes the checkpoints of finished runs that a start left which was killed after it kept a result. */
   async removeLeftovers(cells: readonly Cell[]): Promise<void> {
-    for (const cell of distinct(cells).filter((one) => this.isDone(one))) {
+    for (const cell of distinctCells(cells).filter((one) => this.isDone(one))) {
       const directory = await this.folders.leftoversOf(cell)
       if (directory !== null) await this.folders.removeLeftovers(cell, directory, this.longer(cell, cells))
     }
@@ -186,7 +186,7 @@ export class RunQueue {
     // The run counts as done only now: if two runs end together, each event adds one.
     this.running.delete(cell.key)
     const left = this.unfinished(cells)
-    const runs = distinct(cells).length
+    const runs = distinctCells(cells).length
     const place = { finished: runs - left.length, runs, flopsLeft: flopsAfter + totalFlops(left) }
     onEvent({
       kind: 'end',

@@ -10,7 +10,7 @@ import { errorCode, makeFolder } from '../../../node/system/disk.ts'
 import type { Cell, SearchRung } from '../contract.ts'
 import { TimeLeft } from '../estimate/time-left.ts'
 import type { Phase, StudyEvent } from '../events.ts'
-import { distinct, rungCell, totalFlops } from '../grid/cells.ts'
+import { distinctCells, rungCell, totalFlops } from '../grid/cells.ts'
 import { expand, type Grid } from '../grid/grid.ts'
 import type { SearchPlan } from '../grid/search-plan.ts'
 import type { Specification } from '../grid/specification.ts'
@@ -238,7 +238,7 @@ class Phases {
     await this.queue.refresh()
     const left = this.queue.remaining(cells)
     if (this.signal.aborted || left.length === 0) return
-    const runs = distinct(cells).length
+    const runs = distinctCells(cells).length
     const unfinished = this.queue.remaining(rung ? cells : this.known())
     const flopsLeft = totalFlops(unfinished) + (rung?.flopsAfter ?? 0)
     const ofPhase = new Set(cells.map(({ key }) => key))

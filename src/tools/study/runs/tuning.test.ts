@@ -12,6 +12,7 @@ import { RunError } from '../../../core/errors.ts'
 import type { FinishedRun } from '../contract.ts'
 import { withRate } from '../grid/cells.ts'
 import type { SpecificationInput } from '../grid/specification.ts'
+import { power } from '../power.ts'
 import { Ledger } from '../results/ledger.ts'
 import { resultsOf } from '../results/results.ts'
 import { study } from '../study.ts'
@@ -405,6 +406,23 @@ test('the pilot comes before the other runs, and reports the detectable effect',
   ])
   const stored = readStored<{ pilot: { detectable: number } }>(fake.file('out'))
   expect(stored.pilot.detectable).toBe(pilot?.detectable)
+})
+
+test('the pilot of a study that asks for anytime intervals has the effect that these find', async () => {
+  const jobs = recorder((job) => withLoss(finishedRun(job), 4 - (kOf(job) === 2 ? job.seed / 10 : 0)))
+  const pilotWith = async (seeds: readonly number[]) => {
+    const fields = { arms, set, seeds: [...seeds], intervals: 'anytime' } satisfies SpecificationInput
+    const { grid, ledger } = await runStudy(fake.specification(fields), fake.options({ jobs: 1 }), jobs.run)
+    return resultsOf(fake.specification(fields), fake.options(), grid, ledger).pilot
+  }
+  // Two seeds have no such interval, so they find nothing.
+  expect(await pilotWith([1, 2])).toBeNull()
+  expect(fake.of('pilot')).toEqual([])
+  const pilot = await pilotWith([1, 2, 3])
+  expect(pilot?.deviation).toBeCloseTo(0.1, 12)
+  // The interval of three seeds is 13.2 / 4.3 times as wide as Student's, which finds 0.326.
+  expect(pilot?.detectable).toBeGreaterThan(0.9)
+  expect(power((pilot?.detectable ?? 0) / (0.1 / Math.sqrt(3)), 2, 'anytime')).toBeCloseTo(0.8, 6)
 })
 
 test('a worker that finds no run of the pilot begins another, and the pilot is reported when its own runs have ended', async () => {

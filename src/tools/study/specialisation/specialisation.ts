@@ -65,7 +65,7 @@ export function specialisationOf(assignments: Assignments, labels: Labels, about
   const periods = presentLabels(labels.periods, document_P)
   const parties = presentLabels(labels.parties, document_P)
   const byDocument = routers.map((router) => tabulate(router, document_P, documents))
-  const { kind_P, tokenOf } = distinct(token_P)
+  const { kind_P, tokenOf } = distinctTokens(token_P)
   const byToken = routers.map((router) => tabulate(router, kind_P, tokenOf.length))
 
   const information: Specialisation['information'][number][] = []
@@ -188,7 +188,7 @@ function shuffledLabels(label: Int32Array, documents: number, random: Random): I
 }
 
 /** Renumbers token ids without gaps, so that tables have no rows for absent tokens. */
-function distinct(token_P: Int32Array): { readonly kind_P: Int32Array; readonly tokenOf: readonly number[] } {
+function distinctTokens(token_P: Int32Array): { readonly kind_P: Int32Array; readonly tokenOf: readonly number[] } {
   const kindOf = new Map<number, number>()
   const kind_P = token_P.map((token) => {
     const kind = kindOf.get(token) ?? kindOf.size

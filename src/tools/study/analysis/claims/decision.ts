@@ -23,7 +23,7 @@
  * kinds (`trend`, `returns`, `correlation`) have a single number, which decides.
  */
 import { ascending } from 'd3-array'
-import { type Interval, inference, type WithIntervals } from '../../statistics.ts'
+import { type Interval, inference, type MeanWithError, type WithIntervals } from '../../statistics.ts'
 
 export type Answer = 'holds' | 'does not hold' | 'undecided'
 
@@ -33,15 +33,11 @@ export interface Region {
   readonly high: number
 }
 
-/** A measured number, on the scale on which its error follows Student's t, and the intervals that it gets. */
-export interface Effect extends WithIntervals {
-  /** Number of seeds; of arms for a correlation. */
-  readonly n: number
-  readonly mean: number
-  /** Standard error; null for a single value. */
-  readonly error: number | null
-  readonly freedom: number
-}
+/**
+ * A measured number, on the scale on which its error follows Student's t, and the intervals that it gets. It has n seeds,
+ * or n arms if it is a correlation.
+ */
+export type Effect = MeanWithError & WithIntervals
 
 /** @param side -1: below zero by at least the margin; 1: above zero by at least that; 0: within the margin of zero */
 export function regionOf(side: -1 | 0 | 1, margin: number): Region {

@@ -5,11 +5,10 @@
 import type { Contrast, FinishedRun, Question } from '../../contract.ts'
 import { type Claim, counts } from '../../grid/claim.ts'
 import { valueAt } from '../../grid/settings.ts'
-import { type Interval, pearson, regression } from '../../statistics.ts'
+import { type Interval, NORMAL_FREEDOM, pearson, regression } from '../../statistics.ts'
 import { betweenTexts } from '../between-texts.ts'
 import { effectOf, productOf } from '../ratios.ts'
 import type { Runs } from '../runs.ts'
-
 import { costToLoss, ratiosOf } from '../sections/cost-to-loss.ts'
 import { imbalancePoints } from '../sections/imbalance.ts'
 import type { Effect } from './decision.ts'
@@ -29,9 +28,6 @@ export interface Measured {
   /** 95 % interval over documents; only for a difference in loss, and for enough documents. */
   readonly texts?: Interval | null
 }
-
-/** Degrees of freedom at which Student's t is practically the normal distribution, which Fisher's z has. */
-const NORMAL_FREEDOM = 1e7
 
 const contrastsOf = (claim: Claim, question: Question): readonly Contrast[] =>
   'contrasts' in claim && claim.contrasts
@@ -131,15 +127,26 @@ function logOf(run: FinishedRun | undefined, over: string): number {
   return typeof value === 'number' && value > 0 ? Math.log2(value) : Number.NaN
 }
 
+/**
+ * The points of each seed that has all of them. The trend of a seed with a missing point would differ for that reason
+ * alone.
+ */
+export function linesOf(points: readonly Pick<Point, 'x' | 'bySeed'>[]): { x: number[]; y: number[] }[] {
+  const seeds = new Set(points.flatMap(({ bySeed }) => [...bySeed.keys()]))
+  return [...seeds].flatMap((seed) => {
+    const line = points.flatMap(({ x, bySeed }) => {
+      const y = bySeed.get(seed)
+      return y === undefined ? [] : [{ x, y }]
+    })
+    return line.length < points.length ? [] : [{ x: line.map(({ x }) => x), y: line.map(({ y }) => y) }]
+  })
+}
+
 function measureTrend(runs: Runs, claim: Extract<Claim, { kind: 'trend' | 'returns' }>, question: Question): Measured {
   const points = pointsOf(runs, claim, question)
-  const seeds = [...new Set(points.flatMap(({ bySeed }) => [...bySeed.keys()]))]
-  const values = seeds.flatMap((seed) => {
-    // A seed with a missing point is left out: its trend would differ for that reason alone.
-    if (!points.every(({ bySeed }) => bySeed.has(seed))) return []
-    const [x, y] = [points.map((point) => point.x), points.map(({ bySeed }) => bySeed.get(seed) ?? 0)]
-    return (claim.kind === 'trend' ? (regression(x, y)?.slope ?? null) : bend(x, y)) ?? []
-  })
+  const values = linesOf(points).flatMap(
+    ({ x, y }) => (claim.kind === 'trend' ? regression(x, y)?.slope : bend(x, y)) ?? [],
+  )
   const arms = claim.arms ?? contrastsOf(claim, question).flatMap(({ baseline, arm }) => [baseline, arm])
   const over = claim.over.split('.').at(-1) ?? claim.over
   const slope = `nats per doubling of ${over === 'activeParameters' ? 'active parameters' : over}`
@@ -160,6 +167,7 @@ export function bend(x: readonly number[], y: readonly number[]): number | null 
   return Number.isFinite(change) ? change : null
 }
 
+/** Fisher's z of the correlation, which is about normal. */
 function measureCorrelation(runs: Runs, question: Question): Measured {
   const points = imbalancePoints(runs, question.contrasts).filter(({ evidence }) => evidence)
   const found = pearson(

@@ -38,9 +38,8 @@ export function detectableRemark({ claim, uncorrected, decisions }: AnsweredClai
 
 /** Whether a contrast is claimed not to differ, and holds although its interval excludes zero. */
 function isDetectable(claim: Claim, { uncorrected, effect }: Decision): boolean {
-  const interval = effect && intervalOf(effect)
-  const excludesZero = interval !== null && (interval[0] > 0 || interval[1] < 0)
-  return sideOf(claim.expect) === 0 && uncorrected === 'holds' && excludesZero
+  const sign = signOf({ interval: effect && intervalOf(effect) })
+  return sideOf(claim.expect) === 0 && uncorrected === 'holds' && sign !== 0
 }
 
 /** The answer of one contrast of a claim. */

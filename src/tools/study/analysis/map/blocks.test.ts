@@ -52,7 +52,7 @@ describe('the map of a finished study', () => {
       return Number.parseFloat(typeof cell === 'object' && 'text' in cell ? cell.text : '')
     }
     for (const row of [0, 1, 2, 3]) expect(at(row, 'By the law') / at(row, 'Measured')).toBeCloseTo(1, 0)
-    expect(section?.verdicts.join(' ')).toMatch(/2 of 2 numbers of experts pay within .* tokens on \(\d/)
+    expect(section?.verdicts.join(' ')).toMatch(/2 of 2 numbers of experts pay within .* by the mean over seeds; /)
     expect(section?.verdicts.join(' ')).not.toContain('no law yet')
     const forms = tableWith(blocks, 'Coefficients')
     expect(forms?.rows).toHaveLength(14)
@@ -106,4 +106,127 @@ test('a study with a map for each size shows their common law once, after the la
   expect(sections.map(({ blocks }) => figuresOf(blocks).length)).toEqual([1, 1])
   expect(sections.map(({ blocks }) => tableWith(blocks, 'By the law')?.rows.length)).toEqual([2, 2])
   expect(sections.map(({ blocks }) => tableWith(blocks, 'Coefficients')?.rows.length)).toEqual([undefined, 14])
+})
+
+type MapCell = StudyResults['cells'][number]
+
+/** The map of the smaller size alone, with cells in place of each of its cells. */
+function smallMap(change: (cell: MapCell) => readonly MapCell[]): StudyResults {
+  const results = mapStudy()
+  const questions = results.questions.map((question) => ({
+    ...question,
+    contrasts: question.contrasts.filter(({ arm }) => arm.endsWith('0')),
+  }))
+  return { ...results, questions, cells: results.cells.flatMap(change) }
+}
+
+describe('a sentence names the numbers of experts by their intervals, and those that are ahead by the mean', () => {
+  /** Mean difference to dense, and how far the first two of three seeds are from it, one above and one below. */
+  type Difference = readonly [mean: number, spread: number]
+  const sentenceOf = (differences: Readonly<Record<string, readonly Difference[]>>): string | undefined =>
+    sectionOf(
+      smallMap((cell) => {
+        const { arm, seed, share = 1, record } = cell
+        if (record?.status !== 'finished') return [cell]
+        const [mean, spread] = differences[arm]?.[[1 / 16, 1 / 4, 1].indexOf(share)] ?? [0, 0]
+        const under = { ...record.heldOut.capacities.none, loss: 3 + mean + spread * ([1, -1, 0][seed - 1] ?? 0) }
+        const heldOut = { ...record.heldOut, ...under, capacities: { train: under, eval: under, none: under } }
+        return [{ ...cell, record: { ...record, heldOut } }]
+      }),
+    )?.verdicts[0]
+  // Half of Student's interval of three seeds is 4.303 / √3 = 2.48 spreads. The head and the layers have
+  // 64 · 1024 + 2 · 12 · 64² + 5 · 64 = 164,160 parameters, and the trainings 4, 16 and 64 tokens for each.
+  // Of an open difference the mean is below zero, and the interval is not.
+  const open: Difference = [-0.01, 0.05]
+  const ahead: Difference = [-0.1, 0.01]
+  const behind: Difference = [0.01, 0.05]
+  const pay = 'pay within 10.5 M tokens by the mean over seeds'
+
+  test.each([
+    {
+      two: [open, open, ahead],
+      eight: [behind, ahead, ahead],
+      found: `2 of 2 numbers of experts ${pay}; with 2 of them the intervals are below zero to the end, first with 8 experts from 2.63 M tokens on (16.0 for each parameter).`,
+    },
+    {
+      two: [open, ahead, ahead],
+      eight: [behind, ahead, ahead],
+      found: `2 of 2 numbers of experts ${pay}; with 2 and 8 experts the intervals are below zero from 2.63 M tokens on (16.0 for each parameter).`,
+    },
+    {
+      two: [ahead, ahead, open],
+      eight: [ahead, ahead, open],
+      found: `2 of 2 numbers of experts ${pay}; none of them has an interval below zero after the longest training.`,
+    },
+    {
+      two: [ahead, ahead, behind],
+      eight: [open, open, open],
+      found: `1 of 2 numbers of experts ${pay.replace('pay', 'pays')}; it has no interval below zero after the longest training.`,
+    },
+    {
+      two: [behind, behind, behind],
+      eight: [ahead, ahead, behind],
+      found: 'no number of experts pays within 10.5 M tokens (64.0 for each parameter) by the mean over seeds.',
+    },
+  ])('$found', ({ two, eight, found }) => {
+    expect(sentenceOf({ '2 experts 0': two, '8 experts 0': eight })).toBe(`With 164k active parameters, ${found}`)
+  })
+})
+
+describe('intervals while runs of an arm are missing', () => {
+  const isEight = ({ arm, share }: MapCell) => arm === '8 experts 0' && share === 1
+  const blocksOf = (change: (cell: MapCell) => readonly MapCell[]) => {
+    const blocks = sectionOf(smallMap(change))?.blocks ?? []
+    const table = tableWith(blocks, 'Clear from')
+    const cellOf = (experts: number, title: string) =>
+      table?.rows.find((row) => row[1] === String(experts))?.[table.columns.findIndex((one) => one.title === title)]
+    const noteOf = (experts: number) => {
+      const cell = cellOf(experts, 'Difference')
+      return typeof cell === 'object' && 'note' in cell ? (cell.note ?? '') : ''
+    }
+    return { blocks, table, cellOf, noteOf, figure: figuresOf(blocks)[0] }
+  }
+  const complete = blocksOf((cell) => [cell])
+  const waiting = blocksOf((cell) =>
+    isEight(cell) && cell.seed === 3 ? [cell, { ...cell, seed: 4, record: null }] : [cell],
+  )
+  const early = blocksOf((cell) => (isEight(cell) && cell.seed === 3 ? [{ ...cell, record: null }] : [cell]))
+  const widthsOf = ({ figure }: typeof complete, experts: number) => {
+    const series = figure?.series.find(({ name }) => name === `${experts} experts`)
+    return series?.high?.map((high, i) => (high ?? Number.NaN) - (series.low?.[i] ?? Number.NaN)) ?? []
+  }
+
+  test('hold at every look at the length whose runs are missing, and the captions explain them', () => {
+    // With three seeds, the quantile is 13.2 instead of Student's 4.303.
+    const ratios = widthsOf(waiting, 8).map((width, i) => width / (widthsOf(complete, 8)[i] ?? 0))
+    expect(ratios).toEqual([1, 1, 13.2 / 4.303].map((ratio) => expect.closeTo(ratio, 1)))
+    expect(widthsOf(waiting, 2)).toEqual(widthsOf(complete, 2))
+    expect(waiting.noteOf(8)).toMatch(/^anytime /)
+    expect(waiting.noteOf(2)).toMatch(/^−?0\.\d+ to /)
+    for (const { caption = '' } of [waiting.table, waiting.figure].flatMap((one) => one ?? []))
+      expect(caption).toContain('Anytime: this 95 % interval holds however often one looks')
+    expect(JSON.stringify([complete.table, complete.figure])).not.toMatch(/anytime/i)
+  })
+
+  test('are those of the table over training tokens', () => {
+    const intervalsIn = (table: Table | undefined) =>
+      (table?.rows ?? []).map((row) => {
+        const cell = row[table?.columns.findIndex(({ title }) => title === 'Difference') ?? 0]
+        return typeof cell === 'object' && 'exact' in cell ? cell.exact?.interval : undefined
+      })
+    const lengths = tableWith(waiting.blocks, 'Per active parameter')
+    expect(lengths?.rows).toHaveLength(6)
+    const longest = intervalsIn(lengths).filter((_, i) => i % 3 === 2)
+    expect(longest).toEqual([0, 0].map(() => [expect.any(Number), expect.any(Number)]))
+    expect(intervalsIn(waiting.table)).toEqual(longest)
+  })
+
+  test('of two seeds there are none, so nothing is clear', () => {
+    expect(early.noteOf(8)).toBe('only 2 seeds')
+    expect(JSON.stringify([early.table, early.figure])).not.toMatch(/anytime/i)
+    expect(early.cellOf(8, 'Clear from')).toBe('not reached')
+    expect(complete.cellOf(8, 'Clear from')).not.toBe('not reached')
+    const eight = early.figure?.series.find(({ name }) => name === '8 experts')
+    expect(eight?.low?.map((low) => low === null)).toEqual([false, false, true])
+  })
 })

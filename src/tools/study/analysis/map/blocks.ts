@@ -4,17 +4,17 @@
  * law, and the law itself.
  */
 import { groups } from 'd3-array'
-import { count, dash, fixed, joinWords, plural, significant } from '../../../../core/text/numbers.ts'
+import { count, fixed, joinWords, plural, significant } from '../../../../core/text/numbers.ts'
 import { isGain } from '../../../law/centred-law.ts'
 import { type BreakEven, breakEven } from '../../../law/forecast.ts'
 import type { Coefficients } from '../../../law/joint-law.ts'
 import type { Law } from '../../../law/law.ts'
 import type { Block, Cell, LineFigure, Table } from '../../../report/blocks.ts'
 import type { Question } from '../../contract.ts'
-import { countCell, estimateCell } from '../numbers.ts'
+import { anytimeNote, countCell, estimateCell } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
 import { slug, table } from '../tables.ts'
-import { clearFrom, linesOf, type MapLine, measuredBreakEven } from './measured.ts'
+import { clearFrom, linesOf, type MapLine, type MapPoint, measuredBreakEven } from './measured.ts'
 import { pairsOf } from './pairs.ts'
 import { studyLaw } from './study-law.ts'
 
@@ -37,23 +37,7 @@ const isLast = ({ results: { questions } }: Runs, { id }: Question): boolean =>
 export function mapSentences(runs: Runs, question: Question): string[] {
   const lines = linesOf(pairsOf(runs, question))
   const found = isLast(runs, question) ? studyLaw(runs.results) : null
-  const sentences = groups(lines, ({ active }) => active).map(([active, own]) => {
-    const crossed = own.flatMap((line) => {
-      const tokens = measuredBreakEven(line)
-      return tokens === null ? [] : [{ experts: line.experts, tokens }]
-    })
-    const [first] = crossed.toSorted((a, b) => a.tokens - b.tokens)
-    const longest = Math.max(...own.flatMap(({ points }) => points.map(({ tokens }) => tokens)))
-    const size = `${count(active)} active parameters`
-    if (!first)
-      return `With ${size}, no number of experts pays up to ${count(longest)} tokens (${ratio(longest, active)} for each parameter).`
-    const clear = own.flatMap((line) => clearFrom(line) ?? [])
-    const surely = clear.length > 0 ? `, with intervals below zero from ${count(Math.min(...clear))} tokens on` : ''
-    const which = `${crossed.length} of ${plural(own.length, 'number')} of experts ${crossed.length === 1 ? 'pays' : 'pay'} within ${count(longest)} tokens${surely}`
-    return first.tokens === 0
-      ? `With ${size}, ${which}; ${plural(first.experts, 'expert')} ${first.experts === 1 ? 'pays' : 'pay'} from the shortest training on.`
-      : `With ${size}, ${which}; the first is ${first.experts} experts, from ${count(first.tokens)} tokens on (${ratio(first.tokens, active)} for each parameter).`
-  })
+  const sentences = groups(lines, ({ active }) => active).map(([active, own]) => sizeSentence(active, own))
   return [
     ...(sentences.length > 0
       ? sentences
@@ -70,6 +54,30 @@ export function mapSentences(runs: Runs, question: Question): string[] {
   ]
 }
 
+/** Which numbers of experts pay at a size by the mean over seeds, and which by their intervals. */
+function sizeSentence(active: number, lines: readonly MapLine[]): string {
+  const paying = lines.filter((line) => measuredBreakEven(line) !== null).length
+  const longest = Math.max(...lines.flatMap(({ points }) => points.map(({ tokens }) => tokens)))
+  const size = `With ${count(active)} active parameters`
+  if (paying === 0)
+    return `${size}, no number of experts pays within ${count(longest)} tokens (${ratio(longest, active)} for each parameter) by the mean over seeds.`
+  const which = `${paying} of ${plural(lines.length, 'number')} of experts ${paying === 1 ? 'pays' : 'pay'} within ${count(longest)} tokens by the mean over seeds`
+  const clear = lines.flatMap((line) => {
+    const tokens = clearFrom(line)
+    return tokens === null ? [] : [{ experts: line.experts, tokens }]
+  })
+  if (clear.length === 0)
+    return `${size}, ${which}; ${paying === 1 ? 'it has no' : 'none of them has an'} interval below zero after the longest training.`
+  const from = Math.min(...clear.map(({ tokens }) => tokens))
+  const first = clear.filter(({ tokens }) => tokens === from).map(({ experts }) => experts)
+  const experts = joinWords([...first.slice(0, -1).map(String), plural(first.at(-1) ?? 0, 'expert')])
+  const surely =
+    clear.length > first.length
+      ? `with ${clear.length} of them the intervals are below zero to the end, first with ${experts}`
+      : `with ${experts} the intervals are below zero`
+  return `${size}, ${which}; ${surely} from ${count(from)} tokens on (${ratio(from, active)} for each parameter).`
+}
+
 const ratio = (tokens: number, active: number): string => significant(tokens / active)
 
 /** @param numbers numbers of experts in all figures of the map: each has one colour */
@@ -79,7 +87,7 @@ function figure(id: string, active: number, lines: readonly MapLine[], numbers: 
   return {
     kind: 'figure',
     id: slug(`${id}-map-${count(active)}`),
-    caption: `Gain of experts with ${count(active)} active parameters (without the table of token embeddings): held-out loss of the dense model minus that with experts, without a limit of capacity, by the length of training. Above zero, experts pay. Bands: 95 % intervals over seeds. Dots on the line of the dense model: break-even.`,
+    caption: `Gain of experts with ${count(active)} active parameters (without the table of token embeddings): held-out loss of the dense model minus that with experts, without a limit of capacity, by the length of training. Above zero, experts pay. Dots on the line of the dense model: break-even. Bands: 95 % intervals over seeds.${intervalNote(lines.flatMap(({ points }) => points))}`,
     form: 'lines',
     x: { label: 'tokens for each active parameter', scale: 'log' },
     y: { label: 'gain over dense, nats a token', scale: 'linear' },
@@ -87,12 +95,13 @@ function figure(id: string, active: number, lines: readonly MapLine[], numbers: 
       { name: 'dense', x: ends, y: [0, 0], mark: 0 },
       ...lines.map((line) => {
         const tokens = measuredBreakEven(line)
-        const end = (i: 0 | 1) => line.points.map(({ interval }) => (interval === null ? null : -interval[i]))
+        const intervals = line.points.map(({ estimate }) => estimate.interval)
+        const end = (i: 0 | 1) => intervals.map((interval) => interval && -interval[i])
         return {
           name: plural(line.experts, 'expert'),
           x: line.points.map((point) => point.tokens / active),
-          y: line.points.map(({ difference }) => -difference),
-          ...(line.points.some(({ interval }) => interval) && { low: end(1), high: end(0) }),
+          y: line.points.map(({ estimate }) => -estimate.mean),
+          ...(intervals.some((interval) => interval) && { low: end(1), high: end(0) }),
           ...(tokens && { dots: [{ x: tokens / active, y: 0 }] }),
           mark: 1 + numbers.indexOf(line.experts),
         }
@@ -104,7 +113,7 @@ function figure(id: string, active: number, lines: readonly MapLine[], numbers: 
 function breakEvenTable(lines: readonly MapLine[], law: Law | null): Table | null {
   return table(
     'break-even',
-    `Break-even: tokens from which on experts have a lower loss than the dense model. Measured: by the mean over seeds, interpolated between lengths of training; clear from: the shortest length from which on all 95 % intervals are below zero${law ? '; by the law: with its 80 % interval, within a factor of 8 of the trained lengths' : ''}. Below them, tokens for each active parameter. Longest: the difference in loss, arm minus dense, after the longest training.`,
+    `Break-even: tokens from which on experts have a lower loss than the dense model. Measured: by the mean over seeds, interpolated between lengths of training; clear from: the shortest length from which on all 95 % intervals are below zero${law ? '; by the law: with its 80 % interval, within a factor of 8 of the trained lengths' : ''}. Below them, tokens for each active parameter. Longest: the difference in loss, arm minus dense, after the longest training.${intervalNote(lines.flatMap(({ points }) => points.at(-1) ?? []))}`,
     [
       'Active',
       'Experts',
@@ -123,16 +132,20 @@ function breakEvenTable(lines: readonly MapLine[], law: Law | null): Table | nul
         countCell(active),
         String(experts),
         countCell(parameters),
-        String(last?.seeds ?? 0),
+        String(last?.estimate.n ?? 0),
         tokensCell(measuredBreakEven(line), active),
         tokensCell(clearFrom(line), active),
         ...(law ? [lawCell(breakEven(law, line), active)] : []),
         countCell(last?.tokens),
-        last ? estimateCell({ n: last.seeds, mean: last.difference, interval: last.interval, p: null }) : dash,
+        estimateCell(last?.estimate ?? null),
       ]
     }),
   )
 }
+
+/** Explains the intervals of points if some are anytime. */
+const intervalNote = (points: readonly MapPoint[]): string =>
+  anytimeNote(points.map(({ estimate }) => estimate).filter(({ interval }) => interval))
 
 const tokensText = (tokens: number | null): string =>
   tokens === null ? 'not reached' : tokens === 0 ? 'from the start' : count(tokens)

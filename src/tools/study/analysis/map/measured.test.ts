@@ -7,7 +7,7 @@ const lineOf = (...points: readonly [difference: number, half: number | null][])
   parameters: 2,
   points: points.map(([difference, half], i) => {
     const interval = half === null ? null : ([difference - half, difference + half] as const)
-    return { tokens: 10 * 4 ** i, difference, interval, seeds: 4 }
+    return { tokens: 10 * 4 ** i, estimate: { n: 4, mean: difference, interval, p: null } }
   }),
 })
 

@@ -1,8 +1,7 @@
 /** The measured lines of a map: for a size and a number of experts, the difference to the dense model by tokens. */
 import { group } from 'd3-array'
 import { fallsBelowZero } from '../../../law/forecast.ts'
-import type { Interval } from '../../statistics.ts'
-import { estimateMean } from '../../statistics.ts'
+import { type Estimate, estimateMean } from '../../statistics.ts'
 import type { MapPair } from './pairs.ts'
 
 export interface MapLine {
@@ -10,13 +9,14 @@ export interface MapLine {
   readonly experts: number
   /** Parameters of the model with experts, all experts counted. */
   readonly parameters: number
-  /** Points by rising tokens; `interval` is the 95 % interval over seeds, null with one seed. */
-  readonly points: readonly {
-    readonly tokens: number
-    readonly difference: number
-    readonly interval: Interval | null
-    readonly seeds: number
-  }[]
+  /** Points by rising tokens. */
+  readonly points: readonly MapPoint[]
+}
+
+export interface MapPoint {
+  readonly tokens: number
+  /** Loss with experts minus loss of the dense model, over seeds. */
+  readonly estimate: Estimate
 }
 
 /** The lines of pairs, sorted by size, then by number of experts. */
@@ -25,9 +25,11 @@ export function linesOf(pairs: readonly MapPair[]): MapLine[] {
     (own): MapLine[] => {
       const [first] = own
       if (!first) return []
-      const points = [...group(own, ({ tokens }) => tokens)].map(([tokens, pairs]) => {
-        const estimate = estimateMean(pairs.map(({ loss, dense }) => loss - dense))
-        return { tokens, difference: estimate?.mean ?? 0, interval: estimate?.interval ?? null, seeds: pairs.length }
+      const points = [...group(own, ({ tokens }) => tokens)].flatMap(([tokens, pairs]): MapPoint[] => {
+        const differences = pairs.map(({ loss, dense }) => loss - dense)
+        const isWaiting = pairs.some(({ intervals }) => intervals === 'anytime')
+        const estimate = estimateMean(differences, isWaiting ? 'anytime' : 'student')
+        return estimate ? [{ tokens, estimate }] : []
       })
       return [
         {
@@ -47,7 +49,7 @@ export function linesOf(pairs: readonly MapPair[]): MapLine[] {
  * the interval of the longest is not.
  */
 export function clearFrom({ points }: MapLine): number | null {
-  const last = points.findLastIndex(({ interval }) => !interval || interval[1] >= 0)
+  const last = points.findLastIndex(({ estimate: { interval } }) => !interval || interval[1] >= 0)
   return points[last + 1]?.tokens ?? null
 }
 
@@ -55,5 +57,5 @@ export function clearFrom({ points }: MapLine): number | null {
 export const measuredBreakEven = ({ points }: MapLine): number | null =>
   fallsBelowZero(
     points.map(({ tokens }) => tokens),
-    points.map(({ difference }) => difference),
+    points.map(({ estimate }) => estimate.mean),
   )

@@ -8,7 +8,7 @@ import { specificationSchema } from '../../grid/specification.ts'
 import { mapStudy } from '../../testing/map.ts'
 import { Runs } from '../runs.ts'
 import { pairsOf } from './pairs.ts'
-import { coverageOf, type Predictions, predictionsOf } from './predictions.ts'
+import { coverageOf, type Predictions, predictionsOf, sharesOf } from './predictions.ts'
 import { lawFileOf } from './study-law.ts'
 
 function lawOfMap(): LawFile {
@@ -82,6 +82,11 @@ test('coverage counts measurements inside their intervals, and compares break-ev
     [false, expect.closeTo(mean, 12)],
   ])
   expect(found.missing).toBe(1)
+  expect(sharesOf(found).cellsWithOtherSeeds).toBe(0)
+  const [first, ...others] = predictions.cells
+  if (!first) throw new Error('no cell')
+  const fewer = coverageOf({ ...predictions, cells: [{ ...first, seeds: 2 }, ...others] }, pairs)
+  expect(sharesOf(fewer).cellsWithOtherSeeds).toBe(1)
   // The known law crosses at about 30 tokens for each of 164k active parameters.
   expect(found.breakEvens).toHaveLength(1)
   expect(Math.abs(found.breakEvens[0]?.error ?? 9)).toBeLessThan(0.35)

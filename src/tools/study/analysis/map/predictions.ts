@@ -77,6 +77,8 @@ export interface Coverage {
 export const sharesOf = ({ cells, breakEvens }: Coverage) => ({
   /** Share of the cells whose measurement is inside the interval. */
   insideShare: cells.filter(({ inside }) => inside).length / cells.length,
+  /** Number of cells that are measured with another number of seeds than their interval was made for. */
+  cellsWithOtherSeeds: cells.filter(({ pairs, seeds }) => pairs !== seeds).length,
   /** Mean of |measured - predicted|, nats a token. */
   meanAbsoluteError:
     cells.reduce((sum, { measured, difference }) => sum + Math.abs(measured - difference), 0) / cells.length,

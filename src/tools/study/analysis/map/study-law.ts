@@ -38,7 +38,7 @@ export function studyLaw(results: StudyResults): StudyLaw | null {
   if (found) return found
   const all = pairsOf(new Runs(results), { contrasts: maps.flatMap(({ contrasts }) => contrasts) })
   const corpus = mostFrequent(all.map(({ runs }) => runs.dense.corpus))
-  const onText = distinct(all.filter(({ runs }) => runs.dense.corpus === corpus))
+  const onText = distinctPairs(all.filter(({ runs }) => runs.dense.corpus === corpus))
   const pairs = onText.filter(({ runs }) => warmupShare(runs.dense.config) <= MAX_WARMUP)
   const lacking = lackingForLaw(pairs)
   const made: StudyLaw = {
@@ -79,7 +79,7 @@ const distinctRuns = (pairs: readonly MapPair[]): FinishedRun[] => [
 ]
 
 /** The pairs without repetitions: a contrast may be in two questions. */
-const distinct = (pairs: readonly MapPair[]): MapPair[] => [
+const distinctPairs = (pairs: readonly MapPair[]): MapPair[] => [
   ...new Map(pairs.map((pair) => [`${pair.runs.dense.key} ${pair.runs.sparse.key}`, pair])).values(),
 ]
 

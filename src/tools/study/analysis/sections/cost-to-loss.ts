@@ -75,7 +75,8 @@ export function evaluationMismatches({ baseline: { config: a }, arm: { config: b
  * that were made before the evaluation after the last step was kept end earlier, and are compared with each other.
  */
 export function endAlike({ baseline, arm }: Omit<Pair, 'seed'>): boolean {
-  const shareOf = ({ evaluations, config }: FinishedRun) => (evaluations.at(-1)?.step ?? Number.NaN) / config.train.steps
+  const shareOf = ({ evaluations, config }: FinishedRun) =>
+    (evaluations.at(-1)?.step ?? Number.NaN) / config.train.steps
   return shareOf(baseline) === shareOf(arm)
 }
 

@@ -11,9 +11,10 @@ import { type Estimate, estimateMean } from '../../statistics.ts'
 import { contrastText } from '../claims/effects.ts'
 import { type Comparison, compareAll } from '../comparison.ts'
 import { countCell, digitsOfColumn, estimateCell } from '../numbers.ts'
+import { signOf } from '../outcome.ts'
 import { mainBaseline, type Runs } from '../runs.ts'
 import { footnotes, meanOver, shownBlocks, table } from '../tables.ts'
-import { distinct } from './routing.ts'
+import { distinctContrasts } from './routing.ts'
 
 /** Number of domains beside each other in a table, so that it fits a page. */
 const COLUMNS = 6
@@ -26,7 +27,7 @@ interface Row {
 
 /** The section of domains; null for a text without several domains. */
 export function domainSection(runs: Runs): Section | null {
-  const contrasts = distinct(runs.results.questions.flatMap((question) => question.contrasts))
+  const contrasts = distinctContrasts(runs.results.questions.flatMap((question) => question.contrasts))
   const evaluated = contrasts.flatMap((contrast) => runs.pairs(contrast)).flatMap(({ baseline }) => baseline)
   const names = [...new Set(evaluated.flatMap(({ heldOut }) => heldOut.domains ?? []).map(({ name }) => name))]
   if (names.length < 2) return null
@@ -93,9 +94,6 @@ function differenceTables(runs: Runs, names: readonly string[], rows: readonly R
     ),
   )
 }
-
-const signOf = (estimate: Estimate | null): number =>
-  estimate?.interval && (estimate.interval[0] > 0 || estimate.interval[1] < 0) ? Math.sign(estimate.mean) : 0
 
 function verdict(runs: Runs, names: readonly string[], rows: readonly Row[]): string {
   const found = rows.filter(({ comparison }) => signOf(comparison.estimate) !== 0)

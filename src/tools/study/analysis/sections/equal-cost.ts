@@ -72,11 +72,7 @@ function verdictOf({ interval }: Estimate): CostVerdict {
 const flopsOfStep = (run: FinishedRun): number => run.trainFlops / run.config.train.steps
 
 /** Arm minus baseline at equal cost. @param ratioOf Cost of a step, arm over baseline. */
-function differenceAt(
-  runs: Runs,
-  contrast: Contrast,
-  ratioOf: (pair: RunPair) => number,
-): Estimate | null {
+function differenceAt(runs: Runs, contrast: Contrast, ratioOf: (pair: RunPair) => number): Estimate | null {
   const differences = runs.pairs(contrast).flatMap((pair) => {
     const ratio = ratioOf(pair)
     if (!(ratio > 0 && ratio < Infinity) || !endAlike(pair) || evaluationMismatches(pair).length > 0) return []

@@ -10,9 +10,10 @@ import { otherTextsOf } from '../../results/held-out.ts'
 import { type Estimate, estimateMean } from '../../statistics.ts'
 import { compareAll } from '../comparison.ts'
 import { digitsOfColumn, estimateCell } from '../numbers.ts'
+import { signOf } from '../outcome.ts'
 import type { Runs } from '../runs.ts'
 import { footnotes, shownBlocks, table } from '../tables.ts'
-import { distinct } from './routing.ts'
+import { distinctContrasts } from './routing.ts'
 
 interface Row {
   readonly contrast: Contrast
@@ -22,7 +23,7 @@ interface Row {
 }
 
 export function otherTextSection(runs: Runs): Section | null {
-  const contrasts = distinct(runs.results.questions.flatMap((question) => question.contrasts))
+  const contrasts = distinctContrasts(runs.results.questions.flatMap((question) => question.contrasts))
   const sources = otherTextsOf(runs.results)
   if (sources.length === 0) return null
   const rows = compareAll(runs, contrasts)
@@ -66,20 +67,14 @@ export function otherTextSection(runs: Runs): Section | null {
   }
 }
 
-const excludesZero = (estimate: Estimate | null): boolean =>
-  estimate?.interval ? estimate.interval[0] > 0 || estimate.interval[1] < 0 : false
-
 function verdictOn(source: string, rows: readonly Row[], index: number): string {
   const pairs = rows.flatMap(({ heldOut, onOther }) => {
     const other = onOther[index]
     return heldOut?.interval && other?.interval ? [{ heldOut, other }] : []
   })
   if (pairs.length === 0) return `On ${source}: not enough runs yet.`
-  const found = pairs.filter(({ heldOut }) => excludesZero(heldOut))
-  const same = (sign: 1 | -1) =>
-    found.filter(
-      ({ heldOut, other }) => excludesZero(other) && Math.sign(heldOut.mean) === sign * Math.sign(other.mean),
-    ).length
+  const found = pairs.filter(({ heldOut }) => signOf(heldOut) !== 0)
+  const same = (sign: 1 | -1) => found.filter(({ heldOut, other }) => signOf(other) === sign * signOf(heldOut)).length
   const opposite = same(-1) === 0 ? '' : `, ${same(-1)} with the opposite sign`
   return `On ${source}: of ${plural(found.length, 'contrast')} whose interval excludes zero on the held-out text, ${same(1)} reappear with the same sign${opposite}, before Holm's correction.`
 }

@@ -79,7 +79,7 @@ export function comparableValue(runs: Runs, arm: string, path: string): string {
 }
 
 /** Drops contrasts that repeat the two arms of an earlier contrast, in either direction. */
-export const distinct = (contrasts: readonly Contrast[]): Contrast[] =>
+export const distinctContrasts = (contrasts: readonly Contrast[]): Contrast[] =>
   contrasts.filter((contrast, i) => contrasts.findIndex((other) => sameArms(other, contrast)) === i)
 
 const sameArms = (a: Contrast, b: Contrast): boolean =>

@@ -8,6 +8,7 @@ import { groups } from 'd3-array'
 import type { ScatterFigure, Table } from '../../../report/blocks.ts'
 import type { Question } from '../../contract.ts'
 import { holm, named, regressionWithin } from '../../statistics.ts'
+import { linesOf } from '../claims/effects.ts'
 import type { Comparison } from '../comparison.ts'
 import { countCell, estimateCell, pCell } from '../numbers.ts'
 import type { Runs } from '../runs.ts'
@@ -61,18 +62,17 @@ function familiesOf(runs: Runs, comparisons: readonly Comparison[]): Family[] {
   }))
 }
 
-/** Trend of the gain over log₁₀ of parameters, one line per seed; the slope is in nats for ten times the parameters. */
+/**
+ * Trend of the gain over log₁₀ of parameters, one line for each seed with all sizes; the slope is in nats for ten times
+ * the parameters.
+ */
 function trendOf({ sizes }: Family) {
-  const seeds = new Map<number, { x: number[]; y: number[] }>()
-  for (const { comparison, parameters } of sizes)
-    comparison.pairs.forEach(({ seed }, i) => {
-      const points = seeds.get(seed) ?? { x: [], y: [] }
-      points.x.push(Math.log10(parameters))
-      points.y.push(-(comparison.differences[i] ?? 0))
-      seeds.set(seed, points)
-    })
+  const points = sizes.map(({ comparison: { pairs, differences }, parameters }) => ({
+    x: Math.log10(parameters),
+    bySeed: new Map(pairs.map(({ seed }, i) => [seed, -(differences[i] ?? 0)])),
+  }))
   const isOpen = sizes.some(({ comparison }) => comparison.intervals === 'anytime')
-  return regressionWithin([...seeds.values()], isOpen ? 'anytime' : 'student')
+  return regressionWithin(linesOf(points), isOpen ? 'anytime' : 'student')
 }
 
 function figure(runs: Runs, id: string, family: Family): ScatterFigure | null {

@@ -62,7 +62,65 @@ describe('the best arm', () => {
   })
 })
 
+describe('the best arm of arms with different seeds', () => {
+  // The loss of a seed is 3 + 0.5 · sin(seed) for all arms, so an arm without seed 4 has the highest mean of its runs.
+  const levelOf = (seeds: readonly number[]) =>
+    seeds.reduce((sum, seed) => sum + 3 + 0.5 * Math.sin(seed), 0) / seeds.length
+  const verdictsOf = (found: ReturnType<typeof report>) => found.sections.flatMap(({ verdicts }) => verdicts)
+
+  test('is the best of the seeds that all of them have, and the report names these seeds', () => {
+    const found = report({ 'k=1': {}, 'k=2': { effect: -0.05, jitter: 0.001, failed: [4] } })
+    // Jitters of 0.001, −0.001, 0.002 and −0.002: a deviation of 0.001826, over √4, times t(3) = 3.1824, is 0.0029.
+    expect(found.headline).toBe(
+      `Best arm: k=2, held-out loss ${(levelOf([0, 1, 2, 3]) - 0.05).toFixed(3)} nats a token (seeds 0, 1, 2 and 3, which all causal arms have finished), 0.0500 below the runner-up, k=1 (95 % interval 0.0471 to 0.0529, 4 seeds).`,
+    )
+    const flat = report({ base: {}, arm: { effect: -0.05, failed: [4] } }, { view: 'plain' })
+    expect(verdictsOf(flat)).toContain(
+      `The causal arm with the lowest held-out loss is arm: ${(levelOf([0, 1, 2, 3]) - 0.05).toFixed(3)} nats a token (seeds 0, 1, 2 and 3, which all causal arms have finished).`,
+    )
+  })
+
+  test('is not said to be level with an arm that is ahead of it on the seeds that a third arm lacks', () => {
+    const { headline } = report({
+      a: { effect: (seed) => (seed === 4 ? 0.01 : -0.05), jitter: 0.001 },
+      b: {},
+      c: { effect: 1, failed: [0, 1, 2, 3] },
+    })
+    expect(headline).toBe(
+      `Best arm: b, held-out loss ${levelOf([4]).toFixed(3)} nats a token (seed 4, which all causal arms have finished), 0.010 below the runner-up, a; one seed cannot show whether that is more than noise.`,
+    )
+  })
+
+  test.each([
+    ['no seed', { failed: [0, 1, 2] }, { failed: [3, 4] }],
+    ['a seed, but no text', {}, { corpus: 'another' }],
+  ])('does not exist if they have %s in common', (_, a: ArmSketch, b: ArmSketch) => {
+    const found = report({ a, b })
+    expect(found.headline ?? '').not.toContain('Best arm')
+    expect(verdictsOf(found)).toContain(
+      'No arm is called the best, because the causal arms have no finished seed on the same text in common.',
+    )
+  })
+
+  test('has an interval that holds at every look while any of them may add a common seed', () => {
+    const arms = { a: {}, b: { effect: 0.1, jitter: 0.001 }, c: { effect: 0.2, jitter: 0.001 } }
+    const headline = (more: ArmSketch) => report({ ...arms, c: { ...arms.c, ...more } }).headline
+    expect(headline({ missing: [4] })).toContain('below the runner-up, b (anytime 95 % interval')
+    expect(headline({ failed: [4] })).toContain('below the runner-up, b (95 % interval')
+  })
+})
+
 describe('losses over swept values', () => {
+  test('have a band that holds at every look while runs are missing', () => {
+    const bandOf = (more: ArmSketch) => {
+      const [figure] = figuresOf(report({ a: arm(0.01, 0, more), b: arm(0.001, 0.5, more), c: arm(0.1, 1, more) }))
+      const [line] = figure?.series ?? []
+      return (line?.high?.[0] as number) - (line?.low?.[0] as number)
+    }
+    // In standard errors of four seeds: 6.538 on each side at every look, 3.182 by Student.
+    expect(bandOf({ missing: [4] }) / bandOf({ failed: [4] })).toBeCloseTo(6.538 / 3.1824, 3)
+  })
+
   test('have a ring for each run, the mean, and its interval, on a logarithmic axis for geometric values', () => {
     const [figure, ...others] = figuresOf(report({ a: arm(0.01, 0), b: arm(0.001, 0.5), c: arm(0.1, 1) }))
     expect(others).toEqual([])

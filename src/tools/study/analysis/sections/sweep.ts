@@ -62,10 +62,10 @@ export function sweepFigures(runs: Runs, { id, contrasts }: Question): LineFigur
 function seriesOf(given: Runs, path: string, name: string, arms: readonly string[]): LineFigure['series'] {
   const runs = given.comparing(arms)
   const points = arms
-    .map((arm) => ({ x: runs.numberSetting(arm, path, 0), losses: runs.finished(arm).map((run) => runs.lossOf(run)) }))
-    .flatMap(({ x, losses }) => {
-      const estimate = estimateMean(losses)
-      return estimate === null ? [] : [{ x, losses, estimate }]
+    .flatMap((arm) => {
+      const losses = runs.finished(arm).map((run) => runs.lossOf(run))
+      const estimate = estimateMean(losses, runs.intervalsFor([arm]))
+      return estimate === null ? [] : [{ x: runs.numberSetting(arm, path, 0), losses, estimate }]
     })
     .toSorted((a, b) => a.x - b.x)
   if (points.length === 0) return []

@@ -5,7 +5,7 @@ import type { Cell, ScatterFigure, Table } from '../../../report/blocks.ts'
 import { estimateMean, regressionWithin } from '../../statistics.ts'
 import type { ClaimAnswer } from '../claims/answers.ts'
 import type { Answer } from '../claims/decision.ts'
-import { type Point, pointsOf } from '../claims/effects.ts'
+import { linesOf, type Point, pointsOf } from '../claims/effects.ts'
 import { answerText, detectableRemark, effectCell, toneOf } from '../claims/text.ts'
 import type { Runs } from '../runs.ts'
 import { footnotes, MIN_POINTS, slug, table } from '../tables.ts'
@@ -78,14 +78,7 @@ function trendFigure(runs: Runs, id: string, { claim, question, decisions }: Cla
     return [{ label, group: 'arms', x: 2 ** x, y: estimate.mean, ...ends }]
   })
   if (drawn.length < MIN_POINTS) return null
-  const seeds = [...new Set(points.flatMap(({ bySeed }) => [...bySeed.keys()]))]
-  const line = regressionWithin(
-    seeds.map((seed) => {
-      const own = points.filter(({ bySeed }) => bySeed.has(seed))
-      return { x: own.map(({ x }) => x), y: own.map(({ bySeed }) => bySeed.get(seed) ?? 0) }
-    }),
-    intervals,
-  )
+  const line = regressionWithin(linesOf(points), intervals)
   const [first, last] = [points[0], points.at(-1)]
   const over = claim.over.split('.').at(-1) ?? claim.over
   const level = claim.arms ? `that of ${first?.label ?? 'the first'}` : 'the baseline'
