@@ -132,6 +132,10 @@ describe('choir export refuses', () => {
   test('a run that does not exist, and a precision that ONNX files do not have', async () => {
     const missing = await workspace.choir('export', 'nowhere', '--format', 'onnx')
     expect([missing.code, missing.stdout]).toEqual([2, ''])
+    const file = workspace.file('empty.txt')
+    writeFileSync(file, '')
+    const notRun = await workspace.choir('export', file, '--format', 'onnx')
+    expect([notRun.code, notRun.stderr]).toEqual([2, expect.stringContaining(`choir: no run in "${file}" `)])
     const half = await workspace.choir(
       'export',
       known,

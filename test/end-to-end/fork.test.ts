@@ -1,11 +1,11 @@
 /**
  * Forks of a run: without changes they are bitwise the same, other settings act from the checkpoint on, and a fork is
- * refused where the state would not fit.
+ * refused where the state would not fit. A fork and a resumed run are refused where no step is left.
  *
  * @slow
  */
 import { createHash } from 'node:crypto'
-import { cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { checkpointsOf, evalRecords, expectSuccess, prose, results, trainRecords, Workspace } from './support.ts'
@@ -122,4 +122,59 @@ test.each<[string, () => string[], RegExp]>([
   expect(ended).toMatchObject({ code: 2, stderr: expect.stringMatching(message) })
   expect(ended.stderr).not.toMatch(/ {4}at |internal:/)
   expect(existsSync(workspace.file('refused', 'config.json'))).toBe(false)
+})
+
+/** Names, times and contents of the files of a run. */
+const files = (run: string) =>
+  readdirSync(run, { recursive: true, encoding: 'utf8' })
+    .sort()
+    .map((name) => [
+      name,
+      statSync(join(run, name)).mtimeMs,
+      statSync(join(run, name)).isFile() && readFileSync(join(run, name), 'latin1'),
+    ])
+
+test('a run is not resumed at a later step than its last, and stays as it is', async () => {
+  const run = workspace.file('done')
+  cpSync(source, run, { recursive: true })
+  writeFileSync(join(run, 'failure.json'), '{}')
+  const before = files(run)
+  const refused: [string[], RegExp][] = [
+    [
+      ['--steps', '12'],
+      /: no step is left to train from step 60 of .*done, since train\.steps is 12 \(give more, --steps N\)/,
+    ],
+    [
+      ['--set', 'train.steps=50'],
+      /from step 60 .* is 50 \(give more, --steps N, or an earlier checkpoint, --checkpoint 20 or 40\)/,
+    ],
+    [['--checkpoint', '40', '--steps', '30'], /from step 40 .* is 30 \(.*, --checkpoint 20\)/],
+  ]
+  for (const [args, message] of refused) {
+    const ended = await workspace.choir('train', '--resume', run, ...args)
+    expect(ended).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringMatching(/^choir: invalid --resume: no step/m),
+    })
+    expect(ended.stderr).toMatch(message)
+  }
+  expect(files(run)).toEqual(before)
+})
+
+test('a run at its last step may be resumed, and says how it gets more', async () => {
+  const run = workspace.file('whole')
+  cpSync(source, run, { recursive: true })
+  for (const args of [[], ['--steps', '60']]) {
+    const { stdout } = await expectSuccess(workspace.start('train', '--resume', run, ...args))
+    expect(stdout).toMatch(/steps +none is left to step 60, .*: for more, choir train --resume .*whole --steps N\n/)
+    expect(stdout).not.toMatch(/^ +time /m)
+  }
+  expect(stored(run)).toEqual(stored(source))
+  // The newest checkpoint is damaged, with the size that it should have, so the run continues from the one before it.
+  const weights = join(run, 'checkpoints', 'step-00000060', 'model.safetensors')
+  const bytes = readFileSync(weights)
+  writeFileSync(weights, bytes.fill(1, bytes.length - 8))
+  const { stdout } = await expectSuccess(workspace.start('train', '--resume', run, '--steps', '50'))
+  expect(stdout).toContain('continued from step 40')
 })

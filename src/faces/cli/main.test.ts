@@ -116,6 +116,26 @@ describe('help and usage', () => {
     [['train', '--sett', 'x'], "choir: unknown option '--sett'\n(Did you mean --set?)"],
     [['train', 'tiny', 'demo'], 'choir: too many arguments'],
     [['train', 'dmeo'], 'did you mean "demo"?'],
+    [
+      ['inspect', 'm6t-1t'],
+      'choir: invalid configuration: "m6t-1t" is a preset of choir plan (expected tiny, demo, S, M or base, or a YAML or JSON file; see: choir plan m6t-1t ',
+    ],
+    [
+      ['plan', 'tiny', '--cluster', 'local', '--set', 'runtime.device=webgpu'],
+      'choir: invalid runtime.device: "webgpu" (expected "cpu" with --cluster local: no calibration describes a GPU)',
+    ],
+    ...['--only top-1', '--steps 3', '--shape S', '--out c.json', '--trace t.json', '--profile'].map(
+      (given): [string[], string] => [
+        ['bench', '--ceilings', ...given.split(' ')],
+        `choir: ${given.split(' ')[0]} has no effect with --ceilings, which trains nothing and writes no file`,
+      ],
+    ),
+    ...['--cluster h100-8', '--html v.html', '--price 2', '--calibrate', '--fits-with 90%', '--what-if routing'].map(
+      (given): [string[], string] => [
+        ['plan', '--validate', ...given.split(' ')],
+        `choir: ${given.split(' ')[0]} has no effect with --validate, which plans nothing`,
+      ],
+    ),
     [['train', 'tiny', '--set', 'train.steps=0'], 'choir: invalid train.steps: 0 (expected a positive integer)'],
     [['train', 'tiny', '--threads', '0'], 'choir: invalid --threads: "0" (expected a positive integer)'],
     [['watch', '--port', '0x50'], 'choir: invalid --port: "0x50" (expected a port up to 65535, or 0 for any)'],

@@ -110,7 +110,7 @@ Examples:
   choir inspect base
   choir study m6t --out studies/m6t
   choir plan m6t-1t --cluster v100-480
-  choir worth S --tokens 50M
+  choir worth demo --tokens 10M --set model.moe=null
 
 Run "choir COMMAND --help" for the options of a command.`,
     )

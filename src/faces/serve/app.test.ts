@@ -316,6 +316,8 @@ test('models are listed and described', async () => {
 describe('an error has the shape of OpenAI, for', () => {
   test.each<[string, Json, number, string | null, RegExp]>([
     ['an unknown model', { model: 'gpt' }, 404, 'model', /the model "gpt" does not exist \(expected "demo"\)/],
+    ['a prompt with a typing error', { promt: 'x' }, 400, 'promt', /unknown field promt.*did you mean "prompt"/],
+    ['a negative seed', { seed: -1 }, 400, 'seed', /invalid seed: -1 \(expected an integer of at least 0/],
     ['an unknown field', { max_token: 3 }, 400, 'max_token', /unknown field max_token: 3 .*did you mean "max_tokens"/],
     ['a wrong type', { max_tokens: '3' }, 400, 'max_tokens', /invalid max_tokens: "3" \(expected/],
     ['a negative number', { max_tokens: -1 }, 400, 'max_tokens', /invalid max_tokens: -1/],
@@ -416,6 +418,7 @@ describe('an error has the shape of OpenAI, for', () => {
     ['a name', { messages: [{ role: 'user', content: 'Hi', name: 'x' }] }, /unknown field messages\[0\]\.name/],
     ['no schema', { messages: [], response_format: { type: 'json_schema' } }, /response_format\.json_schema/],
     ['a form of its own', { messages: [], response_format: { type: 'yaml' } }, /response_format\.type: "yaml"/],
+    ['messages with a typing error', { mesages: [] }, /unknown field mesages.*did you mean "messages"/],
     ['tools', { messages: [], tools: [{}] }, /unknown field tools/],
   ])('a chat with %s', async (_, body, message) => {
     const response = await send('/v1/chat/completions', body)

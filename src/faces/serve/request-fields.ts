@@ -29,6 +29,8 @@ const penalty = z
   .nullish()
   .refine((value) => !value, 'there are no penalties here: leave the field out')
 const ignored = z.unknown().optional()
+/** The prompt or the messages, which are taken out of a request and checked apart: a message about fields names them. */
+const taken = z.unknown().optional()
 
 const responseFormat = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('text') }),
@@ -53,7 +55,7 @@ const commonFields = {
   top_k: z.int().min(0).nullish(),
   n: z.int().min(1).max(limits.texts).nullish(),
   stop: z.union([z.string(), z.array(z.string()).max(32)]).nullish(),
-  seed: z.int().nullish(),
+  seed: z.int().min(0).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.strictObject({ include_usage: z.boolean().optional(), include_obfuscation: ignored }).nullish(),
   choir: z.strictObject({ routing: z.boolean().optional() }).nullish(),
@@ -75,6 +77,7 @@ function isNothing(value: unknown): boolean {
 
 export const completionFields = z.strictObject({
   ...commonFields,
+  prompt: taken,
   echo: z.boolean().nullish(),
   logprobs: z.int().min(0).max(limits.topLogprobs).nullish(),
   best_of: z
@@ -92,6 +95,7 @@ export const completionFields = z.strictObject({
 
 export const chatFields = z.strictObject({
   ...commonFields,
+  messages: taken,
   max_completion_tokens: commonFields.max_tokens,
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(limits.topLogprobs).nullish(),

@@ -36,6 +36,7 @@ import { pluginCopies } from './plugins/plugins.ts'
 import { removeRankFiles } from './ranks/files.ts'
 import { lastStep } from './rewind-log.ts'
 import { logFile, logNames, RunLogs } from './run-logs.ts'
+import { refuseLaterStep } from './steps-left.ts'
 import { GENERATION } from './tokenizer-file.ts'
 import type { WeightsSource } from './weights-source.ts'
 
@@ -82,8 +83,10 @@ export class RunDirectory {
   /**
    * Creates a run directory, or with `resume` opens an existing one; {@link adopt} then records changed settings.
    * @param weights Weights of another run, with which a new run begins. The new run takes over their tokenizer.
-   * @throws UsageError if the directory contains other files; if it contains a run and `resume` is false; or if the
-   *   results of its run come from another configuration (all differing fields are listed)
+   * @param checkpoint Step of the checkpoint that is resumed; undefined for the newest.
+   * @throws UsageError if the directory contains other files; if it contains a run and `resume` is false; if the
+   *   results of its run come from another configuration (all differing fields are listed); or if the checkpoint that is
+   *   resumed is of a later step than the last
    * @throws RunError if another process trains in it, or it cannot be written
    */
   static async open(
@@ -91,6 +94,7 @@ export class RunDirectory {
     config: RunConfig,
     resume: boolean,
     weights: WeightsSource | null = null,
+    checkpoint?: number,
   ): Promise<RunDirectory> {
     // Check first: nothing may be created or locked in a directory that is not a run.
     if (resume) await loadRunConfig(directory)
@@ -104,6 +108,7 @@ export class RunDirectory {
         await refuseLinks(directory)
         await refuseFolders(directory, ['engine.json', ...logNames.map((name) => `${name}.jsonl`)])
         const changes = await allowedChanges(directory, config)
+        await refuseLaterStep(directory, checkpointsOf(directory), checkpoint, config)
         // The files belong to an earlier job.
         await removeRankFiles(directory)
         return new RunDirectory(directory, lock, config, changes, created)
@@ -238,6 +243,13 @@ export class RunDirectory {
 export const beginAgain = (directory: string): string =>
   `begin again in another folder: choir train ${quoted(join(directory, CONFIG))} --out NEW`
 
+/** Whether a folder is that of a run: its config.json is one of Choir. */
+export const isRunDirectory = (directory: string): Promise<boolean> =>
+  loadRunConfig(directory).then(
+    () => true,
+    () => false,
+  )
+
 async function refuseOccupied(directory: string): Promise<void> {
   const names = await readdir(directory).catch((error: unknown): string[] => {
     if (errorCode(error) === 'ENOENT') return []
@@ -245,7 +257,7 @@ async function refuseOccupied(directory: string): Promise<void> {
       throw new UsageError(`invalid run directory: "${directory}" is a file (expected a new or empty directory)`)
     throw new RunError(`cannot read ${directory}: ${(error as Error).message}`)
   })
-  if (names.includes('config.json') && (await loadRunConfig(directory).catch(() => undefined)))
+  if (names.includes(CONFIG) && (await isRunDirectory(directory)))
     throw new OccupiedDirectory(
       wording`invalid run directory: "${directory}" already holds a run (continue it with ${option('resume')}, or choose another with ${option('directory')})`,
     )

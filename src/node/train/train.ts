@@ -66,7 +66,7 @@ export async function train(given: RunConfig, options: TrainOptions): Promise<Tr
     const abandoning = ranks ? undefined : signal
     const weights = from ? await fromFirst(ranks, () => findWeights(from, config, warn, abandoning)) : null
     const tokenizer = await fromFirst(ranks, async () => {
-      open.files = await RunDirectory.open(directory, config, resume, weights)
+      open.files = await RunDirectory.open(directory, config, resume, weights, options.checkpoint)
       if (ranks) await open.files.write(RANKS_FILE, ranksText(ranks.roster))
       return open.files.tokenizer()
     })

@@ -4,7 +4,7 @@
 import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import { option, RunError, wording } from '../../core/errors.ts'
+import { option, RunError, UsageError, wording } from '../../core/errors.ts'
 import { licencesOf } from './licences.ts'
 import { newestMatch } from './recipe.ts'
 
@@ -41,6 +41,8 @@ export class Packages {
 
   constructor(root: string) {
     this.root = resolve(root)
+    if (!isFolder(this.root))
+      throw new UsageError(wording`invalid ${option('root')}: ${JSON.stringify(root)} is a file (expected a folder)`)
     const status = join(this.root, 'var/lib/dpkg/status')
     this.versions = existsSync(status) ? installedVersions(readFileSync(status, 'utf8')) : undefined
   }

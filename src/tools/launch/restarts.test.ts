@@ -34,7 +34,7 @@ async function run(
       attempts.push({ layout: now, continued })
       return { code: 0, text: '', ...ends[attempts.length - 1] }
     },
-    exists: () => true,
+    begun: async () => true,
     finished: async () => attempts.length > unfinished,
     findFailure: async () => ({ rank: 1, host: 'b', ...failureNow()?.found }),
     checkpoint: async () => failureNow()?.checkpoint ?? 0,
@@ -44,7 +44,7 @@ async function run(
     report: (message) => reports.push(message),
   }
   return {
-    outcome: await runWithRestarts(layout, { restarts, parallel: { expert }, continued: false }, job),
+    outcome: await runWithRestarts(layout, { restarts, parallel: { expert } }, job),
     attempts,
     reports,
   }

@@ -24,10 +24,13 @@ export interface JobEnd {
 
 /** Everything that supervision needs from outside. */
 export interface Supervised {
-  /** Runs the job until its end. `continued` is true if the run exists already. */
+  /** Runs the job until its end. `continued` is false if it does what an earlier attempt has not done: see `begun`. */
   run(layout: Layout, continued: boolean): Promise<JobEnd>
-  /** Whether the run can be continued: it has a configuration on disk. */
-  exists(): boolean
+  /**
+   * Whether an attempt only needs to continue the run from its newest checkpoint: the run has a configuration on disk,
+   * and has gone back to an earlier checkpoint if it was to.
+   */
+  begun(): Promise<boolean>
   /** Whether the run has done its last step, or is not visible from here. */
   finished(): Promise<boolean>
   findFailure(end: JobEnd): Promise<KnownFailure>
@@ -47,19 +50,18 @@ export type Outcome =
   | { readonly kind: 'failed'; readonly failure: string }
 
 /**
- * @param continued whether the first attempt continues a run
  * @param parallel settings that the number of ranks must fit; a run keeps the shards that it started with
  */
 export async function runWithRestarts(
   first: Layout,
-  { restarts, parallel, continued }: { restarts: number; parallel: Parallel; continued: boolean },
+  { restarts, parallel }: { restarts: number; parallel: Parallel },
   job: Supervised,
 ): Promise<Outcome> {
   const { expert, shards = first.ranks } = parallel
   let layout = first
   let computed: string | null = null
   for (let restart = 0; ; restart++) {
-    const end = await job.run(layout, restart === 0 ? continued : job.exists())
+    const end = await job.run(layout, restart > 0 && (await job.begun()))
     if (end.code === 0 && (await job.finished())) return { kind: 'done' }
     if (job.stopped() || end.code === 130) return { kind: 'stopped' }
     if (end.code === 2) return { kind: 'usage' }
@@ -87,7 +89,7 @@ export async function runWithRestarts(
     layout = left
     await job.pause()
     if (job.stopped()) return { kind: 'stopped' }
-    const action = job.exists() ? 'continuing' : 'starting again'
+    const action = (await job.begun()) ? 'continuing' : 'starting again'
     job.report(`${action} with ${plural(layout.ranks, 'rank')} (restart ${restart + 1} of ${restarts})`)
   }
 }

@@ -43,11 +43,21 @@ const lineOf = ({ field, from, to }: Difference, why: string): string =>
  * @throws UsageError if no step is left to train
  */
 export function refuseEndOfTraining(run: string, step: number, steps: readonly number[], config: RunConfig): void {
-  if (step < config.train.steps) return
+  if (step >= config.train.steps) throw noStepLeft('fork', run, step, steps, config)
+}
+
+/** The refusal of a training that would continue from a step after which it has no other. */
+export function noStepLeft(
+  how: 'fork' | 'resume',
+  run: string,
+  step: number,
+  steps: readonly number[],
+  config: RunConfig,
+): UsageError {
   const earlier = steps.filter((other) => other < config.train.steps)
   const choose =
     earlier.length > 0 ? wording`, or an earlier checkpoint, ${option('checkpoint', earlier.join(' or '))}` : ''
-  throw new UsageError(
-    wording`invalid ${option('fork')}: no step is left to train from step ${step} of ${run}, since train.steps is ${config.train.steps} ${wording`(give more, ${option('train.steps', 'N')}${choose})`}`,
+  return new UsageError(
+    wording`invalid ${option(how)}: no step is left to train from step ${step} of ${run}, since train.steps is ${config.train.steps} ${wording`(give more, ${option('train.steps', 'N')}${choose})`}`,
   )
 }

@@ -2,6 +2,7 @@
  * `choir bench`: speed and memory of the benchmark shapes on this machine. Each routing runs in a process of its
  * own, since the peak memory of a process never decreases.
  */
+import { stat } from 'node:fs/promises'
 import { cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
@@ -11,8 +12,9 @@ import { UsageError } from '../../../core/errors.ts'
 import { bytes, count, fixed, percent } from '../../../core/text/numbers.ts'
 import type { BenchmarkResult } from '../../../node/measure/benchmark.ts'
 import { loadConfig } from '../../../node/run/load-config.ts'
-import { expectWritable, writeOutput } from '../../../node/system/output-file.ts'
+import { writeOutput } from '../../../node/system/output-file.ts'
 import { describeProcessor } from '../../../node/system/processor.ts'
+import { JSON_BYTES, readText } from '../../../node/system/read-text.ts'
 import type { StepProfile } from '../../../train/measure/step-profile.ts'
 import { print } from '../display/print.ts'
 import { profileText } from '../display/profile.ts'
@@ -34,6 +36,7 @@ import {
   threadsOption,
   traceOption,
 } from '../options.ts'
+import { expectOutputs } from '../output-files.ts'
 import { writeTrace } from '../trace.ts'
 
 interface BenchFlags extends EngineFlags {
@@ -102,15 +105,22 @@ before the steps and one after. The half of attention that the causal mask hides
 the model; padding and dropped assignments do not.
 Drop is the share of assignments of tokens to experts that full experts refused.`,
     )
-    .action((flags: BenchFlags) => run(io, flags))
+    .action((flags: BenchFlags, command: Command) => {
+      if (flags.ceilings) expectCeilingsAlone(command)
+      return run(io, flags)
+    })
 }
 
 async function run(io: Io, flags: BenchFlags): Promise<void> {
   const names = selectedRoutings(flags)
   if (flags.ceilings) return ceilings(io, flags)
   const file = flags.json ? flags.out : (flags.out ?? join('bench', 'results', `${flags.shape}.json`))
-  if (file !== undefined) await expectWritable('out', file)
-  if (flags.trace !== undefined) await expectWritable('trace', flags.trace)
+  await expectOutputs(['out', file, 'measurements'], ['trace', flags.trace, 'trace'])
+  const kept = file === undefined ? [] : await otherRows(file, flags.shape, names)
+  if (kept.length > 0 && flags.out !== undefined)
+    throw new UsageError(
+      `invalid --out: "${flags.out}" has rows that are not measured again: ${kept.join(', ')} (expected a new file; delete it, or name another)`,
+    )
   const colors = colorsFor(io.stdout, io.env)
   let machine: MeasuredMachine | undefined
   if (!flags.json) {
@@ -139,8 +149,41 @@ async function run(io: Io, flags: BenchFlags): Promise<void> {
     if (flags.trace !== undefined) io.stdout.write(`\n  ${flags.trace} (open it at ui.perfetto.dev)\n`)
   }
   if (file === undefined) return
+  if (kept.length > 0)
+    return void io.stdout.write(
+      `\n  ${file} stays as it is, since it has rows that were not measured again: ${kept.join(', ')} (--out writes another file)\n`,
+    )
   await writeOutput(file, `${JSON.stringify({ machine: { ...hardware(), ...machine }, rows }, undefined, 2)}\n`)
   if (!flags.json) io.stdout.write(`\n  ${file}\n`)
+}
+
+/** @throws UsageError if an option of the steps is given, which `--ceilings` does not measure */
+function expectCeilingsAlone(command: Command): void {
+  const given = ['shape', 'only', 'steps', 'profile', 'trace', 'out'].find(
+    (name) => command.getOptionValueSource(name) === 'cli',
+  )
+  if (given !== undefined)
+    throw new UsageError(`--${given} has no effect with --ceilings, which trains nothing and writes no file`)
+}
+
+/** The rows of an earlier file of results that a measurement of these routings would not replace. */
+async function otherRows(file: string, shape: string, names: readonly string[]): Promise<string[]> {
+  const existing = await stat(file).catch(() => null)
+  if (!existing?.isFile() || existing.size === 0) return []
+  const { rows } = await readResults(file)
+  return rows.flatMap((row) =>
+    row.shape !== shape ? [`${row.shape}, ${row.routing}`] : names.includes(row.routing) ? [] : [row.routing],
+  )
+}
+
+async function readResults(file: string): Promise<{ readonly rows: readonly Row[] }> {
+  try {
+    return JSON.parse(await readText(file, JSON_BYTES))
+  } catch (error) {
+    throw new UsageError(
+      `invalid --out: cannot read the results in "${file}": ${(error as Error).message} (delete it, or name another)`,
+    )
+  }
 }
 
 /**

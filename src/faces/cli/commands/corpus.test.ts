@@ -75,4 +75,7 @@ test('wrong usage ends with exit code 2 and writes nothing; missing packages end
   const file = join(temporary.make(), 'file')
   writeFileSync(file, '')
   expect((await run('manuals', '--root', root, '--out', file, ...without)).code).toBe(2)
+  const isFile = /^choir: invalid --root: ".*file" is a file \(expected a folder\)$/m
+  await refused(['manuals', '--root', file, '--out', out], 2, isFile)
+  await refused(['--root', file], 2, isFile)
 })

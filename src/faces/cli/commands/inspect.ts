@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { Command } from 'commander'
-import { isPreset } from '../../../core/config/presets.ts'
+import { isPreset, presets } from '../../../core/config/presets.ts'
+import { listWithOr } from '../../../core/config/problems.ts'
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
 import { bytes, count, fixed, flops, grouped, percent } from '../../../core/text/numbers.ts'
@@ -54,7 +55,7 @@ async function run(io: Io, source: string, flags: InspectFlags): Promise<void> {
     throw new UsageError(
       `invalid --set: ${source} is a run, and its configuration is fixed (inspect ${join(source, 'config.json')} to vary it)`,
     )
-  const config = isRun ? await loadRunConfig(source) : await loadConfig(source, flags.set ?? [])
+  const config = isRun ? await loadRunConfig(source) : await loadInspected(source, flags.set ?? [])
   const origin = isRun ? await loadOrigin(source) : null
   const description = await io.operations.describe(config)
   const signal = flags.signal && (await io.operations.signal(config))
@@ -69,6 +70,19 @@ async function run(io: Io, source: string, flags: InspectFlags): Promise<void> {
   const colors = colorsFor(io.stdout, io.env)
   print(io, descriptionText(config, description, basename(source), origin, colors))
   if (signal) print(io, signalText(signal, colors))
+}
+
+/** @throws UsageError for a preset of the planner too, which has fields that a training lacks */
+async function loadInspected(source: string, sets: readonly string[]): Promise<RunConfig> {
+  if (!isPreset(source) && !existsSync(source)) {
+    const { planPresets } = await import('../../../tools/plan/inputs/presets.ts')
+    if (Object.hasOwn(planPresets, source))
+      throw new UsageError(
+        `invalid configuration: "${source}" is a preset of choir plan (expected ${listWithOr(Object.keys(presets))}, or a ` +
+          `YAML or JSON file; see: choir plan ${source} --cluster NAME-COUNT)`,
+      )
+  }
+  return loadConfig(source, sets)
 }
 
 function signalText({ stream, loss, uniformLoss, problems }: SignalCheck, colors: Colors): string {

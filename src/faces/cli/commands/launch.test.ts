@@ -1,10 +1,12 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { loadConfig } from '../../../node/run/load-config.ts'
 import type { JobEnd } from '../../../tools/launch/restarts.ts'
+import { folderName } from '../../../train/run/checkpoint/description.ts'
 import { main } from '../main.ts'
 import { type Fake, fakeIo } from '../testing/fake.ts'
 
@@ -18,6 +20,22 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const openmpi = 'mpirun (Open MPI) 5.0.7\n'
 const mpich = 'HYDRA build details:\n    Version: 4.2.1\n'
+
+/** A run of `tiny` with checkpoints of these steps, which have no tensors. */
+async function storedRun(name: string, ...steps: number[]): Promise<string> {
+  const run = join(folder, name)
+  mkdirSync(run)
+  for (const step of steps) {
+    const checkpoint = join(run, 'checkpoints', folderName(step))
+    mkdirSync(checkpoint, { recursive: true })
+    const state = JSON.stringify({ step, files: {} })
+    writeFileSync(join(checkpoint, 'state.json'), state)
+    const sum = createHash('sha256').update(state).digest('hex')
+    writeFileSync(join(checkpoint, 'SHA256SUMS'), `${sum}  state.json\n`)
+  }
+  writeFileSync(join(run, 'config.json'), JSON.stringify(await loadConfig('tiny', [])))
+  return run
+}
 
 type Settings = Parameters<typeof fakeIo>[0]
 
@@ -68,9 +86,7 @@ describe('the command of mpirun', () => {
   })
 
   test('passes on the weights of another run, and changed settings of a run that is resumed', async () => {
-    const run = join(folder, 'stored')
-    mkdirSync(run)
-    writeFileSync(join(run, 'config.json'), JSON.stringify(await loadConfig('tiny', [])))
+    const run = await storedRun('stored')
     const place = ['--ranks', '1', '--threads', '1', '--print']
     const from = ['--from', run, '--checkpoint', '20', '--freeze', '*.router', '--set', 'train.steps=7']
     expect((await launched(['train', ...from, '--out', 'x', ...place])).out).toContain(
@@ -80,6 +96,26 @@ describe('the command of mpirun', () => {
     expect((await launched(['train', ...resume, ...place])).out).toContain(
       `choir.js train --resume ${run} --data elsewhere --set train.steps=7 --threads 1\n`,
     )
+  })
+
+  test('goes back to an earlier checkpoint of a run that is resumed, if there is one', async () => {
+    const run = await storedRun('back', 10, 20)
+    const resume = ['train', '--resume', run, '--ranks', '1', '--threads', '1', '--print']
+    expect((await launched([...resume, '--checkpoint', '10', '--json'])).out).toContain(
+      `choir.js train --resume ${run} --checkpoint 10 --threads 1 --json\n`,
+    )
+    for (const [more, message] of [
+      [['--checkpoint', '12'], `invalid checkpoint: 12 (${run} has those of steps 10, 20)`],
+      [['--checkpoint', '10', '--steps', '5'], 'invalid --resume: no step is left to train from step 10 '],
+      [['--steps', '12'], 'no step is left to train from step 20 '],
+    ] as const) {
+      const { code, out, err } = await launched([...resume, ...more])
+      expect([code, out, err]).toEqual([2, '', expect.stringContaining(message)])
+    }
+    const slurm = ['--slurm', '--ranks-per-node', '1', '--threads', '1']
+    const { code, out, err } = await launched(['train', '--resume', run, '--checkpoint', '10', ...slurm])
+    expect([code, out, err]).toEqual([2, '', expect.stringContaining('not with --resume and --slurm')])
+    expect(err).toContain(`--fork ${run} --checkpoint 10`)
   })
 
   test('has variables of Open MPI for root, and a note with the reason; MPICH needs no variables', async () => {
@@ -239,6 +275,28 @@ describe('running', () => {
     expect(err).toContain('choir: continuing with 1 rank (restart 1 of 2)\n')
   })
 
+  test('goes back to an earlier checkpoint once: in the first attempt, or in the next if that fails before', async () => {
+    const directory = await storedRun('back again', 10, 20)
+    const checkpoints = join(directory, 'checkpoints')
+    let attempts = 0
+    const more = ['--checkpoint', '10', '--restarts', '3', '--threads', '1', '--ranks', '1']
+    const { code, fake } = await launched(['train', '--resume', directory, ...more], {
+      startJob: () => {
+        attempts++
+        // The second attempt goes back, and comes again to a checkpoint of the step that it has set aside.
+        if (attempts === 2) {
+          renameSync(join(checkpoints, 'step-00000020'), join(checkpoints, 'step-00000020.aside'))
+          mkdirSync(join(checkpoints, 'step-00000020'))
+        }
+        return { ended: Promise.resolve(attempts < 3 ? failed : { code: 0, text: '' }), signal: () => {} }
+      },
+    })
+    expect(code).toBe(0)
+    const commands = jobs(fake).map(([words]) => (words as string[]).slice((words as string[]).indexOf('train')))
+    const back = ['train', '--resume', directory, '--checkpoint', '10', '--threads', '1']
+    expect(commands).toEqual([back, back, ['train', '--resume', directory, '--threads', '1']])
+  })
+
   test('fails without the last step of the run, since mpirun may end with 0 after a rank was killed', async () => {
     const directory = join(folder, 'unfinished')
     const { code, err } = await launched(args('unfinished'), {
@@ -319,6 +377,28 @@ describe('files', () => {
     expect(out).toContain('\n#SBATCH --array=0-7\n')
     expect(out).toContain('\n#SBATCH --cpus-per-task=8\n')
     expect(out).toContain("study m6t --preset quick --out 'my studies' --join --jobs 2 --threads 4 &\n")
+  })
+
+  test('a study is checked as `study` would check it after the wait in a queue', async () => {
+    const file = join(folder, 'study.yaml')
+    writeFileSync(file, 'base: tiny\nseeds: [1, 2]\narms: { a: {}, b: { model.moe.k: 2 } }\n')
+    const out = join(folder, 'new study')
+    const script = join(folder, 'study.sh')
+    const study = (...more: string[]) =>
+      launched(['study', file, '--slurm', '--tasks', '2', '--threads', '1', '--write', script, ...more])
+    for (const [more, message] of [
+      [['--set', 'train.stps=2'], 'train.stps'],
+      [['--data', join(folder, 'nosuch')], 'nosuch'],
+      [['--out', file], `invalid --out: "${file}" is a file (expected a folder)`],
+      [['--out', join(file, 'sub')], 'is a file (expected a folder)'],
+      [['--out', await storedRun('not a study')], 'not a study" is a run'],
+    ] as const) {
+      const { code, err } = await study('--out', out, ...more)
+      expect([code, err]).toEqual([2, expect.stringContaining(message)])
+      expect(existsSync(script)).toBe(false)
+    }
+    expect((await study('--out', out)).code).toBe(0)
+    expect([existsSync(script), existsSync(out)]).toEqual([true, false])
   })
 
   test('with --device webgpu each rank gets a GPU, unless GPUs are asked for', async () => {

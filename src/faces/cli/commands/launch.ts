@@ -67,7 +67,7 @@ export function addLaunch(program: Command, io: Io): void {
     .addOption(resumeOption())
     .addOption(fromOption())
     .addOption(forkOption())
-    .addOption(checkpointOption('with --from or --fork, the checkpoint of this step'))
+    .addOption(checkpointOption('with --resume (not for Slurm), --from or --fork, the checkpoint of this step'))
     .addOption(freezeOption())
     .addOption(numberOption('--steps <n>', 'steps to train (train.steps)', positiveInteger))
     .addOption(deviceOption())
@@ -117,6 +117,7 @@ Examples:
   choir launch train my-run.yaml --hosts a:4,b:4 --threads 8 --restarts 3
   choir launch train my-run.yaml --hostfile hosts --print
   choir launch train --resume runs/my-run --ranks 4
+  choir launch train --resume runs/my-run --checkpoint 400 --ranks 4
   choir launch train my-run.yaml --slurm --nodes 2 --ranks-per-node 4 --threads 8 --time 4:00:00 --write job.sh
   choir launch train my-run.yaml --device webgpu --slurm --nodes 16 --ranks-per-node 4 --threads 8 --write job.sh
   choir launch study m6t --slurm --tasks 8 --threads 4 --out studies/m6t --write job.sh
@@ -170,7 +171,7 @@ async function launchWithMpirun(io: Io, source: string | undefined, flags: Launc
     program: { program: io.program, directory, ...trainArguments(source, directory, layout.threads, flags) },
     variables: choirVariables(io.env),
     restarts: flags.restarts ?? 0,
-    continued: flags.resume !== undefined,
+    checkpoint: flags.resume === undefined ? undefined : flags.checkpoint,
     resumeCommand: resumeCommand(io, directory, flags),
   }
   for (const note of notes(io, settings)) io.stderr.write(`choir: ${note}\n`)

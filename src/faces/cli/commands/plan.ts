@@ -1,10 +1,9 @@
 /** `choir plan`: predicts whether a training fits on a cluster, how long it takes, and in which layout. */
 import type { Command } from 'commander'
 import { presets } from '../../../core/config/presets.ts'
-import { RunError, UsageError } from '../../../core/errors.ts'
+import { option, RunError, UsageError } from '../../../core/errors.ts'
 import { commandLine } from '../../../core/text/shell.ts'
 import { loadConfig } from '../../../node/run/load-config.ts'
-import { expectWritable } from '../../../node/system/output-file.ts'
 import type { Cluster } from '../../../tools/plan/inputs/cluster.ts'
 import { clusterFamilies } from '../../../tools/plan/inputs/clusters.ts'
 import { demandWords } from '../../../tools/plan/inputs/intervals.ts'
@@ -18,9 +17,11 @@ import { validationText } from '../display/plan/validation.ts'
 import { whatIfText } from '../display/plan/what-if.ts'
 import { columnsOf, print } from '../display/print.ts'
 import { table } from '../display/text-layout.ts'
+import { flagOf } from '../format-error.ts'
 import { type Colors, colorsFor, type Io } from '../io.ts'
 import { writeJson } from '../json.ts'
 import { jsonOption, listOption, numberOption, probabilityOption, ranges, setOption } from '../options.ts'
+import { expectOutputs } from '../output-files.ts'
 
 interface PlanFlags {
   readonly cluster?: string
@@ -115,6 +116,9 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   if (flags.validate) {
     if (source !== undefined)
       throw new UsageError('invalid --validate: it compares published measurements (leave out the configuration)')
+    const given = Object.keys(flags).find((name) => name !== 'validate' && name !== 'json')
+    if (given !== undefined)
+      throw new UsageError(`${flagOf(option(given))} has no effect with --validate, which plans nothing`)
     const validation = await io.operations.validatePlanner()
     if (flags.json) writeJson(io, { kind: 'validation', ...validation })
     else print(io, validationText(validation, colors, columnsOf(io.stdout)))
@@ -123,8 +127,7 @@ async function run(io: Io, source: string | undefined, flags: PlanFlags): Promis
   if (source === undefined) throw new UsageError("missing argument 'config' (a preset, or a YAML or JSON file)")
   if (flags.cluster === undefined) throw new UsageError('missing --cluster (NAME-COUNT such as v100-480, or a file)')
   const { price } = flags
-  if (flags.html !== undefined) await expectWritable('html', flags.html)
-  if (flags.trace !== undefined) await expectWritable('trace', flags.trace)
+  await expectOutputs(['html', flags.html, 'report'], ['trace', flags.trace, 'trace'])
   const set = setsOf(flags)
   if (flags.cluster === 'local') return runLocal(io, source, flags, colors)
   if (flags.calibrate) throw new UsageError('invalid --calibrate: only --cluster local is measured')

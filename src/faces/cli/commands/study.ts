@@ -31,7 +31,7 @@ import {
   setOption,
 } from '../options.ts'
 import { estimated } from '../study/estimate.ts'
-import { isBuiltin, loadSpecification, type SpecificationFlags, studyWords } from '../study/specification.ts'
+import { isBuiltin, loadSpecification, type SpecificationFlags, studyName, studyWords } from '../study/specification.ts'
 
 interface StudyFlags extends SpecificationFlags {
   readonly out?: string
@@ -160,6 +160,7 @@ async function run(io: Io, study: string, given: StudyFlags): Promise<void> {
   const colors = colorsFor(io.stdout, io.env)
   const display = given.json ? null : new StudyDisplay(io, colors)
   const shared = {
+    name: studyName(study, given),
     ...coreShares(given),
     timingThreads: physicalCores(),
     keepCheckpoints: given.keepCheckpoints ?? false,
@@ -180,7 +181,6 @@ async function run(io: Io, study: string, given: StudyFlags): Promise<void> {
     if (seeds < whole.seeds.length) flags = { ...given, seeds }
   }
   const options: StudyOptions = {
-    name: isBuiltin(study) ? `${study}, ${flags.preset ?? 'quick'}` : study,
     command: studyCommand(io, study, flags),
     directory: out ?? '',
     ...(!isBuiltin(study) && { file: study }),

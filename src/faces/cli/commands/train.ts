@@ -5,7 +5,6 @@ import { quoted } from '../../../core/text/shell.ts'
 import type { Ranks } from '../../../engine/contract/ranks.ts'
 import { OccupiedDirectory } from '../../../node/run/occupied-directory.ts'
 import { LockedRun } from '../../../node/system/lock.ts'
-import { expectWritable } from '../../../node/system/output-file.ts'
 import type { TrainSummary } from '../../../train/loop/events.ts'
 import { type Dashboard, startDashboard } from '../dashboard.ts'
 import type { Display, StartEvent } from '../display/display.ts'
@@ -35,6 +34,7 @@ import {
   threadsOption,
   traceOption,
 } from '../options.ts'
+import { expectOutputs } from '../output-files.ts'
 import { deadlineOption, mpiOption, type RankFlags, withRanks } from '../ranks.ts'
 import { writeSample } from '../sample.ts'
 import { freeDirectory, isFirstRun, type Job, type JobFlags, prepareJob } from '../train-job.ts'
@@ -192,7 +192,7 @@ async function prepareOnRanks(
   flags: TrainFlags,
 ): Promise<Job> {
   const job = await io.operations.fromFirst(ranks, async () => {
-    if (flags.trace !== undefined) await expectWritable('trace', flags.trace)
+    await expectOutputs(['trace', flags.trace, 'trace'])
     return prepareJob(source, flags)
   })
   if (!ranks || job.config.runtime.threads !== undefined) return job

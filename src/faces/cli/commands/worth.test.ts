@@ -164,6 +164,15 @@ describe('choir worth', () => {
     )
   })
 
+  test('takes the tokens of --tokens, of plan.tokens, or of the steps of the training', async () => {
+    const planned = [...inside(), '--set', 'plan.tokens=30M']
+    const tokens = async (...args: string[]) => JSON.parse((await worth(...args, '--json')).out).tokens
+    expect(await tokens(...planned, '--tokens', '18M')).toBe(18e6)
+    expect(await tokens(...planned)).toBe(30e6)
+    const steps = ['steps=10', 'batch=4'].flatMap((set) => ['--set', `train.${set}`])
+    expect(await tokens(...inside(), ...steps, '--set', 'model.sequence=128')).toBe(10 * 4 * 128)
+  })
+
   test('names settings that differ from the settings of the law', async () => {
     const { out } = await worth(
       ...inside(),

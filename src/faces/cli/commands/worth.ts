@@ -28,7 +28,9 @@ export function addWorth(program: Command, io: Io): void {
         'the tokens from which on experts pay, and their memory and time. The law is that of a study (view: map).',
     )
     .argument('<config>', 'a preset, or a YAML or JSON file: the fields of a run, and plan: for its layout')
-    .addOption(tokensOption('tokens of the whole training, such as 300M (default: steps × batch × sequence)'))
+    .addOption(
+      tokensOption('tokens of the whole training, such as 300M (default: plan.tokens, or steps × batch × sequence)'),
+    )
     .option('--law <file>', 'the law.json of a study (default: the law of this version)')
     .option(
       '--cluster <name>',
@@ -41,9 +43,9 @@ export function addWorth(program: Command, io: Io): void {
       'after',
       `
 Examples:
-  choir worth S --tokens 50M
-  choir worth S --tokens 50M --law studies/map/law.json
-  choir worth M --tokens 20B --cluster h100-8 --json
+  choir worth demo --tokens 10M --set model.moe=null
+  choir worth demo --tokens 10M --set model.moe=null --law studies/map/law.json
+  choir worth demo --tokens 10M --set model.moe=null --cluster h100-8 --json
 
 Experts pay if the model with experts has a lower loss than the dense model with as many active
 parameters (those that compute a token) after as many tokens. Break-even is the number of tokens
@@ -56,9 +58,9 @@ one, gets no prediction.`,
 async function run(io: Io, source: string, { tokens: given, law: file, cluster: name, set = [], json }: WorthFlags) {
   if (file?.trim() === '') throw new UsageError('invalid --law: "" (expected the law.json of a study)')
   const law = await io.operations.loadLaw(file)
-  const { config, planOf } =
+  const { config, planned, planOf } =
     name === 'local' ? await onThisMachine(io, source, set, json) : await on(io, source, name, set)
-  const tokens = given ?? config.train.steps * config.train.batch * config.model.sequence
+  const tokens = given ?? planned ?? config.train.steps * config.train.batch * config.model.sequence
   const found = await io.operations.worth(config.model, tokens, law, planOf)
   if (json) writeJson(io, { kind: 'worth', ...found })
   else print(io, worthText(found, source, colorsFor(io.stdout, io.env)))
@@ -69,11 +71,11 @@ async function onThisMachine(io: Io, source: string, set: readonly string[], jso
   const onMessage = (message: string) => io.stderr.write(`  ${message}\n`)
   const planOf = (model: ModelConfig): Promise<Plan> =>
     io.operations.planLocal({ ...config, model }, json ? {} : { onMessage })
-  return { config, planOf }
+  return { config, planned: null, planOf }
 }
 
 async function on(io: Io, source: string, name: string, set: readonly string[]) {
   const [config, cluster] = [await loadPlannedRun(source, set), await loadCluster(name)]
   const planOf = (model: ModelConfig): Promise<Plan> => io.operations.plan({ ...config, model }, cluster)
-  return { config, planOf }
+  return { config, planned: config.plan.tokens, planOf }
 }

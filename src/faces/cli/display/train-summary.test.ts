@@ -52,3 +52,11 @@ test('the last step of a dense model has no drop rate and no imbalance of loads'
   expect(names(last)).toEqual(['training loss'])
   expect(names({ ...last, gate_mean: 0.5 })).toEqual(['training loss', 'drop rate', 'c_v'])
 })
+
+test('a resumed training that had all of its steps says how the run gets more', () => {
+  const lines = (summary: TrainSummary) => summaryText(summary, pc.createColors(false))
+  expect(lines({ ...summaryOf([]), directory: 'my run' })).toContain(
+    "steps  none is left to step 20, 2.56k tokens in all: for more, choir train --resume 'my run' --steps N\n",
+  )
+  expect(lines(summaryOf([], true))).toContain('time  2.0s, to step 20')
+})

@@ -1,6 +1,7 @@
 /** The results at the end of a training. */
 import { isOfDenseModel } from '../../../core/model/routing/statistics.ts'
 import { count, duration, fixed, grouped, listed, percent } from '../../../core/text/numbers.ts'
+import { quoted } from '../../../core/text/shell.ts'
 import type { TrainSummary } from '../../../train/loop/events.ts'
 import type { Colors } from '../io.ts'
 import { droplessNote } from './capacities.ts'
@@ -16,7 +17,7 @@ export function summaryText(summary: TrainSummary, colors: Colors): string {
       ['bits per byte', colors.bold(fixed(evaluation.bits_per_byte, 3))],
     )
   else if (last) rows.push(['training loss', `${fixed(last.loss, 3)} nats a token`])
-  const note = summary.ceiling && lowerBoundNote(summary.ceiling)
+  const note = last && summary.ceiling && lowerBoundNote(summary.ceiling)
   if (summary.tokensPerSecond !== null)
     rows.push([
       'speed',
@@ -27,8 +28,14 @@ export function summaryText(summary: TrainSummary, colors: Colors): string {
   if (last && !isOfDenseModel({ ...last }))
     rows.push(['drop rate', percent(last.drop_rate)], ['c_v', fixed(last.load_cv, 2)])
   rows.push(...gateRows(summary))
+  const reached = `${grouped(summary.step)}, ${count(summary.tokens)} tokens in all`
   rows.push(
-    ['time', `${duration(summary.seconds)}, to step ${grouped(summary.step)}, ${count(summary.tokens)} tokens in all`],
+    last || summary.interrupted
+      ? ['time', `${duration(summary.seconds)}, to step ${reached}`]
+      : [
+          'steps',
+          `none is left to step ${reached}: for more, choir train --resume ${quoted(summary.directory)} --steps N`,
+        ],
     ['run', summary.directory],
   )
   return `\n${labelled(rows, colors)}`

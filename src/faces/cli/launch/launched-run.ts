@@ -5,6 +5,8 @@ import { isPreset } from '../../../core/config/presets.ts'
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
 import { quoted } from '../../../core/text/shell.ts'
+import { checkpointsOf } from '../../../node/run/run-directory.ts'
+import { refuseLaterStep } from '../../../node/run/steps-left.ts'
 import { forRanks } from '../../../node/train/layout.ts'
 import type { Parallel } from '../../../tools/launch/layout.ts'
 import { jobConfig } from '../train-job.ts'
@@ -34,6 +36,14 @@ export async function loadLaunchedRun(source: string | undefined, flags: LaunchF
     throw new UsageError(
       `invalid --out: "${flags.out}" already holds a run (continue it with --resume ${quoted(flags.out)}, or choose another)`,
     )
+  const { resume, checkpoint } = flags
+  if (resume !== undefined && checkpoint !== undefined && flags.slurm)
+    throw new UsageError(
+      'invalid --checkpoint: not with --resume and --slurm, since a job that returns to the queue would go back again ' +
+        `(begin another run: --fork ${quoted(resume)} --checkpoint ${checkpoint}; or go back before: choir train ` +
+        `--resume ${quoted(resume)} --checkpoint ${checkpoint}, stopped with Ctrl-C after a step, and leave out --checkpoint)`,
+    )
+  if (resume !== undefined) await refuseLaterStep(resume, checkpointsOf(resume), checkpoint, config)
   const file = source !== undefined && !isPreset(source) && { file: source }
   return { name, config, ...settings(config), ...file }
 }
@@ -57,23 +67,19 @@ export function trainArguments(source: string | undefined, directory: string, th
   const from = [
     ...(flags.from === undefined ? [] : ['--from', flags.from]),
     ...(flags.fork === undefined ? [] : ['--fork', flags.fork]),
-    ...(flags.checkpoint === undefined ? [] : ['--checkpoint', String(flags.checkpoint)]),
   ]
+  const checkpoint = flags.checkpoint === undefined ? [] : ['--checkpoint', String(flags.checkpoint)]
   const config = source === undefined ? [] : [source]
   const engine = [
     ...(flags.device === undefined ? [] : ['--device', flags.device]),
     ...(flags.math === undefined ? [] : ['--math', flags.math]),
   ]
   const resume = ['--resume', directory]
-  const start = [
-    ...(flags.resume === undefined ? [...config, '--out', directory, ...from] : resume),
-    ...sets,
-    ...engine,
-  ]
+  const begin = flags.resume === undefined ? [...config, '--out', directory, ...from] : resume
   return {
-    start,
+    start: [...begin, ...checkpoint, ...sets, ...engine],
     // A run that this launch begins has stored the assignments in its configuration when it is continued.
-    resume: flags.resume === undefined ? resume : start,
+    resume: flags.resume === undefined ? resume : [...resume, ...sets, ...engine],
     options: [
       ...['--threads', String(threads)],
       ...(flags.json ? ['--json'] : []),

@@ -4,10 +4,11 @@
  * within half a second.
  */
 import { existsSync } from 'node:fs'
+import { stat } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { RunError, UsageError } from '../../../core/errors.ts'
-import { checkpointSteps } from '../../../node/run/checkpoint/checkpoint.ts'
+import { checkpointSteps, newestFolder } from '../../../node/run/checkpoint/checkpoint.ts'
 import { removeRankFiles } from '../../../node/run/ranks/files.ts'
 import { checkpointsOf } from '../../../node/run/run-directory.ts'
 import { findFailure } from '../../../tools/launch/failure.ts'
@@ -30,8 +31,8 @@ export interface MpiJobSettings extends MpirunSettings {
   readonly restarts: number
   /** The setting `train.steps`: the last step of the run. */
   readonly steps: number
-  /** Whether the first attempt continues a run. */
-  readonly continued: boolean
+  /** Step of an earlier checkpoint from which the first attempt continues a run; undefined for the newest. */
+  readonly checkpoint: number | undefined
   /** The command that continues the run, for messages. */
   readonly resumeCommand: string
 }
@@ -51,12 +52,14 @@ export function mpiCommandLine(io: Io, { layout, program, ...settings }: MpiJobS
  * stopped
  */
 export async function runMpiJob(io: Io, settings: MpiJobSettings): Promise<void> {
-  const { layout, program, parallel, restarts, steps, continued, library, resumeCommand } = settings
+  const { layout, program, parallel, restarts, steps, library, resumeCommand } = settings
   const { directory } = program
   const say = (message: string) => io.stderr.write(`choir: ${message}\n`)
   const variables = mpirunVariables(library, io.isRoot)
   const exists = () => existsSync(join(directory, 'config.json'))
   const checkpoint = async () => (await checkpointSteps(checkpointsOf(directory))).at(-1) ?? 0
+  const wentBack = await goingBack(directory, settings.checkpoint)
+  const begun = async () => exists() && (await wentBack())
   let job: Job | undefined
 
   const outcome = await interruptible(
@@ -65,9 +68,9 @@ export async function runMpiJob(io: Io, settings: MpiJobSettings): Promise<void>
       signal.addEventListener('abort', () => job?.signal('SIGUSR1'), { once: true })
       return runWithRestarts(
         layout,
-        { restarts, parallel, continued },
+        { restarts, parallel },
         {
-          exists,
+          begun,
           finished: async () => !exists() || (await checkpoint()) >= steps,
           checkpoint,
           run: async (now, resume) => {
@@ -94,13 +97,27 @@ export async function runMpiJob(io: Io, settings: MpiJobSettings): Promise<void>
       beforeExit: () => job?.signal('SIGTERM'),
     },
   )
-  const resumed = exists() ? `; continue with: ${resumeCommand}` : ''
+  const resumed = (await begun()) ? `; continue with: ${resumeCommand}` : ''
   if (outcome.kind === 'usage') throw new UsageError('the ranks refused their arguments (see above)')
   if (outcome.kind === 'failed') throw new RunError(`the training failed: ${outcome.failure}${resumed}`)
   if (outcome.kind === 'stopped') {
     say(`stopped${resumed}`)
     throw new Interrupted()
   }
+}
+
+/**
+ * Returns a function that says whether the ranks have gone back to the checkpoint of a step: the newest checkpoint is not
+ * where it was, since they rename later ones first. An attempt may fail before that.
+ */
+async function goingBack(directory: string, step: number | undefined): Promise<() => Promise<boolean>> {
+  const folder = checkpointsOf(directory)
+  const newest = step === undefined ? undefined : await newestFolder(folder)
+  if (newest === undefined || (await checkpointSteps(folder)).at(-1) === step) return async () => true
+  // Another checkpoint may have its name later.
+  const identity = async () => (await stat(newest).catch(() => null))?.ino
+  const before = await identity()
+  return async () => (await identity()) !== before
 }
 
 /** Hosts that do not answer to the program with which mpirun starts ranks on hosts: ssh, or its replacement. */

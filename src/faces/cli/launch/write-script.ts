@@ -5,15 +5,17 @@ import { type Fields, isFields } from '../../../core/config/fields.ts'
 import { option, UsageError } from '../../../core/errors.ts'
 import { commandLine } from '../../../core/text/shell.ts'
 import { readYaml } from '../../../node/run/read-yaml.ts'
-import { expectWritable, writeOutput } from '../../../node/system/output-file.ts'
+import { writeOutput } from '../../../node/system/output-file.ts'
 import { checkCores, checkParallel, type Layout } from '../../../tools/launch/layout.ts'
 import { CONFIG_FILE, mpiJobManifest, parseVolume } from '../../../tools/launch/mpijob.ts'
 import { slurmStudy } from '../../../tools/launch/slurm-study.ts'
 import { slurmTraining } from '../../../tools/launch/slurm-train.ts'
 import { loadCluster } from '../../../tools/plan/inputs/load-plan.ts'
+import { checkStudy } from '../../../tools/study/runs/check-study.ts'
 import type { Io } from '../io.ts'
+import { expectOutputs } from '../output-files.ts'
 import { readGiven } from '../read-given.ts'
-import { loadSpecification, studyWords } from '../study/specification.ts'
+import { loadSpecification, studyName, studyWords } from '../study/specification.ts'
 import { freeDirectory } from '../train-job.ts'
 import { findMpirun } from './find-mpirun.ts'
 import type { LaunchFlags } from './flags.ts'
@@ -45,7 +47,8 @@ export async function writeSlurmStudy(io: Io, source: string | undefined, flags:
   if (source === undefined) throw new UsageError("missing argument 'config' (a built-in study, or a YAML file)")
   if (out === undefined) throw new UsageError('missing --out (expected the folder for results that all tasks share)')
   if (tasks === undefined) throw new UsageError('missing --tasks (expected the number of jobs that share the runs)')
-  const { set } = await loadSpecification(source, flags)
+  const specification = await loadSpecification(source, flags)
+  await checkStudy(specification, { name: studyName(source, flags), directory: out })
   const study = [...studyWords(source, flags), '--out', out]
   const script = slurmStudy({
     ...placeOf(flags),
@@ -56,7 +59,7 @@ export async function writeSlurmStudy(io: Io, source: string | undefined, flags:
     threads: flags.threads ?? 1,
     program: io.program,
     study,
-    gpus: set['runtime.device'] === 'webgpu',
+    gpus: specification.set['runtime.device'] === 'webgpu',
     restarts: flags.restarts ?? 0,
   })
   await writeOut(io, script, flags, 'sbatch')
@@ -161,7 +164,7 @@ async function podFieldsIn(file: string): Promise<Fields> {
 
 async function writeOut(io: Io, text: string, { write }: LaunchFlags, submit: string): Promise<void> {
   if (write === undefined) return void io.stdout.write(text)
-  await expectWritable('write', write)
+  await expectOutputs(['write', write, 'script'])
   await writeOutput(write, text)
   io.stderr.write(`choir: submit it with: ${submit} ${commandLine([write])}\n`)
 }

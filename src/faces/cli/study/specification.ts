@@ -41,6 +41,10 @@ export async function loadSpecification(study: string, flags: SpecificationFlags
 
 export const isBuiltin = (study: string): study is BuiltinStudy => Object.hasOwn(builtinStudies, study)
 
+/** The name of a study in its report. */
+export const studyName = (study: string, { preset }: SpecificationFlags): string =>
+  isBuiltin(study) ? `${study}, ${preset ?? 'quick'}` : study
+
 async function baseSpecification(study: string, preset: string | undefined): Promise<Specification> {
   if (isBuiltin(study)) {
     const size = studySizes.find((name) => name === (preset ?? 'quick'))

@@ -26,7 +26,7 @@ describe('a run on this machine', () => {
   test('is refused on a GPU, which no calibration describes', async () => {
     const config = await loadConfig('tiny', ['runtime.device=webgpu'])
     await expect(planLocal(config)).rejects.toThrow(
-      /^invalid runtime\.device=webgpu with cluster=local \(expected .*\)$/,
+      /^invalid runtime\.device: "webgpu" \(expected "cpu" with cluster=local: .*\)$/,
     )
   })
 

@@ -31,7 +31,7 @@ export interface LocalOptions {
 export async function planLocal(config: RunConfig, options: LocalOptions = {}): Promise<Plan> {
   if (config.runtime.device !== 'cpu')
     throw new UsageError(
-      wording`invalid ${option('runtime.device', config.runtime.device)} with ${option('cluster', 'local')} (expected ${option('runtime.device', 'cpu')}: no calibration describes a GPU)`,
+      wording`invalid runtime.device: "${config.runtime.device}" (expected "cpu" with ${option('cluster', 'local')}: no calibration describes a GPU)`,
     )
   const calibration = await calibrationOf(config, options)
   const { cluster, engine } = calibration

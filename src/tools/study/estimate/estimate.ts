@@ -19,6 +19,7 @@ import { changedPartNotes } from '../runs/notes/changed-parts.ts'
 import { warmupNote } from '../runs/notes/warmup-note.ts'
 import { emitMatches } from '../runs/overview.ts'
 import type { StudyOptions } from '../runs/run-study.ts'
+import { checkStudyFolder, refuseOtherStudy } from '../runs/study-folder.ts'
 import { areTimed } from '../runs/timings.ts'
 import { type RunJob, runInProcess } from '../runs/workers.ts'
 import { chooseSeeds, type SeedChoice } from './budget.ts'
@@ -70,7 +71,7 @@ export interface StudyEstimate {
 }
 
 export interface EstimateOptions
-  extends Pick<StudyOptions, 'jobs' | 'threads' | 'timingThreads' | 'keepCheckpoints' | 'signal' | 'onEvent'> {
+  extends Pick<StudyOptions, 'name' | 'jobs' | 'threads' | 'timingThreads' | 'keepCheckpoints' | 'signal' | 'onEvent'> {
   /** Folder of the study, whose finished runs count; default: none. */
   readonly directory?: string | undefined
   /** Seconds of wall time for what is left: the number of seeds is chosen so that the study takes at most this. */
@@ -82,7 +83,7 @@ export interface EstimateOptions
 /**
  * Estimates the time and the disk space that a study still needs, and writes nothing into its folder.
  * @returns null if `signal` stopped it
- * @throws UsageError when the specification is wrong, or results in the folder cannot be continued
+ * @throws UsageError when the specification is wrong, or the folder is a run or has results that cannot be continued
  * @throws RunError when the first steps of every arm fail
  */
 export async function estimateStudy(
@@ -90,16 +91,18 @@ export async function estimateStudy(
   options: EstimateOptions,
   run: RunJob = runInProcess,
 ): Promise<StudyEstimate | null> {
-  const { directory, budget, dryRun = false, signal = new AbortController().signal, onEvent = () => {} } = options
+  const { name, directory, budget, dryRun = false, signal = new AbortController().signal, onEvent = () => {} } = options
   if (specification.search && budget !== undefined)
     throw new UsageError(
       wording`invalid ${option('budget')}: a search trains with one seed, so no seeds can be left out (set fewer search.configurations)`,
     )
   const grid = await expand(specification)
   if (dryRun) emitMatches(grid, onEvent)
+  if (directory !== undefined) await checkStudyFolder(directory)
   const ledger = directory === undefined ? Ledger.empty() : await Ledger.toContinue(directory)
   const remaining = remainingOf(grid, ledger)
   const known = remaining.phases.flat()
+  if (directory !== undefined) refuseOtherStudy([...runsOf(grid, ledger), ...known], ledger, { name, directory })
   const corpora = await prepareCorpora(
     [...runsOf(grid, ledger), ...known],
     specification.elsewhere,

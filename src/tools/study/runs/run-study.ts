@@ -3,10 +3,7 @@
  * first, the timings. A study that was stopped continues from its results.json.gz. Several processes may run it together: each
  * goes through all phases, and waits at the end of a phase until the others have done their runs of it.
  */
-import { stat } from 'node:fs/promises'
-import { resolve } from 'node:path'
 import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
-import { errorCode, makeFolder } from '../../../node/system/disk.ts'
 import type { Cell, SearchRung } from '../contract.ts'
 import { TimeLeft } from '../estimate/time-left.ts'
 import type { Phase, StudyEvent } from '../events.ts'
@@ -28,6 +25,7 @@ import { emitOverview } from './overview.ts'
 import { pilotCells, pilotOf } from './pilot.ts'
 import { RunQueue } from './run-queue.ts'
 import type { RunsContext } from './runs-context.ts'
+import { openStudyFolder, refuseOtherStudy } from './study-folder.ts'
 import { areTimed } from './timings.ts'
 import { confirmingOf, sweepStateOf, trialsOf } from './tuning.ts'
 import { type RunJob, runInProcess } from './workers.ts'
@@ -65,8 +63,8 @@ export interface StudyState {
 /**
  * Does the missing runs of a study, measures step times, and lets one process write the report.
  * @param report Writes the report. It is called only if this process is to write it.
- * @throws UsageError when the specification is wrong, the text has changed since runs were done, or processes run
- *   another study here
+ * @throws UsageError when the specification is wrong, the text has changed since runs were done, the folder is that of a
+ *   run or has results of another study, or processes run another study here
  * @throws RunError when processes run the study and `join` is not set, results cannot be written, or every run fails
  */
 export async function runStudy(
@@ -77,12 +75,13 @@ export async function runStudy(
 ): Promise<StudyState> {
   const { directory, join = false, signal = new AbortController().signal, onEvent = () => {} } = options
   const grid = await expand(specification)
-  await createFolder(directory)
+  await openStudyFolder(directory)
   const processes = await Processes.join(directory, factsOf(specification), join)
   const cells = new SharedCells(directory, processes)
   try {
     const ledger = await Ledger.open(directory, cells, processes)
     const known = [...runsOf(grid, ledger), ...trialsOf(grid, ledger), ...confirmingOf(grid, ledger)]
+    refuseOtherStudy(known, ledger, options)
     const corpora = await prepareCorpora(known, specification.elsewhere, ledger, signal, onEvent)
     if (corpora) await processes.declareTexts(textsOf(known, corpora))
     const { jobs, threads, timingThreads } = options
@@ -259,17 +258,4 @@ class Phases {
 function bestEntry({ entries }: SearchRung): { readonly best: string; readonly loss: number } | undefined {
   const known = entries.flatMap(({ arm, loss }) => (typeof loss === 'number' ? [{ best: arm, loss }] : []))
   return known.toSorted((a, b) => a.loss - b.loss)[0]
-}
-
-async function createFolder(directory: string): Promise<void> {
-  const notFolder = () =>
-    new UsageError(wording`invalid ${option('directory')}: "${directory}" is a file (expected a folder)`)
-  try {
-    await makeFolder(resolve(directory))
-    if (!(await stat(directory)).isDirectory()) throw notFolder()
-  } catch (error) {
-    if (error instanceof UsageError) throw error
-    if (errorCode(error) === 'ENOTDIR') throw notFolder()
-    throw new RunError(`cannot create ${directory}: ${(error as Error).message}`)
-  }
 }

@@ -62,8 +62,9 @@ export async function exportRun(directory: string, options: ExportOptions): Prom
   const { format, dtype = 'float32', signal, onMessage = () => {} } = options
   const out = options.out ?? join(directory, 'export', format)
   const { check, prepare } = formats[format]
+  const { model } = await loadRunConfig(directory)
   await checkIsFree(out)
-  check((await loadRunConfig(directory)).model, dtype)
+  check(model, dtype)
   const { checkpoint, threads } = options
   const choice: ModelChoice = {
     device: 'cpu',
