@@ -1165,6 +1165,12 @@ describe('study', () => {
     [['study', 'm6t', '--out', 'here', '--join', '--report'], /--join.* cannot be used with .*--report/],
     [['study', 'm6t', '--out', 'here', '--join', '--budget', '2h'], /--budget.* cannot be used with .*--join/],
     [['study', 'm6t', '--out', 'here', '--report', '--dry-run'], /--dry-run.* cannot be used with .*--report/],
+    [['study', 'm6t', '--out', 'here', '--report', '--jobs', '3'], /--jobs.* cannot be used with .*--report/],
+    [['study', 'm6t', '--out', 'here', '--report', '--threads', '2'], /--threads.* cannot be used with .*--report/],
+    [
+      ['study', 'm6t', '--out', 'here', '--report', '--keep-checkpoints'],
+      /--keep-checkpoints.* cannot be used with .*--report/,
+    ],
     [['study', 'm6t', '--dry-run', '--paper'], /--dry-run.* cannot be used with .*--paper/],
     [['study', 'm6t', '--dry-run', '--budget', '2'], /invalid --budget: "2" \(expected a time .*such as 90m, 2h/],
     [['study', 'm6t', '--dry-run', '--budget', '30m2h'], /invalid --budget: "30m2h"/],

@@ -116,7 +116,7 @@ export class ReplayedRoutes {
       refuse(`${formatValue(path)} is a record with another tokenizer (expected ${expected})`)
     if (header.text.hash !== text)
       refuse(
-        `${formatValue(path)} is a record of another text, ${formatValue(header.text.source)} (expected ${expected})`,
+        `${formatValue(path)} is a record of another text, or of other documents of it, ${formatValue(header.text.source)} (expected ${expected})`,
       )
     if (header.routers.map(routerKey).join() !== routers.map(routerKey).join())
       refuse(`${formatValue(path)} is a record of other routers (expected the same layers, experts and choices)`)

@@ -18,7 +18,7 @@ import { CONFIG_BYTES, readText } from '../system/read-text.ts'
 import { refuseSpecialFiles } from '../system/special-files.ts'
 import { pluginPathIn } from './plugins/kinds.ts'
 import { pluginsBeside, withPlugins } from './plugins/plugins.ts'
-import { readYaml } from './read-yaml.ts'
+import { isYamlPath, readYaml } from './read-yaml.ts'
 import { parseSet, setField } from './set-option.ts'
 
 /**
@@ -93,13 +93,12 @@ async function readSource(source: string, presets: Presets): Promise<Fields> {
   const preset = presetFields(presets, source)
   if (preset) return preset
   const names = listWithOr(Object.keys(presets))
-  const looksLikeFile = /[\\/]|\.(ya?ml|json)$/i.test(source)
   let isDirectory: boolean
   try {
     isDirectory = (await stat(source)).isDirectory()
   } catch (error) {
     if (!isMissing(error)) throw error
-    if (looksLikeFile) throw new UsageError(await missingFile(source, names))
+    if (isYamlPath(source)) throw new UsageError(await missingFile(source, names))
     const hint = suggestion(source, Object.keys(presets))
     throw new UsageError(`unknown preset ${formatValue(source)} (expected ${names}, or a YAML or JSON file${hint})`)
   }

@@ -1,4 +1,5 @@
 /** Reads YAML, and so JSON, that a user wrote. The package is loaded when needed: a preset alone needs no parser. */
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { CST, Document } from 'yaml'
 import { expectPlain, MAX_DEPTH } from '../../core/config/plain.ts'
@@ -7,6 +8,9 @@ import { placeOf } from '../../core/text/json.ts'
 import { bytes, grouped } from '../../core/text/numbers.ts'
 
 const yaml = (): typeof import('yaml') => createRequire(import.meta.url)('yaml')
+
+/** Whether a word that may also be a known name is meant as the path of a YAML or JSON file. */
+export const isYamlPath = (word: string): boolean => /[\\/]|\.(ya?ml|json)$/i.test(word) || existsSync(word)
 
 /** Limits far above what a person writes: a larger file must be of another kind. */
 const MAX_CHARACTERS = 4e6

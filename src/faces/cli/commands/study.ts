@@ -64,12 +64,20 @@ export function addStudy(program: Command, io: Io): void {
     .addOption(dataOption('sotu'))
     .addOption(setOption())
     .addOption(numberOption('--seeds <n>', 'use only the first n seeds of the study', ranges.positiveInteger))
-    .addOption(numberOption('--jobs <n>', 'trainings at a time (default: cores / threads)', ranges.processes))
-    .addOption(numberOption('--threads <n>', 'threads per training (default: 1, or cores / jobs)', ranges.threads))
+    .addOption(
+      numberOption('--jobs <n>', 'trainings at a time (default: cores / threads)', ranges.processes).conflicts(
+        'report',
+      ),
+    )
+    .addOption(
+      numberOption('--threads <n>', 'threads per training (default: 1, or cores / jobs)', ranges.threads).conflicts(
+        'report',
+      ),
+    )
     .addOption(deviceOption())
     .addOption(mathOption())
     .option('--search', 'look for the best settings with the search of the file (below), instead of comparing its arms')
-    .option('--keep-checkpoints', 'keep the checkpoints of finished runs')
+    .addOption(new Option('--keep-checkpoints', 'keep the checkpoints of finished runs').conflicts('report'))
     .addOption(
       new Option(
         '--join',

@@ -15,7 +15,7 @@ import { checkStudy } from '../../../tools/study/runs/check-study.ts'
 import type { Io } from '../io.ts'
 import { expectOutputs } from '../output-files.ts'
 import { readGiven } from '../read-given.ts'
-import { loadSpecification, studyName, studyWords } from '../study/specification.ts'
+import { loadSpecification, studyWords } from '../study/specification.ts'
 import { freeDirectory } from '../train-job.ts'
 import { findMpirun } from './find-mpirun.ts'
 import type { LaunchFlags } from './flags.ts'
@@ -48,7 +48,7 @@ export async function writeSlurmStudy(io: Io, source: string | undefined, flags:
   if (out === undefined) throw new UsageError('missing --out (expected the folder for results that all tasks share)')
   if (tasks === undefined) throw new UsageError('missing --tasks (expected the number of jobs that share the runs)')
   const specification = await loadSpecification(source, flags)
-  await checkStudy(specification, { name: studyName(source, flags), directory: out })
+  await checkStudy(specification, out)
   const study = [...studyWords(source, flags), '--out', out]
   const script = slurmStudy({
     ...placeOf(flags),

@@ -11,6 +11,11 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true, force: true }))
 
+test('a word is a built-in study, or a file with any ending', async () => {
+  await expect(loadSpecification('licence', {})).rejects.toThrow('unknown study "licence"')
+  await expect(loadSpecification('LICENSE', {})).rejects.toThrow('study LICENSE')
+})
+
 test('a study without arms is refused with its file, unless it is a search', async () => {
   const file = join(folder, 'mine.yaml')
   const search = 'search: { settings: { model.moe.k: { choices: [1, 2] } }, configurations: 2, minSteps: 10 }'

@@ -1,6 +1,7 @@
 /** The study that `choir study` is asked for: a built-in one or a file, with the settings and seeds of its options. */
 import { UsageError } from '../../../core/errors.ts'
 import { nearestName } from '../../../core/text/nearest.ts'
+import { isYamlPath } from '../../../node/run/read-yaml.ts'
 import { type BuiltinStudy, builtinNames, builtinStudies, studySizes } from '../../../tools/study/builtin/studies.ts'
 import { noArms } from '../../../tools/study/grid/arms.ts'
 import {
@@ -56,7 +57,7 @@ async function baseSpecification(study: string, preset: string | undefined): Pro
     }
     return builtinStudies[study].specification(size)
   }
-  if (!/[\\/]|\.(ya?ml|json)$/i.test(study)) {
+  if (!isYamlPath(study)) {
     const near = nearestName(study, builtinNames)
     throw new UsageError(
       `unknown study "${study}" (expected ${builtinNames.join(', ')}, or a YAML file${near ? `; did you mean "${near}"?` : ''})`,

@@ -97,6 +97,8 @@ describe('an invalid cluster is refused with its name or field', () => {
     ['nvidia-h100-sxm-64', 'did you mean "h100-64"?'],
     ['a100-80gb-16', 'did you mean "a100-40gb-16" or "a100-16"?'],
     ['toString-8', 'unknown cluster "toString-8"'],
+    // A file needs no ending.
+    ['LICENSE', 'cluster LICENSE'],
   ])('%j', async (source, message) => {
     expect(await refused(source)).toContain(message)
   })

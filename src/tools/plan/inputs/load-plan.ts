@@ -3,7 +3,7 @@ import { formatValue, listWithOr, parseInput } from '../../../core/config/proble
 import { UsageError } from '../../../core/errors.ts'
 import { nearestName } from '../../../core/text/nearest.ts'
 import { readFields } from '../../../node/run/load-config.ts'
-import { readYaml } from '../../../node/run/read-yaml.ts'
+import { isYamlPath, readYaml } from '../../../node/run/read-yaml.ts'
 import { errorCode } from '../../../node/system/disk.ts'
 import { CONFIG_BYTES, readText } from '../../../node/system/read-text.ts'
 import { type Cluster, type ClusterInput, clusterSchema, type Device, precisions } from './cluster.ts'
@@ -25,13 +25,13 @@ export async function loadPlannedRun(source: string, sets: readonly string[]): P
  * @throws UsageError if the source is neither, or a field is wrong
  */
 export async function loadCluster(source: string): Promise<Cluster> {
-  if (/[\\/]|\.(ya?ml|json)$/i.test(source)) return parseCluster(await readCluster(source))
   const [, name = source, count = ''] = /^(.*)-(\d+)$/.exec(source) ?? []
   const family = Object.hasOwn(clusterFamilies, name) ? clusterFamilies[name] : undefined
   const devices = Number(count)
   if (family && count !== '' && !(devices >= 1))
     throw new UsageError(`invalid cluster ${formatValue(source)} (expected at least 1 device)`)
   if (!family || count === '') {
+    if (isYamlPath(source)) return parseCluster(await readCluster(source))
     const names = Object.keys(clusterFamilies)
     const near = similarNames(name, names).filter((each) => each !== name)
     throw new UsageError(

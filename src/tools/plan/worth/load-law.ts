@@ -1,8 +1,8 @@
 /** Reads the law of `choir worth`: the law that ships with the package, or a given law.json. */
-import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { UsageError } from '../../../core/errors.ts'
 import { packageFile } from '../../../core/package-file.ts'
+import { CONFIG_BYTES, readText } from '../../../node/system/read-text.ts'
 import { type LawFile, parseLaw } from '../../law/law-file.ts'
 
 /** Path of the law in the package, beside `dist` (`files` in package.json). */
@@ -14,7 +14,7 @@ export const shippedLaw = fileURLToPath(packageFile('laws/law.json'))
  */
 export async function loadLaw(file = shippedLaw): Promise<LawFile> {
   try {
-    return parseLaw(await readFile(file, 'utf8'))
+    return parseLaw(await readText(file, CONFIG_BYTES))
   } catch (error) {
     throw new UsageError(
       `cannot read law ${JSON.stringify(file)}: ${(error as Error).message} (expected the law.json of a study with the view map; choir study FILE --report --out DIR writes it again)`,

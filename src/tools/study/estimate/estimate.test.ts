@@ -57,7 +57,7 @@ const RUN = 20 + 1.28 + 10
 const two = { arms: { a: {}, b: { 'model.moe.k': 2 } }, seeds: [1, 2, 3], set }
 
 function estimate(input: SpecificationInput, more: Partial<EstimateOptions> = {}, run = probes().run) {
-  const options = { name: 'test', jobs: 2, threads: 1, timingThreads: 2, keepCheckpoints: false, ...more }
+  const options = { jobs: 2, threads: 1, timingThreads: 2, keepCheckpoints: false, ...more }
   return estimateStudy(fake.specification(input), options, run)
 }
 

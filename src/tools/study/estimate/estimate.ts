@@ -21,6 +21,7 @@ import { emitMatches } from '../runs/overview.ts'
 import type { StudyOptions } from '../runs/run-study.ts'
 import { checkStudyFolder, refuseOtherStudy } from '../runs/study-folder.ts'
 import { areTimed } from '../runs/timings.ts'
+import { confirmingOf, trialsOf } from '../runs/tuning.ts'
 import { type RunJob, runInProcess } from '../runs/workers.ts'
 import { chooseSeeds, type SeedChoice } from './budget.ts'
 import { type DiskBytes, diskOf, type StudySeconds, timeOf } from './costs.ts'
@@ -71,7 +72,7 @@ export interface StudyEstimate {
 }
 
 export interface EstimateOptions
-  extends Pick<StudyOptions, 'name' | 'jobs' | 'threads' | 'timingThreads' | 'keepCheckpoints' | 'signal' | 'onEvent'> {
+  extends Pick<StudyOptions, 'jobs' | 'threads' | 'timingThreads' | 'keepCheckpoints' | 'signal' | 'onEvent'> {
   /** Folder of the study, whose finished runs count; default: none. */
   readonly directory?: string | undefined
   /** Seconds of wall time for what is left: the number of seeds is chosen so that the study takes at most this. */
@@ -91,7 +92,7 @@ export async function estimateStudy(
   options: EstimateOptions,
   run: RunJob = runInProcess,
 ): Promise<StudyEstimate | null> {
-  const { name, directory, budget, dryRun = false, signal = new AbortController().signal, onEvent = () => {} } = options
+  const { directory, budget, dryRun = false, signal = new AbortController().signal, onEvent = () => {} } = options
   if (specification.search && budget !== undefined)
     throw new UsageError(
       wording`invalid ${option('budget')}: a search trains with one seed, so no seeds can be left out (set fewer search.configurations)`,
@@ -102,7 +103,8 @@ export async function estimateStudy(
   const ledger = directory === undefined ? Ledger.empty() : await Ledger.toContinue(directory)
   const remaining = remainingOf(grid, ledger)
   const known = remaining.phases.flat()
-  if (directory !== undefined) refuseOtherStudy([...runsOf(grid, ledger), ...known], ledger, { name, directory })
+  const ofStudy = [...runsOf(grid, ledger), ...trialsOf(grid, ledger), ...confirmingOf(grid, ledger)]
+  if (directory !== undefined) refuseOtherStudy(ofStudy, ledger, directory)
   const corpora = await prepareCorpora(
     [...runsOf(grid, ledger), ...known],
     specification.elsewhere,

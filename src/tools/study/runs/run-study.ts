@@ -81,7 +81,7 @@ export async function runStudy(
   try {
     const ledger = await Ledger.open(directory, cells, processes)
     const known = [...runsOf(grid, ledger), ...trialsOf(grid, ledger), ...confirmingOf(grid, ledger)]
-    refuseOtherStudy(known, ledger, options)
+    refuseOtherStudy(known, ledger, directory)
     const corpora = await prepareCorpora(known, specification.elsewhere, ledger, signal, onEvent)
     if (corpora) await processes.declareTexts(textsOf(known, corpora))
     const { jobs, threads, timingThreads } = options

@@ -6,7 +6,8 @@ import { runSchema } from '../../../core/config/run-config.ts'
 import { estimateStudy } from '../estimate/estimate.ts'
 import type { SpecificationInput } from '../grid/specification.ts'
 import { study } from '../study.ts'
-import { FakeStudy, recorder } from '../testing/fake-study.ts'
+import { FakeStudy, recorder, runWithLoss } from '../testing/fake-study.ts'
+import { checkStudy } from './check-study.ts'
 import { runStudy } from './run-study.ts'
 
 let fake: FakeStudy
@@ -40,13 +41,50 @@ test('the same study on another text is another study', async () => {
   await start(first, 'm6t, quick')
   const source = fake.file('other.txt')
   await writeFile(source, 'Another text about dense models, long enough. '.repeat(2000))
-  await expect(start({ ...first, set: { 'data.source': source } }, 'm6t, quick')).rejects.toThrow('on another text')
+  await expect(start({ ...first, set: { 'data.source': source } }, 'm6t, quick')).rejects.toThrow(
+    'none of which this study can use',
+  )
 })
 
-test('a study that shares a run goes on under another name, and one with new arms only under its own', async () => {
+test('a study that shares a run goes on under any name, and one of the same name with other runs is refused', async () => {
   await start(first, 'first.yaml')
   await start({ ...first, seeds: [2, 3] }, 'renamed.yaml')
-  await start(other, 'moved/renamed.yaml')
+  await start({ arms: { renamed: { 'model.moe.k': 2 }, ...other.arms }, seeds: [1] }, 'renamed.yaml')
+  const unlike = { arms: { e: { 'train.steps': 7 } }, seeds: [1] }
+  await expect(start(unlike, 'moved/renamed.yaml')).rejects.toThrow('has results of the study renamed.yaml, none')
+})
+
+test('a study goes on with nothing but trials, also in an estimate and a check', async () => {
+  const controller = new AbortController()
+  const { jobs, run } = recorder((job) => {
+    controller.abort()
+    return runWithLoss(job)
+  })
+  const specification = fake.specification({ ...first, tune: { steps: 4 } })
+  await runStudy(specification, fake.options({ jobs: 1, signal: controller.signal }), run)
+  expect(jobs).toHaveLength(1)
+  await checkStudy(specification, fake.file('out'))
+  // The fake measures nothing, so its estimate ends after the checks of the folder.
+  const estimate = estimateStudy(specification, { ...fake.options(), dryRun: true }, recorder().run)
+  expect(String(await estimate.catch((error: unknown) => error))).not.toContain('none of which')
+})
+
+test('a study whose only part of its own changed goes on, and trains again', async () => {
+  const router = fake.file('mine.js')
+  const source = (comment: string) => `// ${comment}
+    import { add, constant, zeros } from 'choir/graph'
+    export default {
+      choose({ x_TD }) {
+        const shape = [x_TD.shape[0], 1]
+        return { expert_TK: zeros(shape, constant(0, 'int32')), gate_TK: add(zeros(shape, x_TD), 1) }
+      },
+    }`
+  const input: SpecificationInput = { arms: { mine: { 'model.moe.router': router } }, seeds: [1] }
+  await writeFile(router, source('one'))
+  await start(input, 'first.yaml')
+  await writeFile(router, source('two'))
+  await start(input, 'first.yaml')
+  expect(fake.of('note').map(({ message }) => message)).toContainEqual(expect.stringContaining('router mine changed'))
 })
 
 test('a study refuses the folder of a run, and that of a program with another config.json is no run', async () => {

@@ -1,11 +1,12 @@
 /** The folder of a study: a study writes neither into a run nor over another study. */
 import { stat } from 'node:fs/promises'
-import { basename, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
 import { isRunDirectory } from '../../../node/run/run-directory.ts'
 import { errorCode, makeFolder } from '../../../node/system/disk.ts'
 import type { Cell } from '../contract.ts'
 import type { Ledger } from '../results/ledger.ts'
+import { changedPartNotes } from './notes/changed-parts.ts'
 
 /** @throws UsageError if the path is a file, or the folder of a run */
 export async function checkStudyFolder(directory: string): Promise<void> {
@@ -36,25 +37,18 @@ export async function openStudyFolder(directory: string): Promise<void> {
 }
 
 /**
- * A study that can use none of the results in its folder would replace the report and the specification of another one,
- * whose predictions would no longer count as registered before the first result. A study whose specification was changed
- * in all of its arms is known by its name and its text.
+ * A study that shares no run with the results in its folder would replace the report and the specification of another
+ * one, whose predictions would no longer count as registered before the first result. Results that a study cannot use
+ * only because a part of the user's own changed, or a default, are its own: it says so, and trains again.
  * @param cells The runs of the study that are known before the first of them.
  * @throws UsageError if the folder has results of another study
  */
-export function refuseOtherStudy(
-  cells: readonly Cell[],
-  ledger: Ledger,
-  { name, directory }: { readonly name: string; readonly directory: string },
-): void {
+export function refuseOtherStudy(cells: readonly Cell[], ledger: Ledger, directory: string): void {
   if (ledger.ended === 0 || cells.length === 0) return
-  if (cells.some(({ key, config }) => ledger.find(key, config))) return
-  const textOf = ({ config }: Pick<Cell, 'config'>) => JSON.stringify(config.data.source)
-  const texts = new Set(cells.map(textOf))
-  const hasText = ledger.records.some((record) => texts.has(textOf(record)))
-  if (hasText && (ledger.name === '' || basename(ledger.name) === basename(name))) return
-  const of = ledger.name === '' ? 'another study' : `the study ${ledger.name}${hasText ? '' : ' on another text'}`
+  const keys = new Set(ledger.records.map(({ key }) => key))
+  if (cells.some(({ key }) => keys.has(key)) || changedPartNotes(cells, ledger).length > 0) return
+  const of = ledger.name === '' ? 'another study' : `the study ${ledger.name}`
   throw new UsageError(
-    wording`invalid ${option('directory')}: "${directory}" has results of ${of}, none of which this study can use (expected a new folder, or that of this study)`,
+    wording`invalid ${option('directory')}: "${directory}" has results of ${of}, none of which this study can use: all of its runs have other settings or another text (expected a new folder, or that of this study)`,
   )
 }

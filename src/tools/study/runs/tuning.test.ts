@@ -368,9 +368,12 @@ test('after a change of the sweep only missing trials are run', async () => {
 test('the record of a trial is never used for a run with the same configuration', async () => {
   await run(recorder(bowl({})))
   const short = recorder(bowl({}))
-  const shorter = { ...set, 'train.steps': 8, 'train.evalEvery': 8, 'train.schedule.warmup': 2 }
-  await runStudy(fake.specification({ arms, set: shorter, seeds: [0] }), fake.options(), short.run)
-  expect(short.jobs).toHaveLength(2)
+  const shorter = { 'train.steps': 8, 'train.evalEvery': 8, 'train.schedule.warmup': 2 }
+  const both = { whole: {}, a: shorter, b: { ...arms.b, ...shorter } }
+  const questions = [{ title: 'short', baseline: 'a', arms: ['b'] }]
+  await runStudy(fake.specification({ arms: both, set, questions, seeds: [0, 1] }), fake.options(), short.run)
+  const ofTrials = short.jobs.filter((job) => job.kind === 'train' && job.config.train.seed === 0 && stepsOf(job) === 8)
+  expect(ofTrials).toHaveLength(2)
 })
 
 test('a second process on the folder is refused while a sweep runs', async () => {

@@ -56,8 +56,9 @@ test('a changed part is named before its runs are trained again, with the number
 
 test('results that other settings exclude too are not laid to the part', async () => {
   await start('one')
-  expect(await start('two', { set: { 'train.steps': 7 } })).toEqual({ jobs: 4, notes: [] })
-  expect((await start('three', { seeds: [1, 2, 3], set: { 'train.steps': 7 } })).notes).toEqual([
+  const arms = { plain: {}, mine: { 'model.moe.router': fake.file('mine.js'), 'train.schedule.learningRate': 0.007 } }
+  expect(await start('two', { arms })).toEqual({ jobs: 2, notes: [] })
+  expect((await start('three', { seeds: [1, 2, 3], arms })).notes).toEqual([
     expect.stringContaining('2 results were made'),
   ])
 })
