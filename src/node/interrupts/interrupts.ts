@@ -39,9 +39,9 @@ export function onStopSignals(handler: () => void, names: readonly NodeJS.Signal
   const listener = (): void => {
     dispositions?.armAgain()
     watch()
-    const now = performance.now()
-    if (now - last > ONE_MS) handler()
-    last = now
+    if (performance.now() - last > ONE_MS) handler()
+    // The time of the handler does not count: the second of two signals in a row is handled after it.
+    last = performance.now()
   }
   // The shell and the system may both send a SIGHUP, so a second one does not mean that the user is impatient.
   const onHangUp = (): void => {
