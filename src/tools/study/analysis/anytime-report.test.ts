@@ -91,6 +91,15 @@ describe('after a sweep, while runs at the best rate of an arm are missing', () 
     expect(JSON.stringify(analyse(without('best', seeds)))).toContain('anytime 95 % interval')
   })
 
+  test('its intervals hold at every look too before whole runs have confirmed its best rate', () => {
+    const read = (confirmed: boolean | null) =>
+      new Runs(studyOf({ arms: { base, b }, claims, tuning: tuning.map((of) => ({ ...of, confirmed })) }))
+    expect(read(null).intervalsFor(['b'])).toBe('anytime')
+    expect(read(null).intervalsFor(['base'])).toBe('student')
+    expect(read(null).withBasis({ rate: 'common' }).intervalsFor(['b'])).toBe('student')
+    expect(read(false).intervalsFor(['b'])).toBe('student')
+  })
+
   test('those of the common rate are final, and those of the best rate do not wait for runs at the common one', () => {
     const common = new Runs(without('best', all)).withBasis({ rate: 'common' })
     expect(common.intervalsFor(['b'])).toBe('student')

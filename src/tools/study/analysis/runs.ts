@@ -58,6 +58,9 @@ export class Runs {
       if (run === null || !Number.isFinite(this.lossOf(run))) continue
       this.byArm.set(arm, [...(this.byArm.get(arm) ?? []), run])
     }
+    // Whole runs have yet to confirm the best rate of an arm, and may ask for runs at that rate.
+    if (basis.rate === 'best')
+      for (const { arm, confirmed } of results.tuning) if (confirmed === null) this.waiting.add(arm)
     for (const records of this.byArm.values()) records.sort((a, b) => a.seed - b.seed)
   }
 
