@@ -39,7 +39,7 @@ test('results of an older program are refused and not changed', async () => {
   mkdirSync(workspace().file('older'))
   writeFileSync(workspace().file('older', 'results.json'), text)
   for (const more of [[], ['--report']]) {
-    const { code, stderr } = await study(file, 'older', ...more)
+    const { code, stderr } = await workspace().choir('study', file, '--out', workspace().file('older'), ...more)
     expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringMatching(/older program.*another --out/s) })
   }
   expect(readFileSync(workspace().file('older', 'results.json'), 'utf8')).toBe(text)
