@@ -21,7 +21,7 @@ export const architectures: readonly Architecture[] = [
 
 /** Well-known architectures that Choir does not compute, with the reason. */
 const unsupported: Readonly<Record<string, string>> = {
-  choir: 'choir export wrote it, for a model that no other architecture is; Choir reads the run that it is from',
+  choir: 'choir export wrote this folder, for transformers; give the run that it was exported from instead',
   deepseek_v2: 'its attention compresses keys and values (MLA), which Choir does not have',
   deepseek_v3: 'its attention compresses keys and values (MLA), which Choir does not have',
   glm4_moe: 'it rotates only half of a head, which Choir does not do',
