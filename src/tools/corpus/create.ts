@@ -11,7 +11,7 @@ import { joinWords } from '../../core/text/numbers.ts'
 import { makeFolder, removeEmptyFolders, syncFolder, writeError } from '../../node/system/disk.ts'
 import { makeTemporaryFolder, sweepLeftovers } from '../../node/system/temporary-folders.ts'
 import { type BuildProgress, buildCorpus } from './build.ts'
-import { downloadPackages } from './download.ts'
+import { downloadPackages, newestPackages, packagesOfCorpus } from './download.ts'
 import { isWhole, type Manifest, readManifest } from './manifest.ts'
 import { type Package, Packages } from './packages.ts'
 import { matchesPackage, packagesOf, type Recipe } from './recipe.ts'
@@ -22,6 +22,8 @@ export interface CorpusOptions {
   readonly root?: string
   /** Whether to download the packages with apt-get instead; they are removed at the end. */
   readonly download?: boolean
+  /** The manifest of an earlier corpus, `.corpus.json`, whose versions of packages are downloaded instead of the newest. */
+  readonly versions?: string
   /** Packages to leave out, by their names or as the recipe has them. */
   readonly without?: readonly string[]
   /** Whether to replace another corpus in the folder. */
@@ -47,10 +49,12 @@ export interface CorpusReport {
  * @throws RunError if packages are missing, or cannot be downloaded or read
  */
 export async function createCorpus(name: string, out: string, options: CorpusOptions = {}): Promise<CorpusReport> {
-  const { download, force, onProgress = () => {}, signal } = options
+  const { download, versions, force, onProgress = () => {}, signal } = options
   const recipe = recipeOf(name)
   const without = leftOut(recipe, options.without ?? [])
   const patterns = packagesOf(recipe).filter((pattern) => !without.includes(pattern))
+  if (versions !== undefined && !download)
+    throw new UsageError(wording`${option('versions')} needs ${option('download')}`)
   const folder = resolve(out)
   const existing = expectReplaceable(out, folder)
   if (existing && !force && !download) {
@@ -93,7 +97,9 @@ export async function createCorpus(name: string, out: string, options: CorpusOpt
     for (const path of [corpus, scratch, downloads]) mkdirSync(path)
     if (download)
       await downloadPackages(
-        patterns,
+        await (versions === undefined
+          ? newestPackages(patterns, signal)
+          : packagesOfCorpus(versions, patterns, signal)),
         downloads,
         (name, done, total) => onProgress({ kind: 'download', package: name, done, total }),
         signal,

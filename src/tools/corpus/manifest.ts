@@ -4,6 +4,7 @@
  */
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { z } from 'zod'
 import { bytes, grouped, plural } from '../../core/text/numbers.ts'
 import { checksum } from '../../node/system/disk.ts'
 
@@ -66,6 +67,20 @@ export function readManifest(folder: string): Manifest | undefined {
   } catch {
     return undefined
   }
+}
+
+const versionsSchema = z.object({
+  packages: z.array(z.object({ name: z.string().min(1), version: z.string().min(1) })).min(1),
+})
+
+/**
+ * The packages of a manifest with their versions. The rest of the manifest may be left out of the file.
+ * @throws Error whose message is a clause about the file
+ */
+export function packagesIn(manifest: unknown): { readonly name: string; readonly version: string }[] {
+  const { success, data } = versionsSchema.safeParse(manifest)
+  if (!success) throw new Error('it has no packages with their versions')
+  return data.packages
 }
 
 /** Whether the files of a corpus are there as its manifest lists them. */

@@ -15,6 +15,7 @@ interface Flags {
   readonly out?: string
   readonly root?: string
   readonly download?: true
+  readonly versions?: string
   readonly without?: readonly string[]
   readonly force?: true
   readonly json?: true
@@ -38,6 +39,7 @@ export function addCorpus(program: Command, io: Io): void {
     .addOption(
       new Option('--download', 'download the packages with apt-get for this build; needs no root').conflicts('root'),
     )
+    .option('--versions <file>', 'download the versions of an earlier corpus: its .corpus.json')
     .addOption(listOption('--without <package>', 'leave out a package; repeatable'))
     .option('--force', 'replace another corpus in the folder')
     .addOption(jsonOption())
@@ -58,8 +60,8 @@ and what was left out. The same packages give the same bytes.`,
     )
 }
 
-async function list(io: Io, { out, root, without, download, force, json }: Flags): Promise<void> {
-  if (out !== undefined || without || download || force)
+async function list(io: Io, { out, root, without, download, versions, force, json }: Flags): Promise<void> {
+  if (out !== undefined || without || download || versions !== undefined || force)
     throw new UsageError('missing recipe (see: choir corpus); for example: choir corpus manuals --out corpora/manuals')
   const recipes = await io.operations.listRecipes(root)
   if (json) return writeJson(io, { kind: 'recipes', recipes })
@@ -80,7 +82,11 @@ function recipeText({ name, about, packages }: ListedRecipe, colors: Colors): st
   return `${title}${titledTable(['package', 'installed', 'licence', 'files of the corpus'], rows, 'llll', colors).join('\n')}\n`
 }
 
-async function create(io: Io, recipe: string, { out, root, download, without, force, json }: Flags): Promise<void> {
+async function create(
+  io: Io,
+  recipe: string,
+  { out, root, download, versions, without, force, json }: Flags,
+): Promise<void> {
   if (out === undefined) throw new UsageError('missing --out (expected a new folder, such as corpora/manuals)')
   const begun = io.now()
   const progress = json ? undefined : new ProgressLine(io)
@@ -88,6 +94,7 @@ async function create(io: Io, recipe: string, { out, root, download, without, fo
     io.operations
       .createCorpus(recipe, out, {
         ...(download ? { download } : root !== undefined && { root }),
+        ...(versions !== undefined && { versions }),
         ...(without && { without }),
         ...(force && { force }),
         ...(progress && { onProgress: (event) => progress.show(event) }),

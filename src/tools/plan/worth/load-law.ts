@@ -17,7 +17,7 @@ export async function loadLaw(file = shippedLaw): Promise<LawFile> {
     return parseLaw(await readText(file, CONFIG_BYTES))
   } catch (error) {
     throw new UsageError(
-      `cannot read law ${JSON.stringify(file)}: ${(error as Error).message} (expected the law.json of a study with the view map; choir study FILE --report --out DIR writes it again)`,
+      `cannot read law ${JSON.stringify(file)}: ${(error as Error).message}. A law is the law.json of a study with the view map; choir study FILE --report --out DIR writes it again`,
     )
   }
 }
