@@ -349,6 +349,25 @@ test('a run that has lost its checkpoints is not begun again', async () => {
   await late.close()
 })
 
+test('a run that is continued without a further record adds no event file', async () => {
+  const eventFiles = async () => (await readdir(directory)).filter((name) => name.startsWith('events.out.tfevents.'))
+  const run = await RunDirectory.open(directory, config(), false)
+  await run.logs.rewind(0)
+  log(run, 1, 3)
+  await run.close()
+  const first = await eventFiles()
+  expect(first).toHaveLength(1)
+  const finished = await RunDirectory.open(directory, config(), true)
+  await finished.logs.rewind(3)
+  await finished.close()
+  expect(await eventFiles()).toEqual(first)
+  const continued = await RunDirectory.open(directory, config(), true)
+  await continued.logs.rewind(3)
+  log(continued, 4, 4)
+  await continued.close()
+  expect(await eventFiles()).toHaveLength(2)
+})
+
 test('TensorBoard gets every scalar of a record under train, routing or eval', async () => {
   const run = await RunDirectory.open(directory, config(), false)
   await run.logs.rewind(0)

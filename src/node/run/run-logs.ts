@@ -102,6 +102,7 @@ export class RunLogs implements RunLog {
    */
   recordRouting(record: RoutingRecord): void {
     const { routing, events } = this.opened()
+    this.hasRecords = true
     routing.append(jsonLine(record))
     events.routing(record)
   }
@@ -117,12 +118,13 @@ export class RunLogs implements RunLog {
     await Promise.all([metrics.sync(), routing.sync(), events.flush(), ledger?.sync()])
   }
 
-  /** Writes queued records. */
+  /** Writes queued records. A run that is continued without a further record leaves no event file. */
   async close(): Promise<void> {
     if (!this.files) return
     const { metrics, routing, events, ledger } = this.files
     const closed = await Promise.allSettled([metrics.close(), routing.close(), events.close(), ledger?.close()])
     for (const result of closed) if (result.status === 'rejected') throw result.reason
+    if (this.isResumed && !this.hasRecords) await rm(events.path, { force: true })
   }
 
   /** Removes the logs that {@link rewind} has opened. */

@@ -28,7 +28,9 @@ export function worthText(worth: Worth, name: string, colors: Colors): string {
     ...paragraph(advice, colors.bold),
     ...costs(rows, beyond === null, colors),
     '',
-    ...(beyond === null ? [...paragraph(explanation, colors.dim), ...paragraph(textNote(law), colors.yellow)] : []),
+    ...(beyond === null
+      ? [...paragraph(explanation(rows), colors.dim), ...paragraph(textNote(law), colors.yellow)]
+      : []),
     ...(otherSettings.length > 0
       ? paragraph(
           `The law was measured with other settings, and need not hold for these: ${otherSettings.join('; ')}.`,
@@ -41,10 +43,13 @@ export function worthText(worth: Worth, name: string, colors: Colors): string {
   ].join('\n')
 }
 
-const explanation =
+const explanation = (rows: readonly WorthRow[]): string =>
   'Compared: experts of which a token uses one, as large as the network of the dense model, and the dense model. ' +
   'Difference: loss with experts minus that of the dense model, nats a token, with its 80 % interval; below zero, experts ' +
-  'pay. Break-even: tokens from which on they do. Equal time: the difference to a dense model that trains for as long.'
+  'pay. Break-even: tokens from which on they do. Equal time: the difference to a dense model that trains for as long' +
+  (rows.some(({ experts, atEqualTime }) => experts > 1 && atEqualTime === null)
+    ? `; ${dash} if that training is longer than those of the law, or its time is not known.`
+    : '.')
 
 /** All runs of a law share one text, so nothing in its intervals can show how much gains differ between texts. */
 const textNote = ({ source }: Worth['law']): string =>
