@@ -5,14 +5,15 @@
 import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { option, RunError, UsageError, type Wording, wording } from '../../core/errors.ts'
+import { option, RunError, UsageError, wording } from '../../core/errors.ts'
 import { nearestName } from '../../core/text/nearest.ts'
 import { joinWords } from '../../core/text/numbers.ts'
 import { makeFolder, removeEmptyFolders, syncFolder, writeError } from '../../node/system/disk.ts'
+import { CONFIG_BYTES, readText } from '../../node/system/read-text.ts'
 import { makeTemporaryFolder, sweepLeftovers } from '../../node/system/temporary-folders.ts'
 import { type BuildProgress, buildCorpus } from './build.ts'
-import { downloadPackages, newestPackages, packagesOfCorpus } from './download.ts'
-import { isWhole, type Manifest, readManifest } from './manifest.ts'
+import { downloadPackages, expectInArchive, leavingOut, newestPackages, versionsOf } from './download.ts'
+import { isWhole, type Manifest, type Origin, parseOrigin, readManifest } from './manifest.ts'
 import { type Package, Packages } from './packages.ts'
 import { matchesPackage, packagesOf, type Recipe } from './recipe.ts'
 import { packageNotes, recipes } from './recipes.ts'
@@ -41,6 +42,8 @@ export interface CorpusReport {
   /** Whether the folder had this corpus already, and was not changed. */
   readonly isUnchanged: boolean
   readonly manifest: Manifest
+  /** Hash of the text of the corpus whose versions were asked for, if that was made of the same packages. */
+  readonly expectedSha256?: string
 }
 
 /**
@@ -55,16 +58,21 @@ export async function createCorpus(name: string, out: string, options: CorpusOpt
   const patterns = packagesOf(recipe).filter((pattern) => !without.includes(pattern))
   if (versions !== undefined && !download)
     throw new UsageError(wording`${option('versions')} needs ${option('download')}`)
+  const origin = versions === undefined ? undefined : await readOrigin(versions)
+  const wanted = origin && versionsOf(origin, versions as string, patterns)
+  const isOfSame = origin?.recipe === recipe.name && origin.without?.join() === without.join()
+  const expected = isOfSame && origin.sha256 !== undefined ? { expectedSha256: origin.sha256 } : {}
   const folder = resolve(out)
   const existing = expectReplaceable(out, folder)
-  if (existing && !force && !download) {
+  const isKnownBefore = wanted !== undefined || !download
+  if (existing && !force && isKnownBefore) {
     // The same recipe on the same packages gives the same bytes, so the result is known before the work.
-    const found = findPackages(patterns, options.root ?? '/', recipe)
-    if (isSame(existing, recipe, without, [...found.values()]) && (await isWhole(folder, existing)))
-      return { folder, isUnchanged: true, manifest: existing }
+    const found = wanted ?? [...findPackages(patterns, options.root ?? '/', recipe).values()]
+    if (isSame(existing, recipe, without, found) && (await isWhole(folder, existing)))
+      return { folder, isUnchanged: true, manifest: existing, ...expected }
   }
   if (existing && !force) {
-    const difference = download ? '' : ', from another recipe, other packages or changed files'
+    const difference = !isKnownBefore ? '' : ', from another recipe, other packages or changed files'
     throw new UsageError(
       wording`invalid ${option('out')}: ${JSON.stringify(out)} holds the corpus ${existing.recipe}${difference} ${wording`(expected a new folder; ${option('force')} replaces it)`}`,
     )
@@ -77,7 +85,7 @@ export async function createCorpus(name: string, out: string, options: CorpusOpt
     try {
       const manifest = await build(building)
       await replace(folder, join(building, 'corpus'), join(building, 'old'))
-      return { folder, isUnchanged: false, manifest }
+      return { folder, isUnchanged: false, manifest, ...expected }
     } finally {
       await rm(building, { recursive: true, force: true })
     }
@@ -95,15 +103,15 @@ export async function createCorpus(name: string, out: string, options: CorpusOpt
       string,
     ]
     for (const path of [corpus, scratch, downloads]) mkdirSync(path)
-    if (download)
+    if (download) {
+      if (wanted) await expectInArchive(wanted, signal)
       await downloadPackages(
-        await (versions === undefined
-          ? newestPackages(patterns, signal)
-          : packagesOfCorpus(versions, patterns, signal)),
+        wanted ?? (await newestPackages(patterns, signal)),
         downloads,
         (name, done, total) => onProgress({ kind: 'download', package: name, done, total }),
         signal,
       )
+    }
     const found = findPackages(patterns, download ? downloads : (options.root ?? '/'), recipe)
     return buildCorpus(recipe, found, corpus, {
       without,
@@ -123,6 +131,17 @@ function recipeOf(name: string): Recipe {
   throw new UsageError(
     `there is no recipe ${JSON.stringify(name)} (${near ? `did you mean "${near}"?` : `expected ${joinWords(names, 'or')}`})`,
   )
+}
+
+/** @throws UsageError */
+async function readOrigin(file: string): Promise<Origin> {
+  try {
+    return parseOrigin(await readText(file, CONFIG_BYTES))
+  } catch (error) {
+    throw new UsageError(
+      wording`invalid ${option('versions')}: cannot read ${JSON.stringify(file)}: ${(error as Error).message}. The .corpus.json in the folder of a corpus has its versions`,
+    )
+  }
 }
 
 /** The packages of a recipe that the user leaves out. @throws UsageError */
@@ -180,11 +199,13 @@ function findPackages(patterns: readonly string[], root: string, recipe: Recipe)
   )
 }
 
-const leavingOut = (pattern: string, i: number): Wording =>
-  wording`${i > 0 ? ' ' : ''}${option('without', pattern.includes('*') ? `'${pattern}'` : pattern)}`
-
 /** Whether a corpus was made by the same recipe from the same packages, whose versions are all known. */
-function isSame(manifest: Manifest, recipe: Recipe, without: readonly string[], found: readonly Package[]): boolean {
+function isSame(
+  manifest: Manifest,
+  recipe: Recipe,
+  without: readonly string[],
+  found: readonly { readonly name: string; readonly version: string }[],
+): boolean {
   const key = (packages: readonly { readonly name: string; readonly version: string }[]): string =>
     packages.map(({ name, version }) => `${name} ${version}`).join()
   return (

@@ -18,7 +18,7 @@ const archive = { 'git-doc': ['1:2.5-1', '1:2.4-1'], 'python3.12-doc': ['3.12-1'
 const scripts = {
   'apt-cache': `command=$1; shift
 if [ "$command" = pkgnames ]; then sed 's/ .*//' "$ARCHIVE/list" | sort -u | grep "^$1"; exit; fi
-for name; do grep "^$name " "$ARCHIVE/list" | while read -r name version; do echo " $name | $version | http://archive"; done; done`,
+for name; do grep "^$name " "$ARCHIVE/list" | while read -r name version; do echo " $name | $version | http://archive main amd64 Packages"; done; echo " $name | 0.9-1 | http://archive main Sources"; done`,
   'apt-get': `name=\${2%%=*}
 version=\${2#*=}
 [ "$version" != "$2" ] || version=$(grep -m1 "^$name " "$ARCHIVE/list" | cut -d' ' -f2)
@@ -78,9 +78,15 @@ test.skipIf(process.platform === 'win32')(
     expect(versionsIn(join(folder, 'old'))).toEqual(['python3.12-doc 3.12-1', 'git-doc 1:2.4-1'])
     expect(readFileSync(join(folder, 'old', 'git.jsonl'), 'utf8')).toContain('of 1:2.4-1 says')
 
-    await make(join(folder, 'again'), { versions: join(folder, 'old', manifestFile) })
+    const manifest = join(folder, 'old', manifestFile)
+    const again = await make(join(folder, 'again'), { versions: manifest })
+    expect(again.expectedSha256).toBe(again.manifest.sha256)
     for (const file of [manifestFile, 'git.jsonl', 'python.jsonl'])
       expect(readFileSync(join(folder, 'again', file))).toEqual(readFileSync(join(folder, 'old', file)))
+    const same = await make(join(folder, 'again'), { versions: manifest })
+    expect(same).toMatchObject({ isUnchanged: true, expectedSha256: again.manifest.sha256 })
+    await expect(make(join(folder, 'newest'), { versions: manifest })).rejects.toThrow('holds the corpus manuals, from')
+    await expect(make(join(folder, 'newest'))).rejects.toThrow('holds the corpus manuals (expected a new folder')
   },
 )
 
@@ -98,14 +104,20 @@ test.skipIf(process.platform === 'win32')('refuses versions that cannot be had, 
   }
   const listed = (...packages: [name: string, version: string][]): string =>
     JSON.stringify({ packages: packages.map(([name, version]) => ({ name, version })) })
-  await refused('', UsageError, /invalid versions: cannot read ".*": it is empty\. It names the \.corpus\.json/)
+  await refused('', UsageError, /invalid versions: cannot read ".*": it is empty\. The \.corpus\.json in the folder/)
   await refused('\0\x01', UsageError, /it is not JSON/)
   await refused('{"packages":[{"name":"git-doc"}]}', UsageError, /it has no packages with their versions/)
   await refused(listed(['git-doc', '1:2.5-1']), UsageError, /has no version of python\*-doc; .*without='python\*-doc'/)
   await refused(
-    listed(['git-doc', '1:2.3-1'], ['python3.13-doc', '3.13-2']),
+    listed(['git-doc', ''], ['perl-doc', '5']),
+    UsageError,
+    /no version of python\*-doc and git-doc; leave out/,
+  )
+  // The archive has version 0.9-1 as a source package only.
+  await refused(
+    listed(['git-doc', '0.9-1'], ['python3.13-doc', '3.13-2']),
     RunError,
-    /^apt does not have python3\.13-doc=3\.13-2 and git-doc=1:2\.3-1\. .*snapshot\.debian\.org/,
+    /^apt does not have python3\.13-doc=3\.13-2 and git-doc=0\.9-1\. .*snapshot\.debian\.org/,
   )
   mkdirSync(join(folder, 'a folder'))
   await expect(make(out, { versions: join(folder, 'a folder') })).rejects.toThrow('it is a folder (expected a file)')

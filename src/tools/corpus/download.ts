@@ -3,11 +3,9 @@
  */
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { option, RunError, UsageError, wording } from '../../core/errors.ts'
-import { parseJson } from '../../core/text/json.ts'
+import { option, RunError, UsageError, type Wording, wording } from '../../core/errors.ts'
 import { joinWords } from '../../core/text/numbers.ts'
-import { CONFIG_BYTES, readText } from '../../node/system/read-text.ts'
-import { packagesIn } from './manifest.ts'
+import type { Origin } from './manifest.ts'
 import { runProgram } from './programs.ts'
 import { matchesPackage, newestMatch } from './recipe.ts'
 
@@ -38,50 +36,45 @@ export async function newestPackages(patterns: readonly string[], signal?: Abort
 }
 
 /**
- * The package of each pattern in the version that an earlier corpus was made from.
- * @param file the manifest of that corpus, or another JSON file with its `packages`
- * @throws UsageError if the file is no such file, or has no package of a pattern
- * @throws RunError if apt does not have a version
+ * The package of each pattern in the version that a corpus was made from.
+ * @param file the file with this origin, for messages
+ * @throws UsageError if it has no version of a package
  */
-export async function packagesOfCorpus(
-  file: string,
-  patterns: readonly string[],
-  signal?: AbortSignal,
-): Promise<Download[]> {
-  const listed = await readText(file, CONFIG_BYTES)
-    .then((text) => packagesIn(parseJson(text)))
-    .catch((error: Error) => {
-      throw new UsageError(
-        wording`invalid ${option('versions')}: cannot read ${JSON.stringify(file)}: ${error.message}. It names the .corpus.json of a corpus`,
-      )
-    })
-  const downloads = patterns.map((pattern) => {
-    const found = listed.find(({ name }) => matchesPackage(pattern, name))
-    if (found) return found
+export function versionsOf(origin: Origin, file: string, patterns: readonly string[]): Required<Download>[] {
+  const found = patterns.map((pattern) => origin.packages.find(({ name }) => matchesPackage(pattern, name)))
+  const missing = patterns.filter((_, i) => !found[i]?.version)
+  if (missing.length > 0)
     throw new UsageError(
-      wording`invalid ${option('versions')}: ${JSON.stringify(file)} has no version of ${pattern}; leave the package out with ${option('without', `'${pattern}'`)}`,
+      wording`invalid ${option('versions')}: ${JSON.stringify(file)} has no version of ${joinWords(missing)}; leave out with ${missing.flatMap(leavingOut)}`,
     )
-  })
-  const known = await knownVersions(downloads, signal)
-  const gone = downloads.map(inApt).filter((each) => !known.has(each))
-  if (gone.length > 0)
-    throw new RunError(
-      `apt does not have ${joinWords(gone)}. Run apt-get update; if that does not help, the version has left the ` +
-        'archive: snapshot.debian.org, as a source of apt, has all versions',
-    )
-  return downloads
+  return found as Required<Download>[]
 }
+
+/** @throws RunError if apt does not have a version, before anything is downloaded */
+export async function expectInArchive(packages: readonly Download[], signal?: AbortSignal): Promise<void> {
+  const known = await knownVersions(packages, signal)
+  const gone = packages.map(inApt).filter((each) => !known.has(each))
+  if (gone.length === 0) return
+  const named = gone.length > NAMED ? [...gone.slice(0, NAMED), `${gone.length - NAMED} more`] : gone
+  throw new RunError(
+    `apt does not have ${joinWords(named)}. Run apt-get update; a version that is missing afterwards has left the ` +
+      'archive, and snapshot.debian.org, as a source of apt, has it',
+  )
+}
+
+/** Versions that a message names at most. */
+const NAMED = 5
 
 /** A package as apt-get names it. */
 const inApt = ({ name, version }: Download): string => (version === undefined ? name : `${name}=${version}`)
 
-/** All versions of the packages that apt has, as `name=version`. */
+/** All versions of the packages that apt has in binary form, as `name=version`. */
 async function knownVersions(packages: readonly Download[], signal?: AbortSignal): Promise<Set<string>> {
   const rows = await runProgram(['apt-cache', 'madison', ...packages.map(({ name }) => name)], { missing: apt, signal })
   return new Set(
-    rows.split('\n').map((row) => {
-      const [name = '', version = ''] = row.split('|').map((cell) => cell.trim())
-      return inApt({ name, version })
+    rows.split('\n').flatMap((row) => {
+      const [name = '', version = '', source = ''] = row.split('|').map((cell) => cell.trim())
+      return source.endsWith(' Sources') ? [] : [inApt({ name, version })]
     }),
   )
 }
@@ -108,3 +101,7 @@ export async function downloadPackages(
     await runProgram(['dpkg-deb', '--raw-extract', join(debs, deb), folder], { missing: apt, signal })
   }
 }
+
+/** The option that leaves a package out, as one of several in a message. */
+export const leavingOut = (pattern: string, i: number): Wording =>
+  wording`${i > 0 ? ' ' : ''}${option('without', pattern.includes('*') ? `'${pattern}'` : pattern)}`

@@ -5,6 +5,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { parseJson } from '../../core/text/json.ts'
 import { bytes, grouped, plural } from '../../core/text/numbers.ts'
 import { checksum } from '../../node/system/disk.ts'
 
@@ -69,18 +70,21 @@ export function readManifest(folder: string): Manifest | undefined {
   }
 }
 
-const versionsSchema = z.object({
-  packages: z.array(z.object({ name: z.string().min(1), version: z.string().min(1) })).min(1),
+const origin = z.object({
+  recipe: z.string().optional(),
+  without: z.array(z.string()).optional(),
+  sha256: z.string().optional(),
+  packages: z.array(z.object({ name: z.string().min(1), version: z.string() })).min(1),
 })
 
-/**
- * The packages of a manifest with their versions. The rest of the manifest may be left out of the file.
- * @throws Error whose message is a clause about the file
- */
-export function packagesIn(manifest: unknown): { readonly name: string; readonly version: string }[] {
-  const { success, data } = versionsSchema.safeParse(manifest)
-  if (!success) throw new Error('it has no packages with their versions')
-  return data.packages
+/** What a corpus was made from: the part of its manifest that says how to make it again. Only packages are needed. */
+export type Origin = z.output<typeof origin>
+
+/** @throws SyntaxError whose message is a clause about the file */
+export function parseOrigin(text: string): Origin {
+  const { success, data } = origin.safeParse(parseJson(text))
+  if (!success) throw new SyntaxError('it has no packages with their versions')
+  return data
 }
 
 /** Whether the files of a corpus are there as its manifest lists them. */

@@ -4,8 +4,12 @@ import { RunError, type Wording, wording } from '../../core/errors.ts'
 import { childEnvironment } from '../../node/system/child-environment.ts'
 import { errorCode } from '../../node/system/disk.ts'
 
+/** Where a child can lead a group of processes, which is stopped as a whole. */
+const HAS_GROUPS = process.platform !== 'win32'
+
 /**
- * Runs a program to its end and returns what it printed on standard output.
+ * Runs a program to its end and returns what it printed on standard output. An aborted program is stopped with its own
+ * children, such as the tar of dpkg-deb, so that nothing writes to its folder afterwards.
  * @param missing advice if the program is not installed
  * @throws RunError with the last error of the program if it fails
  */
@@ -22,8 +26,19 @@ export async function runProgram(
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...childEnvironment(), LC_ALL: 'C' },
       ...(folder !== undefined && { cwd: folder }),
-      ...(signal && { signal }),
+      detached: HAS_GROUPS,
     })
+    const stop = (): void => {
+      if (child.pid === undefined) return
+      try {
+        if (HAS_GROUPS) process.kill(-child.pid)
+        else child.kill()
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    if (signal?.aborted) stop()
+    else signal?.addEventListener('abort', stop, { once: true })
     let output = ''
     let errors = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -33,11 +48,11 @@ export async function runProgram(
       errors = `${errors}${text}`.slice(-4000)
     })
     child.on('error', (error) => {
-      if (signal?.aborted) reject(signal.reason)
-      else
-        reject(errorCode(error) === 'ENOENT' ? new RunError(wording`${program} is not installed: ${missing}`) : error)
+      signal?.removeEventListener('abort', stop)
+      reject(errorCode(error) === 'ENOENT' ? new RunError(wording`${program} is not installed: ${missing}`) : error)
     })
     child.on('close', (code) => {
+      signal?.removeEventListener('abort', stop)
       if (code === 0) resolve(output)
       else if (signal?.aborted) reject(signal.reason)
       else reject(new RunError(`${program} failed (exit code ${code}): ${lastLine(errors)}`))

@@ -39,7 +39,12 @@ export function addCorpus(program: Command, io: Io): void {
     .addOption(
       new Option('--download', 'download the packages with apt-get for this build; needs no root').conflicts('root'),
     )
-    .option('--versions <file>', 'download the versions of an earlier corpus: its .corpus.json')
+    .addOption(
+      new Option(
+        '--versions <file>',
+        'with --download: the versions of an earlier corpus (its .corpus.json)',
+      ).conflicts('root'),
+    )
     .addOption(listOption('--without <package>', 'leave out a package; repeatable'))
     .option('--force', 'replace another corpus in the folder')
     .addOption(jsonOption())
@@ -49,11 +54,12 @@ export function addCorpus(program: Command, io: Io): void {
 Examples:
   choir corpus
   choir corpus manuals --out corpora/manuals --download
+  choir corpus manuals --out again --download --versions corpora/manuals/.corpus.json
   choir corpus kernel --out corpora/kernel
   choir train demo --data corpora/manuals
 
 The text of a package stays under its licence: corpora/manuals/.summary.txt lists licences, sizes
-and what was left out. The same packages give the same bytes.`,
+and what was left out. The same versions of the packages give the same bytes.`,
     )
     .action((recipe: string | undefined, flags: Flags) =>
       recipe === undefined ? list(io, flags) : create(io, recipe, flags),
@@ -109,6 +115,7 @@ async function create(
       folder: report.folder,
       unchanged: report.isUnchanged,
       seconds,
+      ...(report.expectedSha256 !== undefined && { expectedSha256: report.expectedSha256 }),
       ...withoutKind(report),
     })
   print(io, reportText(report, out, seconds, colorsFor(io.stdout, io.env)))
@@ -145,12 +152,20 @@ class ProgressLine {
   }
 }
 
-function reportText({ manifest, isUnchanged }: CorpusReport, out: string, seconds: number, colors: Colors): string {
+function reportText(
+  { manifest, isUnchanged, expectedSha256 }: CorpusReport,
+  out: string,
+  seconds: number,
+  colors: Colors,
+): string {
   const { documents, domains, packages } = manifest
-  const facts: [string, string][] = [
+  const facts: (readonly [string, string])[] = [
     ['corpus', `${colors.bold(manifest.recipe)}, ${plural(documents, 'document')}, ${bytes(manifest.bytes)} of text`],
     ['packages', `${packages.length}${manifest.without.length > 0 ? `, without ${manifest.without.join(', ')}` : ''}`],
-    ['SHA-256', manifest.sha256],
+    ['SHA-256', `${manifest.sha256}${expectedSha256 === manifest.sha256 ? ', as expected' : ''}`],
+    ...(expectedSha256 === undefined || expectedSha256 === manifest.sha256
+      ? []
+      : ([['expected', `${expectedSha256}: another version of Choir may clean text in another way`]] as const)),
     ['folder', isUnchanged ? `${out} has this corpus already, unchanged` : `${out}, in ${seconds.toFixed(0)} s`],
     ['details', `${out}/.summary.txt: licences, and what was left out`],
     ['train', `choir train demo --data ${out}`],

@@ -48,7 +48,7 @@ const explanation = (rows: readonly WorthRow[]): string =>
   'Difference: loss with experts minus that of the dense model, nats a token, with its 80 % interval; below zero, experts ' +
   'pay. Break-even: tokens from which on they do. Equal time: the difference to a dense model that trains for as long' +
   (rows.some(({ experts, atEqualTime }) => experts > 1 && atEqualTime === null)
-    ? `; ${dash} if that training is longer than those of the law, or its time is not known.`
+    ? `; ${dash} if that training is outside the law, or its time is not known.`
     : '.')
 
 /** All runs of a law share one text, so nothing in its intervals can show how much gains differ between texts. */
