@@ -130,7 +130,7 @@ const ofNode = {
     packages: [],
   },
   'tools/launch': { below: ['core/text', 'node/run'], packages: ['yaml'] },
-  'tools/corpus': { below: ['core/text', 'node/system'], packages: ['htmlparser2'] },
+  'tools/corpus': { below: ['core/text', 'node/system'], packages: ['htmlparser2', 'zod'] },
   'tools/plan': {
     below: [
       'core/graph',
