@@ -1,6 +1,6 @@
 /** A modal dialog. The browser keeps the focus inside, closes it on Escape, and then restores the focus. */
 import type { ComponentChildren } from 'preact'
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import { Icon } from './icon.tsx'
 
 export interface DialogProps {
@@ -13,7 +13,8 @@ export interface DialogProps {
 
 export function Dialog({ title, close, large = false, children }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null)
-  useEffect(() => {
+  // Before the first paint: until it is shown as a modal dialog, Escape does not close it.
+  useLayoutEffect(() => {
     dialog.current?.showModal()
   }, [])
   return (
