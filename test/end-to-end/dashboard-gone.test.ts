@@ -25,6 +25,9 @@ import { makeRun, makeTrace } from './dashboard-runs.ts'
 import { siteOf } from './dashboard-site.ts'
 import type { Workspace } from './support.ts'
 
+/** The page may ask for a run that is just being deleted, which the browser reports. */
+const deleted = { allowedErrors: /404 \(Not Found\)/ }
+
 // Tests are concurrent, because each has its own runs and mostly waits for their removal to be noticed.
 describe
   .skipIf(chromium === undefined)
@@ -39,48 +42,60 @@ describe
     const remove = (name: string) => rmSync(site.workspace.file('runs', name), { recursive: true })
 
     test('curves of a deleted run disappear with a message, and return with a new run of the same name', ({ expect }) =>
-      site.on('smoothing=0', async (page) => {
-        await rowOf(page, 'curves').waitFor()
-        await showOnly(page, 'curves')
-        await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
-        await expect.poll(() => tableOf(page, 'train/loss'), soon).toEqual(['curves', '1', '2', '1', '1'])
-        remove('curves')
-        await page.getByText('The selected runs no longer exist.').waitFor()
-        expect(await rowOf(page, 'curves').count()).toBe(0)
-        await rowOf(page, 'stays').waitFor()
-        await make(site.workspace, 'curves', 7)
-        await rowOf(page, 'curves').waitFor()
-        const table = card(page, 'train/loss').getByRole('button', { name: 'Show as table' })
-        await table.waitFor()
-        if ((await table.getAttribute('aria-pressed')) === 'false') await table.click()
-        await expect.poll(() => tableOf(page, 'train/loss'), soon).toEqual(['curves', '7', '2', '7', '7'])
-        await untilLive(page)
-      }))
+      site.on(
+        'smoothing=0',
+        async (page) => {
+          await rowOf(page, 'curves').waitFor()
+          await showOnly(page, 'curves')
+          await card(page, 'train/loss').getByRole('button', { name: 'Show as table' }).click()
+          await expect.poll(() => tableOf(page, 'train/loss'), soon).toEqual(['curves', '1', '2', '1', '1'])
+          remove('curves')
+          await page.getByText('The selected runs no longer exist.').waitFor()
+          expect(await rowOf(page, 'curves').count()).toBe(0)
+          await rowOf(page, 'stays').waitFor()
+          await make(site.workspace, 'curves', 7)
+          await rowOf(page, 'curves').waitFor()
+          const table = card(page, 'train/loss').getByRole('button', { name: 'Show as table' })
+          await table.waitFor()
+          if ((await table.getAttribute('aria-pressed')) === 'false') await table.click()
+          await expect.poll(() => tableOf(page, 'train/loss'), soon).toEqual(['curves', '7', '2', '7', '7'])
+          await untilLive(page)
+        },
+        deleted,
+      ))
 
     test('experts of a deleted run are replaced by experts of another, and return with a new run', ({ expect }) =>
-      site.on('page=experts', async (page) => {
-        await pickRun(page, 'experts')
-        await heatMap(page).press('Home')
-        await expect.poll(async () => (await readOut(heatMap(page))).tokens, soon).toBe(1)
-        await page.getByRole('button', { name: 'Play (space)' }).click()
-        remove('experts')
-        const run = page.getByRole('combobox', { name: 'Run', exact: true })
-        await expect.poll(() => run.locator('option:checked').textContent(), soon).not.toBe('experts')
-        await make(site.workspace, 'experts', 7)
-        await expect.poll(() => run.locator('option:checked').textContent(), soon).toBe('experts')
-        await heatMap(page).press('Home')
-        await expect.poll(async () => (await readOut(heatMap(page))).tokens, soon).toBe(7)
-        await untilLive(page)
-      }))
+      site.on(
+        'page=experts',
+        async (page) => {
+          await pickRun(page, 'experts')
+          await heatMap(page).press('Home')
+          await expect.poll(async () => (await readOut(heatMap(page))).tokens, soon).toBe(1)
+          await page.getByRole('button', { name: 'Play (space)' }).click()
+          remove('experts')
+          const run = page.getByRole('combobox', { name: 'Run', exact: true })
+          await expect.poll(() => run.locator('option:checked').textContent(), soon).not.toBe('experts')
+          await make(site.workspace, 'experts', 7)
+          await expect.poll(() => run.locator('option:checked').textContent(), soon).toBe('experts')
+          await heatMap(page).press('Home')
+          await expect.poll(async () => (await readOut(heatMap(page))).tokens, soon).toBe(7)
+          await untilLive(page)
+        },
+        deleted,
+      ))
 
     test('tokens of a deleted run are replaced by tokens of another', () =>
-      site.on('page=tokens', async (page) => {
-        await pickRun(page, 'trace')
-        await page.getByRole('region', { name: 'Routing of trace', exact: true }).waitFor()
-        remove('trace')
-        await page.getByRole('region', { name: 'Routing of trace that stays' }).waitFor()
-        await untilLive(page)
-      }))
+      site.on(
+        'page=tokens',
+        async (page) => {
+          await pickRun(page, 'trace')
+          await page.getByRole('region', { name: 'Routing of trace', exact: true }).waitFor()
+          remove('trace')
+          await page.getByRole('region', { name: 'Routing of trace that stays' }).waitFor()
+          await untilLive(page)
+        },
+        deleted,
+      ))
 
     test.for(['curves', 'experts'])('a run that is replaced between two polls is read again: %s', (name, { expect }) =>
       site.on(
@@ -106,13 +121,14 @@ describe
           await untilLive(page)
         },
         // Between the two renames there is no run.
-        { allowedErrors: /404 \(Not Found\)/ },
+        deleted,
       ),
     )
 
     test('the page reports a dead server, and reconnects to a new one on the same port', async ({ expect }) => {
       const start = (...args: string[]) => watching(site.workspace, 'watch', 'runs', ...args)
-      let own = await start()
+      // A port of the system's choice, which no server of another test takes meanwhile.
+      let own = await start('--port', '0')
       const { port } = new URL(own.address)
       try {
         await visit(

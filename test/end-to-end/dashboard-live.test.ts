@@ -28,6 +28,8 @@ describe.skipIf(chromium === undefined)(named('the dashboard of a running traini
     site.on('smoothing=0', async (page) => {
       await expect.poll(() => textOf(rowOf(page, 'live')), soon).toContain('Running')
       await showOnly(page, 'live')
+      // A few points cannot be zoomed into.
+      await expect.poll(() => stepOf(page, 'live'), soon).toBeGreaterThan(40)
       const plot = card(page, 'train/loss').getByRole('img')
       await plot.waitFor()
       await card(page, 'train/tokens_per_second').getByRole('button', { name: 'Show as table' }).click()
