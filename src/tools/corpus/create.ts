@@ -195,7 +195,7 @@ function findPackages(patterns: readonly string[], root: string, recipe: Recipe)
       ? `sudo apt-get install --no-install-recommends ${names.join(' ')}`
       : `apt-get download ${names[0]} && dpkg-deb -R ${names[0]}_*.deb ${join(root, names[0] as string)}`
   throw new RunError(
-    wording`recipe ${recipe.name}: ${missing.length === 1 ? 'a package is' : 'packages are'} missing in ${root}: ${joinWords(names)}. ${wording`Get ${missing.length === 1 ? 'it' : 'them'} with: ${get}; or add ${option('download')}, which needs no root`}${found.size === 0 ? '' : wording`; or leave out with ${missing.flatMap(leavingOut)}`}`,
+    wording`recipe ${recipe.name}: ${missing.length === 1 ? 'a package is' : 'packages are'} missing in ${root}: ${joinWords(names)}. ${wording`Get ${missing.length === 1 ? 'it' : 'them'} with: ${get}; or add ${option('download')}, which needs no root`}${found.size === 0 ? '' : wording`; or leave out with ${leavingOut(missing)}`}`,
   )
 }
 

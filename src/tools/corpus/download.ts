@@ -28,7 +28,7 @@ export async function newestPackages(patterns: readonly string[], signal?: Abort
     const name = newestMatch(pattern, known.split('\n'))
     if (name === undefined)
       throw new RunError(
-        wording`apt knows no package ${pattern}: run apt-get update, or leave it out with ${option('without', `'${pattern}'`)}`,
+        wording`apt knows no package ${pattern}: run apt-get update, or leave it out with ${leavingOut([pattern])}`,
       )
     downloads.push({ name })
   }
@@ -45,7 +45,7 @@ export function versionsOf(origin: Origin, file: string, patterns: readonly stri
   const missing = patterns.filter((_, i) => !found[i]?.version)
   if (missing.length > 0)
     throw new UsageError(
-      wording`invalid ${option('versions')}: ${JSON.stringify(file)} has no version of ${joinWords(missing)}; leave out with ${missing.flatMap(leavingOut)}`,
+      wording`invalid ${option('versions')}: ${JSON.stringify(file)} has no version of ${joinWords(missing)}; leave out with ${leavingOut(missing)}`,
     )
   return found as Required<Download>[]
 }
@@ -102,6 +102,8 @@ export async function downloadPackages(
   }
 }
 
-/** The option that leaves a package out, as one of several in a message. */
-export const leavingOut = (pattern: string, i: number): Wording =>
-  wording`${i > 0 ? ' ' : ''}${option('without', pattern.includes('*') ? `'${pattern}'` : pattern)}`
+/** The options that leave packages out, for messages. */
+export const leavingOut = (patterns: readonly string[]): Wording =>
+  patterns.flatMap(
+    (pattern, i) => wording`${i > 0 ? ' ' : ''}${option('without', pattern.includes('*') ? `'${pattern}'` : pattern)}`,
+  )

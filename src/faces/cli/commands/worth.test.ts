@@ -95,6 +95,21 @@ describe('choir worth', () => {
     expect(/Experts: .*/.exec(dense.out)?.[0].slice(0, 60)).toBe(/Experts: .*/.exec(many.out)?.[0].slice(0, 60))
   })
 
+  test.each([null, -0.01])('explains the dash of equal time only where there is one: %s', async (atEqualTime) => {
+    const { io, stdout } = fakeIo({ terminal: false })
+    const { worth: answer } = io.operations
+    const operations: typeof io.operations = {
+      ...io.operations,
+      worth: async (...args) => {
+        const found = await answer(...args)
+        return { ...found, rows: found.rows.map((row) => ({ ...row, atEqualTime })) }
+      },
+    }
+    expect(await main(['worth', ...inside(), '--tokens', '18M'], { ...io, operations })).toBe(0)
+    const explained = stdout.text.replace(/\s+/g, ' ').includes('for as long; – if that training is outside the law')
+    expect(explained).toBe(atEqualTime === null)
+  })
+
   test('refuses to extrapolate, names the quantity outside the law, and cites published work with how it was read', async () => {
     const long = await worth(...inside(), '--tokens', '2B')
     expect(long.out).toMatch(/No answer of our own: 2\.00 B tokens are outside the law/)
