@@ -5,11 +5,12 @@ import { printable } from '../../core/text/printable.ts'
 import { version } from '../../core/version.ts'
 import { formatError } from './format-error.ts'
 import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
+import { withRemoval } from './removed.ts'
 
 /** Runs one command. Never throws: errors are printed on `io.stderr`. */
 export async function main(args: readonly string[], io: Io): Promise<number> {
   try {
-    const program = createProgram(io, await loadCommands(args))
+    const program = createProgram(io, args, await loadCommands(args))
     if (args.length === 0) {
       io.stderr.write(program.helpInformation())
       return 2
@@ -71,7 +72,7 @@ function loadCommands(args: readonly string[]): Promise<AddCommand[]> {
   return Promise.all((load ? [load] : Object.values(commands)).map((load) => load()))
 }
 
-function createProgram(io: Io, commands: readonly AddCommand[]): Command {
+function createProgram(io: Io, args: readonly string[], commands: readonly AddCommand[]): Command {
   const program = new Command('choir')
   const out = colorsFor(io.stdout, io.env)
   program
@@ -97,7 +98,7 @@ function createProgram(io: Io, commands: readonly AddCommand[]): Command {
       writeErr: (text) => io.stderr.write(text),
       getOutHelpWidth: () => Math.min(io.stdout.columns || 100, 100),
       getOutHasColors: () => out.isColorSupported,
-      outputError: (text, write) => write(`choir: ${printable(text.replace(/^error: /, ''))}`),
+      outputError: (text, write) => write(`choir: ${printable(withRemoval(text, args).replace(/^error: /, ''))}`),
     })
     .addHelpText(
       'after',
