@@ -96,8 +96,6 @@ describe.skipIf(offline)('the package', () => {
     await cp(join(root, 'docs/results/early-rate'), study, { recursive: true })
     expect(await choir('study', join(study, 'study.yaml'), '--report', '--out', study)).toMatch(/48 of 48/)
     const refused = (...args: string[]) => choir(...args).catch((error: { stderr: string }) => error.stderr)
-    const paper = await refused('study', join(study, 'study.yaml'), '--report', '--paper', '--out', study)
-    expect(paper).toMatch(/pdfkit.*npm install --include=optional/)
     expect(await refused('train', 'tiny', '--out', 'run')).toContain('npm install --include=optional')
   }, 240_000)
 

@@ -1013,18 +1013,6 @@ describe('study', () => {
     expect(call(usual).options).toMatchObject({ paper: true, command: 'choir study m6t --out here' })
   })
 
-  test('--budget with --paper reports missing packages before it measures', async () => {
-    const openFigurePdf = async () => {
-      throw new RunError('the packages cannot be loaded')
-    }
-    const fake = fakeIo({ operations: { openFigurePdf } })
-    expect(await main(['study', 'm6t', '--out', 'here', '--budget', '2h', '--paper'], fake.io)).toBe(1)
-    expect(fake.stderr.text).toContain('the packages cannot be loaded')
-    expect(fake.calls).toEqual([])
-    const without = fakeIo({ operations: { openFigurePdf } })
-    expect(await main(['study', 'm6t', '--out', 'here', '--budget', '2h'], without.io)).toBe(0)
-  })
-
   test('on a terminal the bar is removed at the end', async () => {
     const fake = fakeIo({ terminal: true, columns: 60 })
     expect(await main(['study', 'm6t', '--out', 'here'], fake.io)).toBe(0)

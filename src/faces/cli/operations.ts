@@ -79,7 +79,6 @@ export const operations = {
   study: imported(() => import('../../tools/study/study.ts'), 'study'),
   estimateStudy: imported(() => import('../../tools/study/estimate/estimate.ts'), 'estimateStudy'),
   writeStudyReport: imported(() => import('../../tools/study/study.ts'), 'writeStudyReport'),
-  openFigurePdf: imported(() => import('../../tools/study/paper/figure-pdf.ts'), 'openFigurePdf'),
   simulate: imported(() => import('../../tools/plan/simulation.ts'), 'simulate'),
   plan: imported(() => import('../../tools/plan/plan.ts'), 'plan'),
   planTimeline: imported(() => import('../../tools/plan/timeline.ts'), 'planTimeline'),

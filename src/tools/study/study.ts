@@ -3,7 +3,6 @@ import type { StudyReport } from './analysis/analyse.ts'
 import { type PredictionOutcome, predictionOutcomes } from './analysis/predictions.ts'
 import type { StudyResults } from './contract.ts'
 import type { Specification } from './grid/specification.ts'
-import { openFigurePdf } from './paper/figure-pdf.ts'
 import { resultsOf, runsOf } from './results/results.ts'
 import { type ReportFiles, type WrittenReport, writeReport } from './results/write.ts'
 import { plannedRuns } from './runs/overview.ts'
@@ -26,24 +25,21 @@ export interface StudyOutcome {
   readonly others: readonly string[]
 }
 
-/** @throws what {@link runStudy} and {@link openFigurePdf} throw */
+/** @throws what {@link runStudy} throws */
 export async function study(specification: Specification, options: StudyOptions, run?: RunJob): Promise<StudyOutcome> {
-  // A missing package is reported before the first training.
-  const draw = options.paper ? await openFigurePdf() : null
   let written: Written | null = null
   const state = await runStudy(specification, options, run, async ({ grid, ledger }) => {
     const results = resultsOf(specification, options, grid, ledger)
-    written = { ...(await writeReport(results, specification, options, draw)), results }
+    written = { ...(await writeReport(results, specification, options, options.paper)), results }
   })
   return outcomeOf(state, written)
 }
 
-/** Writes the report of existing results, without a run. @throws UsageError when there are none yet; what {@link openFigurePdf} throws */
+/** Writes the report of existing results, without a run. @throws UsageError when there are none yet */
 export async function writeStudyReport(specification: Specification, options: StudyOptions): Promise<StudyOutcome> {
-  const draw = options.paper ? await openFigurePdf() : null
   const state = await studyOf(specification, options)
   const results = resultsOf(specification, options, state.grid, state.ledger)
-  return outcomeOf(state, { ...(await writeReport(results, specification, options, draw)), results })
+  return outcomeOf(state, { ...(await writeReport(results, specification, options, options.paper)), results })
 }
 
 /** The report that this process has written, and its results. */

@@ -85,7 +85,7 @@ export function addStudy(program: Command, io: Io): void {
       ).conflicts('report'),
     )
     .option('--report', 'train nothing, and write the report of the results so far')
-    .option('--paper', 'also write tables as LaTeX and CSV, figures as PDF, and report.bib, in the folder "paper"')
+    .option('--paper', 'also write tables as LaTeX and CSV, figures as SVG, and report.bib, in the folder "paper"')
     .addOption(
       new Option(
         '--dry-run',
@@ -179,8 +179,6 @@ async function run(io: Io, study: string, given: StudyFlags): Promise<void> {
   let specification = whole
   let flags = given
   if (dryRun || budget !== undefined) {
-    // A missing package is reported before the first measurement.
-    if (given.paper) await io.operations.openFigurePdf()
     const estimate = await estimated(io, whole, { ...shared, directory: out, budget }, given)
     if (dryRun) return
     const { seeds } = estimate

@@ -615,7 +615,6 @@ export function fakeIo(settings: Settings = {}): Fake {
       calls.push({ name: 'writeStudyReport', args: [specification, options] })
       return studyOutcome(options.directory, false)
     },
-    openFigurePdf: async () => async () => new Uint8Array(),
     simulate: (...args) => simulate(...args),
     plan: (run, cluster) => plan(run, cluster),
     planTimeline: (...args) => planTimeline(...args),

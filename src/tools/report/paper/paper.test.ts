@@ -33,7 +33,7 @@ describe.each([
   ['demo', demoReport],
   ['hostile', hostileReport],
 ])('the %s report', (_, report) => {
-  const { texts, figures } = paperOf(report, study)
+  const texts = paperOf(report, study)
   const tables = tablesOf(report)
   const names = Object.keys(texts)
 
@@ -51,9 +51,10 @@ describe.each([
       ...(texts['report.tex'] ?? '').matchAll(/\\(?:input|includegraphics)\{((?:table|figure)-[\w-]+)\}/g),
     ]
     const written = names.filter((name) => /^table.*\.tex$/.test(name)).map((name) => name.replace('.tex', ''))
-    const onPage = Object.keys(figures).filter((name) => !name.endsWith(COLUMN))
+    const figures = names.filter((name) => name.endsWith('.svg'))
+    const onPage = figures.filter((name) => !name.endsWith(COLUMN)).map((name) => name.replace('.svg', ''))
     expect(inputs.map(([, file]) => file).sort()).toEqual([...written, ...onPage].sort())
-    expect(Object.keys(figures).sort()).toEqual(onPage.flatMap((name) => [name, `${name}${COLUMN}`]).sort())
+    expect(figures.sort()).toEqual(onPage.flatMap((name) => [`${name}.svg`, `${name}${COLUMN}`]).sort())
   })
 })
 
@@ -61,8 +62,7 @@ describe('names of files', () => {
   const table = (id: string): Table => ({ ...tableWith([['a', '1']]), id })
   const section = (id: string, ...ids: string[]) => ({ id, title: id, about: '', verdicts: [], blocks: ids.map(table) })
   const reportOf = (...sections: ReturnType<typeof section>[]): Report => ({ ...demoReport, sections })
-  const namesOf = (report: Report) =>
-    Object.keys(paperOf(report, study).texts).filter((name) => /^table.*csv$/.test(name))
+  const namesOf = (report: Report) => Object.keys(paperOf(report, study)).filter((name) => /^table.*csv$/.test(name))
 
   test('have the ids of section and table, so that they stay if the order changes or tables are added before', () => {
     const [a, b] = [section('capacity', 'contrasts', 'routers'), section('arms', 'losses')]
@@ -79,12 +79,11 @@ describe('names of files', () => {
 })
 
 test('a figure for a column is 85 mm wide at the size of its text', () => {
-  const { figures } = paperOf(demoReport, study)
-  const columns = Object.entries(figures).filter(([name]) => name.endsWith(COLUMN))
+  const columns = Object.entries(paperOf(demoReport, study)).filter(([name]) => name.endsWith(COLUMN))
   expect(columns.length).toBeGreaterThan(2)
   for (const [, svg] of columns) {
     const pixels = Number(/<svg[^>]* width="(\d+)"/.exec(svg)?.[1])
-    // A PDF has 0.75 points a pixel, of which 72 are an inch, so text of 11 pixels has 8.25 points.
+    // A pixel is 0.75 points, of which 72 are an inch, so text of 11 pixels has 8.25 points.
     expect((pixels * 0.75 * 25.4) / 72).toBeGreaterThan(84)
     expect((pixels * 0.75 * 25.4) / 72).toBeLessThanOrEqual(85)
   }
@@ -228,10 +227,10 @@ test('a column that only draws the numbers of others is in neither file', () => 
 test('the bibliography has the study, M6-T, and the papers that the report names, and no other', () => {
   const citing = { ...demoReport, facts: ['The law of arXiv 2502.05172 & arXiv 1212.56789'] }
   const keysOf = (report: Report) =>
-    [...(paperOf(report, study).texts['report.bib'] ?? '').matchAll(/^@misc\{(.+),$/gm)].map(([, key]) => key)
+    [...(paperOf(report, study)['report.bib'] ?? '').matchAll(/^@misc\{(.+),$/gm)].map(([, key]) => key)
   expect(keysOf(demoReport)).toEqual(['study', 'yang2021m6t'])
   expect(keysOf(citing)).toEqual(['study', 'yang2021m6t', 'ludziejewski2025joint', 'arxiv1212.56789'])
-  const entry = paperOf(demoReport, study).texts['report.bib'] ?? ''
+  const entry = paperOf(demoReport, study)['report.bib'] ?? ''
   for (const part of [demoReport.title, '1.2.3', 'abc123', '2026-02-03', 'arXiv:2105.15082'])
     expect(entry).toContain(part)
 })
@@ -249,14 +248,14 @@ test.each([
   const [section] = demoReport.sections
   if (!section) throw new Error('no section')
   const report = { ...demoReport, facts: [fact], sections: [{ ...section, blocks: [exact] }] }
-  const bib = paperOf(report, study).texts['report.bib'] ?? ''
+  const bib = paperOf(report, study)['report.bib'] ?? ''
   expect([...bib.matchAll(/^@misc\{arxiv(.+),$/gm)].map(([, id]) => id)).toEqual(ids)
 })
 
 test('braces of a title and a command leave every entry of the bibliography balanced', () => {
   for (const brace of ['{', '}', '\\{', '}{']) {
     const report = { ...demoReport, title: `a ${brace} b`, command: `choir study ${brace}` }
-    const bib = paperOf(report, study).texts['report.bib'] ?? ''
+    const bib = paperOf(report, study)['report.bib'] ?? ''
     // BibTeX counts every brace, also after a backslash.
     let depth = 0
     for (const character of bib) {

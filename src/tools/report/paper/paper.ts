@@ -1,6 +1,6 @@
 /**
  * A report in the files that a paper needs: every table as LaTeX and CSV, the report as LaTeX, its sources as BibTeX, and
- * every figure as SVG, from which a PDF is drawn.
+ * every figure as SVG.
  */
 import type { Block } from '../blocks.ts'
 import { COLUMN_MARGIN, widths } from '../figures/body.ts'
@@ -12,23 +12,17 @@ import { csvOf } from './csv.ts'
 import { type PaperBlock, texReport } from './tex-report.ts'
 import { texOf } from './tex-table.ts'
 
-export interface Paper {
-  /** Text files by name. */
-  readonly texts: Readonly<Record<string, string>>
-  /** Figures as SVG, by the name of the file without an extension: for a page, and for a column of two (`-column`). */
-  readonly figures: Readonly<Record<string, string>>
-}
-
 /** End of the name of a figure that fits a column of a paper with two. */
-export const COLUMN = '-column'
+export const COLUMN = '-column.svg'
 
 /**
+ * The texts of the files by name.
+ *
  * Names do not depend on the order of a report, so that a paper that inputs a file keeps it: tables are named
  * `table-capacity-contrasts` by the id of their section and their own, figures `figure-capacity-forest`.
  */
-export function paperOf(report: Report, study: StudyCitation): Paper {
+export function paperOf(report: Report, study: StudyCitation): Record<string, string> {
   const texts: Record<string, string> = {}
-  const figures: Record<string, string> = {}
   const name = uniqueNames()
   const add = (block: Block, section: string): PaperBlock => {
     const id = block.kind === 'figure' ? block.id : `${section} ${block.id ?? ''}`
@@ -38,8 +32,8 @@ export function paperOf(report: Report, study: StudyCitation): Paper {
       texts[`${file}.tex`] = texOf(block)
       texts[`${file}.csv`] = csvOf(block)
     } else {
-      figures[file] = standaloneSvg(block, file, widths.paper)
-      figures[`${file}${COLUMN}`] = standaloneSvg(block, file, widths.column, COLUMN_MARGIN)
+      texts[`${file}.svg`] = standaloneSvg(block, file, widths.paper)
+      texts[`${file}${COLUMN}`] = standaloneSvg(block, file, widths.column, COLUMN_MARGIN)
     }
     return { file, block }
   }
@@ -50,5 +44,5 @@ export function paperOf(report: Report, study: StudyCitation): Paper {
   }))
   texts['report.tex'] = texReport(report, sections, study.date)
   texts['report.bib'] = bibliography(report, study)
-  return { texts, figures }
+  return texts
 }

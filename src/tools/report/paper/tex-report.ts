@@ -17,7 +17,9 @@ export interface PaperSection {
 }
 
 // Tables and figures are scaled down to the page where they are larger.
-const preamble = String.raw`\documentclass{article}
+const preamble = String.raw`% LaTeX includes no SVG. Convert the figures first:
+%   for f in figure-*.svg; do rsvg-convert -f pdf -o "$(basename "$f" .svg).pdf" "$f"; done
+\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage{textcomp}
 \usepackage[margin=25mm]{geometry}

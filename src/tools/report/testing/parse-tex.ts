@@ -22,7 +22,7 @@ export function checkTex(source: string): void {
   let cells = 0
   const open: string[] = []
   const tables: number[] = []
-  const body = source.replace(/%\n/g, '')
+  const body = source.replace(/^(?:%.*\n)+/, '').replace(/%\n/g, '')
   for (let at = 0; at < body.length; ) {
     const rest = body.slice(at)
     const [token = ''] = /^\\(?:[A-Za-z]+\*?|.)|^./s.exec(rest) ?? []

@@ -1,18 +1,20 @@
 /** Writes the files of a study for people and notebooks, next to its results.json.gz. */
-import { readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
+import { sha256 } from '../../../core/sha256.ts'
+import { version } from '../../../core/version.ts'
 import { makeFolder, removeFile } from '../../../node/system/disk.ts'
 import { lawText } from '../../law/law-file.ts'
 import { renderHtml } from '../../report/html.ts'
 import { renderMarkdown } from '../../report/markdown.ts'
+import { COLUMN, paperOf } from '../../report/paper/paper.ts'
+import type { Report } from '../../report/report.ts'
 import { analyse, type StudyReport } from '../analysis/analyse.ts'
 import { lawFileOf } from '../analysis/map/study-law.ts'
 import type { StudyResults } from '../contract.ts'
 import { keepParts } from '../grid/part-files.ts'
 import type { Specification } from '../grid/specification.ts'
-import type { FigurePdf } from '../paper/figure-pdf.ts'
-import { writePaper } from '../paper/write-paper.ts'
 import { replaceShared } from '../sharing/replace-shared.ts'
 import { curvesParquetOf, parquetOf } from './parquet.ts'
 import { RESULTS_FILE } from './results-file.ts'
@@ -37,25 +39,26 @@ export interface WrittenReport {
 /**
  * Writes report.html, report.md with its figures, results.parquet, curves.parquet, the specification as study.yaml, and
  * law.json if the study is a map with enough runs; otherwise an earlier law.json is removed.
- * @param draw Draws figures as PDF; with it the folder `paper` is written too.
+ * @param isPaper Whether the folder `paper` is written too.
  */
 export async function writeReport(
   results: StudyResults,
   specification: Specification,
   { directory, file: source }: { readonly directory: string; readonly file?: string },
-  draw: FigurePdf | null = null,
+  isPaper = false,
 ): Promise<WrittenReport> {
   const file = (name: string) => join(directory, name)
   const report = analyse(results)
   const { markdown, figures } = renderMarkdown(report)
-  const before = await readFile(file('report.md'), 'utf8').catch(() => '')
+  const shown = (await textIn(file('report.md'))).matchAll(/\(figures\/([\w-]+\.svg)\)/g)
   await replaceShared(file('report.html'), renderHtml(report))
   await replaceShared(file('report.md'), markdown)
-  await makeFolder(file('figures'))
-  // Only figures that the previous report showed are removed: other files in the folder are not ours.
-  for (const [, id = ''] of before.matchAll(/\(figures\/([\w-]+)\.svg\)/g))
-    if (!Object.hasOwn(figures, id)) await rm(file(join('figures', `${id}.svg`)), { force: true })
-  for (const [id, svg] of Object.entries(figures)) await replaceShared(file(join('figures', `${id}.svg`)), svg)
+  const drawings = Object.entries(figures).map(([id, svg]) => [`${id}.svg`, svg])
+  await replaceFiles(
+    file('figures'),
+    Object.fromEntries(drawings),
+    [...shown].map(([, name = '']) => name),
+  )
   await replaceShared(file('results.parquet'), parquetOf(results))
   await replaceShared(file('curves.parquet'), curvesParquetOf(results))
   const law = lawFileOf(results)
@@ -64,14 +67,42 @@ export async function writeReport(
   // If the study was read from this study.yaml, do not overwrite it.
   if (source === undefined || resolve(source) !== resolve(file('study.yaml')))
     await replaceShared(file('study.yaml'), stringify(await keepParts(specification, directory)))
-  const paper = draw && (await writePaper(report, { directory, results: file(RESULTS_FILE), draw }))
+  if (isPaper) await writePaper(report, file('paper'), file(RESULTS_FILE))
   const files = {
     html: file('report.html'),
     markdown: file('report.md'),
     results: file(RESULTS_FILE),
     parquet: file('results.parquet'),
     curves: file('curves.parquet'),
-    ...(paper !== null && { paper }),
+    ...(isPaper && { paper: file('paper') }),
   }
   return { report, files }
+}
+
+const textIn = (file: string): Promise<string> => readFile(file, 'utf8').catch(() => '')
+
+/** Writes texts by name into a folder. Of earlier files only `ours` are removed, since others are those of the user. */
+async function replaceFiles(
+  folder: string,
+  texts: Readonly<Record<string, string>>,
+  ours: readonly string[],
+): Promise<void> {
+  await makeFolder(folder)
+  for (const name of ours) if (!Object.hasOwn(texts, name)) await removeFile(join(folder, name))
+  for (const [name, text] of Object.entries(texts)) await replaceShared(join(folder, name), text)
+}
+
+/** Writes the folder `paper`: tables as LaTeX and CSV, figures as SVG, the report as an article, and its sources. */
+async function writePaper(report: Report, folder: string, results: string): Promise<void> {
+  // The day without the time, so that files are the same if they are written twice.
+  const date = new Date(new Date().toISOString().slice(0, 10))
+  const stored = await readFile(results).catch(() => null)
+  const texts = paperOf(report, { version: version(), date, ...(stored && { hash: await sha256(stored) }) })
+  const before = (await textIn(join(folder, 'report.tex'))).matchAll(
+    /\\(?:input|includegraphics)\{((?:table|figure)-[\w-]+)\}/g,
+  )
+  const ours = [...before].flatMap(([, name = '']) =>
+    (name.startsWith('table') ? ['.tex', '.csv'] : ['.svg', COLUMN]).map((end) => `${name}${end}`),
+  )
+  await replaceFiles(folder, texts, ours)
 }
