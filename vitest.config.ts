@@ -41,7 +41,7 @@ const pure = [
 const impure = [
   'src/core/graph/options.test.ts',
   'src/core/graph/own-op.test.ts',
-  'src/core/graph/stop-gradient.test.ts',
+  'src/core/graph/ops/stop-gradient.test.ts',
   'src/core/model/own-layer.test.ts',
   'web/src/curves/drawing/painter.test.ts',
   'web/src/curves/series/series-loader.test.ts',

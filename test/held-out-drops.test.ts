@@ -12,8 +12,8 @@ import { mean } from 'd3-array'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../src/core/config/run-config.ts'
 import { moeSchema } from '../src/core/model/moe-config.ts'
+import { randomFor } from '../src/core/random.ts'
 import { train } from '../src/node/train/train.ts'
-import { randomFor } from '../src/train/step/random.ts'
 import type { EvalRecord, TrainRecord } from '../src/train/step/records.ts'
 
 type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>

@@ -6,8 +6,8 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { gradient } from '../src/core/graph/gradient.ts'
 import { multiply } from '../src/core/graph/ops/elementwise.ts'
+import { gradient } from '../src/core/graph/ops/gradient.ts'
 import type { Program } from '../src/core/graph/program.ts'
 import { sizeOf } from '../src/core/graph/shape.ts'
 import { cut } from '../src/core/graph/stages/cut.ts'

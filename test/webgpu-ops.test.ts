@@ -4,7 +4,7 @@
  * @slow
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { gradient } from '../src/core/graph/gradient.ts'
+import { gradient } from '../src/core/graph/ops/gradient.ts'
 import { sizeOf } from '../src/core/graph/shape.ts'
 import { input, type Tensor } from '../src/core/graph/tensor.ts'
 import type { Buffer as Memory, Runtime } from '../src/engine/contract/runtime.ts'

@@ -8,8 +8,8 @@
  */
 import { median, sumOf } from '../../src/core/averages.ts'
 import { RunError } from '../../src/core/errors.ts'
+import { randomFor } from '../../src/core/random.ts'
 import { fixed, plural, significant } from '../../src/core/text/numbers.ts'
-import { randomFor } from '../../src/train/step/random.ts'
 import type { WeightFormat } from '../../src/use/infer/quantized/weight-format.ts'
 import { type LlamaCppInfo, type OwnTimes, startLlamaCpp } from '../peers/llama-cpp.ts'
 import { startChoir } from '../support/choir.ts'

@@ -8,8 +8,8 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RunConfig } from '../../src/core/config/run-config.ts'
 import type { RoutingRecord } from '../../src/core/model/routing/statistics.ts'
+import { type Random, randomFor } from '../../src/core/random.ts'
 import { loadConfig } from '../../src/node/run/load-config.ts'
-import { type Random, randomFor } from '../../src/train/step/random.ts'
 import type { TrainRecord } from '../../src/train/step/records.ts'
 
 /** Writes `count` runs of `lines` steps each: eight configurations, repeated with other seeds. */

@@ -6,7 +6,7 @@
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { describe, expect, test } from 'vitest'
-import { randomFor } from '../../src/train/step/random.ts'
+import { randomFor } from '../../src/core/random.ts'
 import {
   chromium,
   heatMap,

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { RunInput } from '../../src/core/config/run-config.ts'
-import { randomFor } from '../../src/train/step/random.ts'
+import { randomFor } from '../../src/core/random.ts'
 import { killCases } from '../support/kill-cases.ts'
 import { expectSuccess, type Line, results, trainRecords, Workspace } from './support.ts'
 

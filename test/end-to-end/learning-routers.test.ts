@@ -4,8 +4,8 @@
  * @slow
  */
 import { expect, test } from 'vitest'
+import { randomFor } from '../../src/core/random.ts'
 import { train } from '../../src/node/train/train.ts'
-import { randomFor } from '../../src/train/step/random.ts'
 import { evaluateRun } from '../../src/use/runs/evaluate.ts'
 import { expectSeeded, learning } from './learning-runs.ts'
 import { expectSuccess } from './support.ts'

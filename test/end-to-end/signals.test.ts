@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RunInput } from '../../src/core/config/run-config.ts'
-import { randomFor } from '../../src/train/step/random.ts'
+import { randomFor } from '../../src/core/random.ts'
 import { ChoirProcess, expectSuccess, metrics, results, Workspace } from './support.ts'
 
 /** Longest time to end: a second, and more on a busy machine, where a start is slow too. Each phase takes several. */

@@ -11,9 +11,9 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
 import type { RunInput } from '../../src/core/config/run-config.ts'
+import { randomFor } from '../../src/core/random.ts'
 import type { Family } from '../../src/engine/world/mpi/library.ts'
 import { type WorldCommand, worldCommand } from '../../src/engine/world/mpi/testing/launch.ts'
-import { randomFor } from '../../src/train/step/random.ts'
 import type { EvalRecord, TrainRecord } from '../../src/train/step/records.ts'
 
 const bin = fileURLToPath(new URL('../../bin/choir.js', import.meta.url))

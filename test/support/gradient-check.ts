@@ -2,8 +2,9 @@
  * Checks the gradient of a graph in float64 against central finite differences. It differentiates Σ w·y over all
  * float outputs with fixed random weights, so that no error can hide in a symmetric sum.
  */
-import { gradient } from '../../src/core/graph/gradient.ts'
+
 import { add, multiply } from '../../src/core/graph/ops/elementwise.ts'
+import { gradient } from '../../src/core/graph/ops/gradient.ts'
 import { sum } from '../../src/core/graph/ops/reduction.ts'
 import { sizeOf } from '../../src/core/graph/shape.ts'
 import { constant, input, isFloat, type Tensor } from '../../src/core/graph/tensor.ts'

@@ -5,9 +5,9 @@
  * float64. The check compares its results y and the gradients of Σ w·y with random w.
  */
 import { expect } from 'vitest'
-import { gradient } from '../../src/core/graph/gradient.ts'
 import { add } from '../../src/core/graph/ops/elementwise.ts'
 import { dispatch } from '../../src/core/graph/ops/expert.ts'
+import { gradient } from '../../src/core/graph/ops/gradient.ts'
 import { sum } from '../../src/core/graph/ops/reduction.ts'
 import type { Program } from '../../src/core/graph/program.ts'
 import { sizeOf } from '../../src/core/graph/shape.ts'

@@ -5,9 +5,9 @@
  */
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { gradient } from '../../src/core/graph/gradient.ts'
 import { linearCrossEntropies, linearCrossEntropy } from '../../src/core/graph/ops/cross-entropy.ts'
 import { combineRagged, dispatch, dispatchRagged, expertFfnKernel } from '../../src/core/graph/ops/expert.ts'
+import { gradient } from '../../src/core/graph/ops/gradient.ts'
 import { sum } from '../../src/core/graph/ops/reduction.ts'
 import { cut } from '../../src/core/graph/stages/cut.ts'
 import { constant, input, registry, type Tensor, withKernels } from '../../src/core/graph/tensor.ts'

@@ -3,7 +3,7 @@
  * statistics and gradients, for every capacity rule and layout of the experts' rows.
  */
 import { expect } from 'vitest'
-import { gradient } from '../../src/core/graph/gradient.ts'
+import { gradient } from '../../src/core/graph/ops/gradient.ts'
 import { sum } from '../../src/core/graph/ops/reduction.ts'
 import { input, type Tensor } from '../../src/core/graph/tensor.ts'
 import { parameterSpecs, routedModules, SymbolicParameters } from '../../src/core/model/parameters.ts'

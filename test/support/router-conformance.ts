@@ -3,9 +3,9 @@
  * contract: choices, positions, slots and the result of the layer.
  */
 import { describe, expect, test } from 'vitest'
-import { gradient } from '../../src/core/graph/gradient.ts'
 import { multiply } from '../../src/core/graph/ops/elementwise.ts'
 import { combine, dispatch, type SlotMap } from '../../src/core/graph/ops/expert.ts'
+import { gradient } from '../../src/core/graph/ops/gradient.ts'
 import { scatterAdd } from '../../src/core/graph/ops/indexing.ts'
 import { sum } from '../../src/core/graph/ops/reduction.ts'
 import { reshape } from '../../src/core/graph/ops/shape.ts'

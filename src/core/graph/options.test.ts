@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { createRuntime } from '../../faces/library/graph.ts'
 import { UsageError } from '../errors.ts'
-import * as graph from './public.ts'
+import * as graph from './ops/public.ts'
 
 const x = graph.input('x', 'float32', [2, 2])
 

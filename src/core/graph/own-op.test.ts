@@ -1,7 +1,18 @@
 import { expect, test } from 'vitest'
 import { createRuntime } from '../../faces/library/graph.ts'
 import { UsageError } from '../errors.ts'
-import { defineOp, emit, emitMany, gradient, input, multiply, type Operand, sum, type Tensor, tanh } from './public.ts'
+import {
+  defineOp,
+  emit,
+  emitMany,
+  gradient,
+  input,
+  multiply,
+  type Operand,
+  sum,
+  type Tensor,
+  tanh,
+} from './ops/public.ts'
 
 /** |x|; at 0 the gradient is 0. */
 const abs = defineOp('abs', (x: Tensor) => ({

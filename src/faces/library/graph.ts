@@ -25,7 +25,7 @@ import { checkOptions } from '../../core/config/options.ts'
 import type { Runtime, RuntimeOptions } from '../../engine/contract/runtime.ts'
 import { createRuntime as createCpuRuntime } from '../../engine/cpu/cpu-runtime.ts'
 
-export * from '../../core/graph/public.ts'
+export * from '../../core/graph/ops/public.ts'
 export type { Arena, ArenaRange, HostMemory, SharedMemory } from '../../engine/contract/arena.ts'
 export type { LoggedOrder, OrderLog } from '../../engine/contract/order-log.ts'
 export type {

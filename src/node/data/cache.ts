@@ -10,7 +10,7 @@ import { homedir, platform, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import { RunError } from '../../core/errors.ts'
-import { Progress } from '../../train/data/progress.ts'
+import { Progress } from '../../train/data/streams/progress.ts'
 import { checksum, errorCode, makeFolder } from '../system/disk.ts'
 import { makeTemporaryFolder, sweepLeftovers } from '../system/temporary-folders.ts'
 

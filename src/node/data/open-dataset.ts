@@ -19,7 +19,7 @@ import {
   type TextOptions,
   tokenizerHash,
 } from '../../train/data/dataset.ts'
-import { Progress } from '../../train/data/progress.ts'
+import { Progress } from '../../train/data/streams/progress.ts'
 import { documentsFile } from '../../train/data/streams/storage.ts'
 import { type StreamCounts, writeStreams } from '../../train/data/streams/write-streams.ts'
 import { bytesTokenizer, type Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'

@@ -6,7 +6,7 @@
  */
 import { describe, expect, test } from 'vitest'
 import { presetNames } from '../../core/config/presets.ts'
-import { type Random, randomFor } from '../../train/step/random.ts'
+import { type Random, randomFor } from '../../core/random.ts'
 import { loadConfig } from '../run/load-config.ts'
 import { explainedShare, measureSignal, signalProblems } from './signal.ts'
 

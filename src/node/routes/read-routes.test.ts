@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { randomFor } from '../../train/step/random.ts'
+import { randomFor } from '../../core/random.ts'
 import { temporaryFolder } from '../data/testing/temporary-folder.ts'
 import type { RowFormat } from './files.ts'
 import type { RoutedToken } from './format.ts'

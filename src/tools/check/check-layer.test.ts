@@ -4,7 +4,7 @@ import { add, cast, divide, multiply } from '../../core/graph/ops/elementwise.ts
 import { matmul } from '../../core/graph/ops/matmul.ts'
 import { mean } from '../../core/graph/ops/reduction.ts'
 import { concat, reshape, slice, zeros } from '../../core/graph/ops/shape.ts'
-import { stopGradient } from '../../core/graph/stop-gradient.ts'
+import { stopGradient } from '../../core/graph/ops/stop-gradient.ts'
 import { constant, type Tensor } from '../../core/graph/tensor.ts'
 import { type LayerInput, type OwnLayer, ownLayers } from '../../core/model/own/layer.ts'
 import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'

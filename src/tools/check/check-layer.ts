@@ -2,8 +2,9 @@
  * Checks of a layer of the user's own, on random activations and parameters: its outputs, and mistakes that a loss curve
  * does not show, such as a wrong gradient or an output that depends on later tokens.
  */
-import { gradient } from '../../core/graph/gradient.ts'
+
 import { add } from '../../core/graph/ops/elementwise.ts'
+import { gradient } from '../../core/graph/ops/gradient.ts'
 import { sum } from '../../core/graph/ops/reduction.ts'
 import { input, type Tensor, withKernels } from '../../core/graph/tensor.ts'
 import { type ModelConfig, modelSchema } from '../../core/model/config.ts'

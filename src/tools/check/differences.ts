@@ -1,6 +1,6 @@
 /** Gradients of a traced graph beside finite differences. */
-import { gradient } from '../../core/graph/gradient.ts'
-import { withStopped } from '../../core/graph/stop-gradient.ts'
+import { gradient } from '../../core/graph/ops/gradient.ts'
+import { withStopped } from '../../core/graph/ops/stop-gradient.ts'
 import type { Tensor } from '../../core/graph/tensor.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { Check } from './check.ts'

@@ -1,6 +1,7 @@
 /** One sparse layer with a router, traced and filled with random numbers, for checks of the router. */
-import { gradient } from '../../core/graph/gradient.ts'
+
 import { add, multiply } from '../../core/graph/ops/elementwise.ts'
+import { gradient } from '../../core/graph/ops/gradient.ts'
 import { sum } from '../../core/graph/ops/reduction.ts'
 import { sizeOf } from '../../core/graph/shape.ts'
 import { constant, input, type Tensor, withKernels } from '../../core/graph/tensor.ts'
@@ -8,8 +9,8 @@ import { type ModelConfig, modelSchema } from '../../core/model/config.ts'
 import { moeLayer } from '../../core/model/moe.ts'
 import type { MoeConfig } from '../../core/model/moe-config.ts'
 import { parameterSpecs, SymbolicParameters } from '../../core/model/parameters.ts'
+import { randomFor } from '../../core/random.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
-import { randomFor } from '../../train/step/random.ts'
 import { compileProgram, type TracedProgram } from './program.ts'
 
 export interface Shape {

@@ -5,12 +5,12 @@
  */
 import { type RunConfig, runSchema } from '../../core/config/run-config.ts'
 import type { Router } from '../../core/model/routing/contract.ts'
+import { randomFor } from '../../core/random.ts'
 import { floatsOf } from '../../engine/contract/arena.ts'
 import type { Ranks } from '../../engine/contract/ranks.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import { createRuntime } from '../../engine/cpu/cpu-runtime.ts'
 import { ranksInProcess } from '../../engine/world/in-process/ranks.ts'
-import { randomFor } from '../../train/step/random.ts'
 import { initialize, initialScales } from '../../train/step/store/initialize.ts'
 import { parameterTensors } from '../../train/step/store/named-tensors.ts'
 import { createStore, layoutOf, Trainer } from '../../train/step/trainer.ts'

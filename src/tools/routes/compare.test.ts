@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { randomFor } from '../../core/random.ts'
 import { temporaryFolder } from '../../node/data/testing/temporary-folder.ts'
 import type { RecordedRouter, RoutedToken } from '../../node/routes/format.ts'
 import { madeRouter, writeMade } from '../../node/routes/testing/made-record.ts'
-import { randomFor } from '../../train/step/random.ts'
 import { compareRoutes } from './compare.ts'
 
 const { make } = temporaryFolder()

@@ -12,7 +12,7 @@
 import tCdf from '@stdlib/stats-base-dists-t-cdf'
 import tQuantile from '@stdlib/stats-base-dists-t-quantile'
 import { group, quantileSorted } from 'd3-array'
-import { randomFor } from '../../train/step/random.ts'
+import { randomFor } from '../../core/random.ts'
 import { type Interval, NORMAL_FREEDOM, standardDeviation } from './statistics.ts'
 
 /** Smallest number of groups with an interval: with fewer, it would be hardly more than a guess. */

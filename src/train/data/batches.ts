@@ -6,7 +6,7 @@
  * are a function of (seed, step) alone, so training can resume at any step.
  */
 import { UsageError } from '../../core/errors.ts'
-import { hashNumbers, permute } from './random.ts'
+import { hashNumbers, permute } from '../../core/permutation.ts'
 import type { TokenStream } from './streams/token-stream.ts'
 
 /** Arrays of shape [batch · sequence]. A target is the token that follows; a target of -1 is not counted. */

@@ -6,9 +6,10 @@
  * whole domain. No group mixes domains. Groups and domains are a function of the text alone, so all runs on it have the
  * same groups.
  */
+
+import { permute } from '../../core/permutation.ts'
 import type { Dataset } from './dataset.ts'
 import { domainPath, domainsOf, OTHER } from './domains.ts'
-import { permute } from './random.ts'
 
 /** Maximum number of groups; a text with at most this many documents has a group for each. */
 export const MAX_GROUPS = 64

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { z } from 'zod'
 import { moeSchema } from '../../core/model/moe-config.ts'
 import type { LayerCounts } from '../../core/model/routing/statistics.ts'
-import { normalQuantile, type Random, randomFor } from '../step/random.ts'
+import { normalQuantile, type Random, randomFor } from '../../core/random.ts'
 import { RouterHealth, WINDOW } from './router-health.ts'
 
 type MoeInput = Partial<z.input<typeof moeSchema>>

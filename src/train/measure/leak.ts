@@ -11,11 +11,11 @@ import { withKernels } from '../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../core/model/config.ts'
 import { causalityOf } from '../../core/model/routing/causality.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
+import { randomFor } from '../../core/random.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import { tooShortMessage, windowsOf } from '../data/batches.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { CompiledPass, tracePass } from '../step/passes/pass.ts'
-import { randomFor } from '../step/random.ts'
 import type { ModelStore } from '../step/store/model-store.ts'
 
 export interface LeakOptions {

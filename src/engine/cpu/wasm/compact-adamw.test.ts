@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { randomFor } from '../../../train/step/random.ts'
+import { randomFor } from '../../../core/random.ts'
 import { hostOf } from '../../contract/arena.ts'
 import type { AdamwSettings, CompactAdamwRange, Gate } from '../../contract/arena-kernels.ts'
 import { type CompactState, MOMENT_BLOCK, momentLayout } from '../../contract/moments.ts'

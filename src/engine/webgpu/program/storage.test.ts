@@ -1,8 +1,8 @@
 /** The choice of values of a program that are f16 in memory. Programs are planned without a device. */
 import { describe, expect, test } from 'vitest'
-import { gradient } from '../../../core/graph/gradient.ts'
 import { add, multiply, sigmoid } from '../../../core/graph/ops/elementwise.ts'
 import { erfGate, rmsNorm, softmax } from '../../../core/graph/ops/fused.ts'
+import { gradient } from '../../../core/graph/ops/gradient.ts'
 import { takeAlong } from '../../../core/graph/ops/indexing.ts'
 import { matmul } from '../../../core/graph/ops/matmul.ts'
 import { topK } from '../../../core/graph/ops/order.ts'

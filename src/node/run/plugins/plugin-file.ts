@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { dirname, extname, isAbsolute, join, resolve } from 'node:path'
 import { formatValue } from '../../../core/config/problems.ts'
 import type { UsageError } from '../../../core/errors.ts'
-import * as graph from '../../../core/graph/public.ts'
+import * as graph from '../../../core/graph/ops/public.ts'
 import { nearestName } from '../../../core/text/nearest.ts'
 import { readText } from '../../system/read-text.ts'
 

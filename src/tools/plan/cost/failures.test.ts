@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { randomFor } from '../../../train/step/random.ts'
+import { randomFor } from '../../../core/random.ts'
 import { loadPlannedRun, parseCluster } from '../inputs/load-plan.ts'
 import { countParameters } from '../work/parameter-counts.ts'
 import { bestInterval, failuresOf, goodputOf } from './failures.ts'

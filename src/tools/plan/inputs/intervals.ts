@@ -1,7 +1,7 @@
 /** Widths of the intervals of predictions, and the chance that a value stays below a limit. */
 import normalCdf from '@stdlib/stats-base-dists-normal-cdf'
+import { normalQuantile } from '../../../core/random.ts'
 import { percent } from '../../../core/text/numbers.ts'
-import { normalQuantile } from '../../../train/step/random.ts'
 import type { ConstantSource, Program } from './constants.ts'
 
 /** Factors q: the published value is between predicted / q and predicted · q with a chance of 80 %. */

@@ -10,7 +10,7 @@ import type { ModelConfig } from '../../../core/model/config.ts'
 import type { MoeConfig } from '../../../core/model/moe-config.ts'
 import { activatedExperts, type RoutedModule } from '../../../core/model/parameters.ts'
 import { capacityOf as groupCapacity } from '../../../core/model/routing/capacity.ts'
-import { randomFor } from '../../../train/step/random.ts'
+import { randomFor } from '../../../core/random.ts'
 import { expectedMaximum, keptTokens, type Moments } from './chance.ts'
 
 /** Number of tokens routed to each expert, divided by the mean over the layer's experts; so the mean is 1. */

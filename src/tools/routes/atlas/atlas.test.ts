@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
+import { randomFor } from '../../../core/random.ts'
 import type { RecordedRouter, RoutedToken } from '../../../node/routes/format.ts'
 import { type Made, madeHeader, madeRouter } from '../../../node/routes/testing/made-record.ts'
-import { randomFor } from '../../../train/step/random.ts'
 import { atlasOf } from './atlas.ts'
 import type { Atlas, ExpertAtlas } from './contract.ts'
 import { tokenShares } from './token-share.ts'

@@ -10,7 +10,7 @@
 import { z } from 'zod'
 import type { Fields } from '../../../core/config/fields.ts'
 import { UsageError } from '../../../core/errors.ts'
-import { hashText } from '../../../train/data/random.ts'
+import { hashText } from '../../../core/permutation.ts'
 
 /** A range of numbers or a list of values. */
 const searchedSchema = z

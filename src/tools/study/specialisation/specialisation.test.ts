@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { randomFor } from '../../../train/step/random.ts'
+import { randomFor } from '../../../core/random.ts'
 import { typicalTokens } from '../../../use/infer/top-tokens.ts'
 import { type Assignments, collectAssignments, type RouterChoices } from './assignments.ts'
 import type { DocumentLabels } from './document-labels.ts'

@@ -9,7 +9,7 @@
  * between whole documents (the tokens of a document are alike anyway), and tokens between positions.
  */
 
-import { type Random, randomFor, shuffle } from '../../../train/step/random.ts'
+import { type Random, randomFor, shuffle } from '../../../core/random.ts'
 import { columnSums, entropy, mergeRows, mutualInformation, type Table } from '../../../use/infer/information.ts'
 import { typicalTokens } from '../../../use/infer/top-tokens.ts'
 import { openRoutingTrace, type RoutingTraceOptions } from '../../../use/runs/routing-trace.ts'

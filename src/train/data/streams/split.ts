@@ -5,8 +5,8 @@
  * documents changes the side of few others. The whole split is one number, the threshold.
  */
 import { UsageError } from '../../../core/errors.ts'
+import { hashText } from '../../../core/permutation.ts'
 import { plural } from '../../../core/text/numbers.ts'
-import { hashText } from '../random.ts'
 import type { Piece } from '../sources/piece.ts'
 
 export interface Split {

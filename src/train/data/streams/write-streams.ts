@@ -5,10 +5,10 @@
  */
 import { UsageError } from '../../../core/errors.ts'
 import { nextTurn } from '../../../core/next-turn.ts'
-import { Progress } from '../progress.ts'
-import { permute } from '../random.ts'
+import { permute } from '../../../core/permutation.ts'
 import type { Piece } from '../sources/piece.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { Progress } from './progress.ts'
 import type { Split } from './split.ts'
 import { type NumberList, type StreamStorage, type TokenReader, type Width, widthFor } from './storage.ts'
 

@@ -1,7 +1,7 @@
 /** Trains a byte-level BPE on the training documents. */
 import { UsageError } from '../../../core/errors.ts'
 import { nextTurn } from '../../../core/next-turn.ts'
-import { hashNumbers } from '../random.ts'
+import { hashNumbers } from '../../../core/permutation.ts'
 import type { Piece } from '../sources/piece.ts'
 import { learnMerges } from './merges.ts'
 import { byteLevelJson } from './tokenizer-json.ts'

@@ -7,11 +7,12 @@
  * For a table that is read by row (the embedding) the program writes the dense part of the gradient and,
  * separately, rows to add and their indices; a kernel adds them after the program has run.
  */
-import { gradient } from '../../../core/graph/gradient.ts'
+
 import { sourcesOf } from '../../../core/graph/ops/all-to-all.ts'
 import { add, multiply } from '../../../core/graph/ops/elementwise.ts'
+import { gradient } from '../../../core/graph/ops/gradient.ts'
+import { splitScatters } from '../../../core/graph/ops/sparse-gradient.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
-import { splitScatters } from '../../../core/graph/sparse-gradient.ts'
 import { input, type Tensor, withKernels } from '../../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import type { Rooms } from '../../../core/model/expert-rows.ts'

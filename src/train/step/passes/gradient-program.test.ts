@@ -2,9 +2,9 @@
 
 import { expect, test } from 'vitest'
 import { runSchema } from '../../../core/config/run-config.ts'
-import { gradient } from '../../../core/graph/gradient.ts'
 import { add, multiply, remainder, square } from '../../../core/graph/ops/elementwise.ts'
 import { softmax } from '../../../core/graph/ops/fused.ts'
+import { gradient } from '../../../core/graph/ops/gradient.ts'
 import { gather } from '../../../core/graph/ops/indexing.ts'
 import { matmul } from '../../../core/graph/ops/matmul.ts'
 import { topK } from '../../../core/graph/ops/order.ts'

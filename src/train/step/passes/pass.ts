@@ -11,6 +11,7 @@ import type { Pass, RoutingReport } from '../../../core/model/moe.ts'
 import { activatedExperts, type RoutedModule, routedModules } from '../../../core/model/parameters.ts'
 import type { LayerCounts } from '../../../core/model/routing/statistics.ts'
 import { choicesName, type Losses, losses } from '../../../core/model/transformer.ts'
+import { drawDistinct, randomFor } from '../../../core/random.ts'
 import type {
   Exchanges,
   Executable,
@@ -21,7 +22,6 @@ import type {
 } from '../../../engine/contract/runtime.ts'
 import type { NodeTime, StepEvent } from '../../../engine/contract/times.ts'
 import { firstVisible } from '../../data/first-visible.ts'
-import { drawDistinct, moduleLabels, randomFor } from '../random.ts'
 import { GrowingProgram, type Growth, type Trace } from '../ranks/growing-program.ts'
 import { type AllToAllStages, allToAllStages } from '../ranks/ledger.ts'
 import { sourcesKept } from '../ranks/placement.ts'
@@ -43,6 +43,10 @@ export interface TracedPass {
 
 /** Name of the output with the loss of each target, which evaluations ask for. */
 export const tokenLossesName = 'loss of each target'
+
+/** Labels for the draws of a router; the module is named only for projections of attention. */
+export const moduleLabels = (layer: number, module: RoutedModule): (string | number)[] =>
+  module === 'ffn' ? [layer] : [layer, module]
 
 /** Name of the input with the first visible position of each token. */
 const visibleName = 'first visible'

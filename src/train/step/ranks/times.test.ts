@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { randomFor } from '../random.ts'
+import { randomFor } from '../../../core/random.ts'
 import { type OwnStep, packStep, rankTimes, unpackStep } from './times.ts'
 
 /**

@@ -3,8 +3,8 @@ import type { RunConfig } from '../../../core/config/run-config.ts'
 import { embeddingScaleOf } from '../../../core/model/config.ts'
 import type { MatrixRole } from '../../../core/model/parameters.ts'
 import { Turns } from '../../../core/next-turn.ts'
+import { randomFor } from '../../../core/random.ts'
 import { changeRange } from '../../../engine/contract/arena.ts'
-import { randomFor } from '../random.ts'
 import type { ParameterStore } from './store.ts'
 
 /** Count of numbers that are drawn at a time. */

@@ -3,8 +3,8 @@
  * definition; `test/interchange/llama-cpp.test.ts` compares the same texts with llama.cpp.
  */
 import { describe, expect, test } from 'vitest'
+import { randomFor } from '../../../core/random.ts'
 import { tokenizerFromJson } from '../../../node/data/tokenizer/native-tokenizer.ts'
-import { randomFor } from '../../../train/step/random.ts'
 import { idsByDefinition, randomText, sentencePieceMetadata, smallVocabulary } from '../testing/sentencepiece.ts'
 import type { GgufValue } from './header.ts'
 import { Metadata } from './metadata.ts'

@@ -1,5 +1,5 @@
 /** Random blocks of the types of GGUF files: any bits, except that scales in binary16 are small and finite. */
-import { randomFor } from '../../../train/step/random.ts'
+import { randomFor } from '../../../core/random.ts'
 import { decoderOf } from '../decode/decoder.ts'
 
 /** Where the numbers in binary16 of a block are. */

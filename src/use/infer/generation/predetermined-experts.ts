@@ -5,7 +5,8 @@
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { activatedExperts, type RoutedModule } from '../../../core/model/parameters.ts'
 import { hashTableOf } from '../../../core/model/routing/hash.ts'
-import { drawDistinct, moduleLabels, randomFor } from '../../../train/step/random.ts'
+import { drawDistinct, randomFor } from '../../../core/random.ts'
+import { moduleLabels } from '../../../train/step/passes/pass.ts'
 
 export class PredeterminedExperts {
   private readonly config: ModelConfig

@@ -1,6 +1,6 @@
 /** How a prompt is cut into blocks. */
 import { expect, test } from 'vitest'
-import { randomFor } from '../../../train/step/random.ts'
+import { randomFor } from '../../../core/random.ts'
 import { blocksOf, commonBlocks } from './prompt-blocks.ts'
 
 const seed = Number(process.env.CHOIR_TEST_SEED ?? Math.floor(Math.random() * 2 ** 31))

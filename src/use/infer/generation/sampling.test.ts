@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { randomFor } from '../../../train/step/random.ts'
+import { randomFor } from '../../../core/random.ts'
 import { type SamplingOptions, sample } from './sampling.ts'
 
 const all = { temperature: 1, topK: 0, topP: 1 }

@@ -1,5 +1,5 @@
 /** Samples the next token from logits. */
-import type { Random } from '../../../train/step/random.ts'
+import type { Random } from '../../../core/random.ts'
 
 export interface SamplingOptions {
   /** Divides the logits; 0: always the most probable token. */

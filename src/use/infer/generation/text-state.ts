@@ -4,7 +4,7 @@
  * between two of its tokens.
  */
 import type { ModelConfig } from '../../../core/model/config.ts'
-import { type Random, randomFor } from '../../../train/step/random.ts'
+import { type Random, randomFor } from '../../../core/random.ts'
 import type { SchemaText } from '../json/text-schema.ts'
 import { PredeterminedExperts } from './predetermined-experts.ts'
 import { type SamplingOptions, sample } from './sampling.ts'

@@ -3,8 +3,8 @@
  * a valid value; all others are left out.
  */
 
+import type { Random } from '../../../core/random.ts'
 import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
-import type { Random } from '../../../train/step/random.ts'
 import { type SamplingOptions, sample } from '../generation/sampling.ts'
 import { Recognizer, type State } from './recognizer.ts'
 import { grammarOf } from './schema.ts'

@@ -4,7 +4,7 @@
  * @slow
  */
 import { expect, test } from 'vitest'
-import { randomFor } from '../../../train/step/random.ts'
+import { randomFor } from '../../../core/random.ts'
 import type { Answer } from './answer.ts'
 import { alone, modelOf, readOne, requestOf, schedulerOf, type Wish } from './testing/scheduled-texts.ts'
 

@@ -9,7 +9,7 @@ import { z } from 'zod'
 import { parseInput } from '../../../core/config/problems.ts'
 import { option, UsageError, wording } from '../../../core/errors.ts'
 import { type ModelConfig, modelSchema } from '../../../core/model/config.ts'
-import { randomFor } from '../../../train/step/random.ts'
+import { randomFor } from '../../../core/random.ts'
 import type { OurTensor } from '../../foreign/architectures/ours.ts'
 
 export interface Upcycling {

@@ -1,7 +1,7 @@
 /** The rules of moments, on series made by hand and at random. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { randomFor } from '../../../../train/step/random.ts'
+import { randomFor } from '../../../../core/random.ts'
 import { dropMoments } from './drop-moments.ts'
 import { episodesOf } from './episodes.ts'
 import { expertMoments } from './expert-moments.ts'

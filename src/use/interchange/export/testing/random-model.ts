@@ -1,9 +1,9 @@
 /** A small model with random parameters in memory. */
 import { type ModelConfig, modelSchema } from '../../../../core/model/config.ts'
 import { parameterSpecs } from '../../../../core/model/parameters.ts'
+import { randomFor } from '../../../../core/random.ts'
 import { floatsOf } from '../../../../engine/contract/arena.ts'
 import { cpuMemory } from '../../../../engine/testing/cpu-memory.ts'
-import { randomFor } from '../../../../train/step/random.ts'
 import { ParameterStore } from '../../../../train/step/store/store.ts'
 
 export interface RandomModel {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import type { Piece } from '../sources/piece.ts'
 import { counted, Progress } from './progress.ts'
-import type { Piece } from './sources/piece.ts'
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['performance'] }))
 afterEach(() => void vi.useRealTimers())

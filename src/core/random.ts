@@ -7,7 +7,6 @@
  * The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011): a keyed
  * bijection of a counter. The name gives the key, and the position in the table gives the counter.
  */
-import type { RoutedModule } from '../../core/model/parameters.ts'
 
 const M0_LOW = 0x1f53
 const M0_HIGH = 0xd251
@@ -210,7 +209,3 @@ export function shuffle<T>(values: { readonly length: number; [index: number]: T
     values[j] = held
   }
 }
-
-/** Labels for the draws of a router; the module is named only for projections of attention. */
-export const moduleLabels = (layer: number, module: RoutedModule): (string | number)[] =>
-  module === 'ffn' ? [layer] : [layer, module]

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { hashNumbers, hashText, permute } from './random.ts'
+import { hashNumbers, hashText, permute } from './permutation.ts'
 
 test('permute is a permutation of 0..count-1 for any count and keys', () => {
   fc.assert(

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createRuntime } from '../../faces/library/graph.ts'
+import { createRuntime } from '../../../faces/library/graph.ts'
 import { add, cast, gradient, input, multiply, stopGradient, subtract, sum, type Tensor } from './public.ts'
 
 /** The sum of `of(x)` at x, and its gradient. */

@@ -4,10 +4,11 @@
  * ordinary graph, compiled and profiled like any other. Only first derivatives are right: a second
  * derivative would treat intermediate results that an op saved for its gradient as constants.
  */
-import { add } from './ops/elementwise.ts'
-import { zeros } from './ops/shape.ts'
-import { formatShape, sameShape } from './shape.ts'
-import { type Application, constant, isFloat, type Tensor, withOrigin } from './tensor.ts'
+
+import { formatShape, sameShape } from '../shape.ts'
+import { type Application, constant, isFloat, type Tensor, withOrigin } from '../tensor.ts'
+import { add } from './elementwise.ts'
+import { zeros } from './shape.ts'
 
 /**
  * Gradients of a scalar `loss` with respect to each of `wrt`, in the shapes of `wrt`. A tensor that

@@ -1,5 +1,5 @@
 /** Progress of long works on the text, such as passes over it, which take minutes for a large one. */
-import type { Piece } from './sources/piece.ts'
+import type { Piece } from '../sources/piece.ts'
 
 /** Milliseconds between reports in the beginning. */
 const INTERVAL_MS = 1000

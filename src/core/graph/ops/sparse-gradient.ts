@@ -3,10 +3,11 @@
  * In the graph that costs a slow ScatterElements and a table of zeros for every use. Outside the graph it
  * is one short pass over the rows, which the caller makes after it runs the program.
  */
-import { add } from './ops/elementwise.ts'
-import { zeros } from './ops/shape.ts'
-import { sameShape } from './shape.ts'
-import type { Tensor } from './tensor.ts'
+
+import { sameShape } from '../shape.ts'
+import type { Tensor } from '../tensor.ts'
+import { add } from './elementwise.ts'
+import { zeros } from './shape.ts'
 
 /** Rows [..., D] to be added to a table at indices [...], int32. */
 export interface RowAddition {

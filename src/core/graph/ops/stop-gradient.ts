@@ -1,5 +1,5 @@
 /** Values that a gradient does not follow. */
-import { defineIndexOp, input, isFloat, type Tensor } from './tensor.ts'
+import { defineIndexOp, input, isFloat, type Tensor } from '../tensor.ts'
 
 /** A value of {@link stopGradient}, and the input that stands for it. */
 export interface Stopped {
