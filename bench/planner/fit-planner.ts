@@ -1,13 +1,10 @@
 /**
  * Fits the constants of the planner to the published step times, with all systems and with each system left out, and
- * writes them to src/tools/plan/inputs/fitted.ts. The same rows give the same file.
+ * writes them to src/tools/plan/inputs/fitted.ts and published/left-out.json. The same rows give the same files.
  *
  *     npx tsx bench/planner/fit-planner.ts
  */
 import { writeFile } from 'node:fs/promises'
-import { type FitRow, fitConstants } from '../../src/tools/plan/fit/fit.ts'
-import { PublishedRun } from '../../src/tools/plan/fit/published-run.ts'
-import { withConstants } from '../../src/tools/plan/fit/with-constants.ts'
 import {
   type ConstantName,
   constantNames,
@@ -15,8 +12,10 @@ import {
   efficiencyFamilies,
   efficiencyFamilyOf,
 } from '../../src/tools/plan/inputs/constants.ts'
-import { publishedRows } from '../../src/tools/plan/published/measurements.ts'
-import { validate } from '../../src/tools/plan/validate.ts'
+import { type FitRow, fitConstants } from './accuracy/fit.ts'
+import { publishedRows } from './accuracy/published.ts'
+import { PublishedRun, withConstants } from './accuracy/published-run.ts'
+import { leftOutFile, validate } from './accuracy/validation.ts'
 
 type Row = FitRow & { readonly family: EfficiencyFamily }
 
@@ -59,11 +58,7 @@ const factors = Object.entries(validate(fits).factors).map(
   ([program, { stepTime, stepTimeUnfitted, memory }]) =>
     `${program}: { stepTime: ${rounded(stepTime)}, stepTimeUnfitted: ${rounded(stepTimeUnfitted)}, memory: ${rounded(memory)} }`,
 )
-const lines = (values: Readonly<Record<string, readonly number[]>>) =>
-  Object.entries(values)
-    .map(([name, numbers]) => `  ${JSON.stringify(name)}: ${JSON.stringify(numbers)},`)
-    .join('\n')
-const text = `/** Written by \`npx tsx bench/planner/fit-planner.ts\`: constants fitted to the rows of \`published\`. Do not edit. */
+const text = `/** Written by \`npx tsx bench/planner/fit-planner.ts\`: constants fitted to published measurements. Do not edit. */
 import type { Constants } from './constants.ts'
 import type { IntervalsByProgram } from './intervals.ts'
 
@@ -72,15 +67,7 @@ export const fitted: Constants = ${JSON.stringify(fits.fitted)}
 
 /** Learnt from the rows of systems left out. */
 export const intervalFactors: IntervalsByProgram = { ${factors.join(', ')} }
-
-/** Fitted to all rows but those of a system, in the order of \`constantNames\`. */
-export const withoutSystem: Readonly<Record<string, readonly number[]>> = {
-${lines(fits.withoutSystem)}
-}
-
-/** Fitted to all rows but those of a family of devices. */
-export const withoutFamily: Readonly<Record<string, readonly number[]>> = {
-${lines(fits.withoutFamily)}
-}
 `
 await writeFile(new URL('../../src/tools/plan/inputs/fitted.ts', import.meta.url), text)
+const { withoutSystem, withoutFamily } = fits
+await writeFile(leftOutFile, `${JSON.stringify({ withoutSystem, withoutFamily }, null, 2)}\n`)

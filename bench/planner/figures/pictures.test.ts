@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs'
 import { beforeAll, expect, test } from 'vitest'
 import { type Program, programs } from '../../../src/tools/plan/inputs/constants.ts'
-import { programOf } from '../../../src/tools/plan/published/measurements.ts'
-import { validate } from '../../../src/tools/plan/validate.ts'
 import { parseXml } from '../../../src/tools/report/testing/parse-xml.ts'
 import { textsOutside } from '../../../src/tools/report/testing/text-box.ts'
 import { fileIn } from '../../support/results.ts'
+import { programOf } from '../accuracy/published.ts'
+import { validate } from '../accuracy/validation.ts'
 import { docsPictures, example } from './pictures.ts'
 
 const validation = validate()

@@ -1,8 +1,8 @@
 /** The pictures of docs/planner.md and docs/launch.md: their files and texts. */
 import { parseHosts } from '../../../src/tools/launch/hosts.ts'
 import { placeRanks } from '../../../src/tools/launch/layout.ts'
-import { type Validation, validate } from '../../../src/tools/plan/validate.ts'
 import { FILE_MARGIN, svgFile } from '../../../src/tools/report/figures/drawing.ts'
+import { type Validation, validate } from '../accuracy/validation.ts'
 import { launchBody, launchStyle } from './launch-figure.ts'
 import { plannerBody, plannerStyle } from './planner-figure.ts'
 

@@ -6,13 +6,13 @@
 import { median } from '../../../src/core/averages.ts'
 import { fixed } from '../../../src/core/text/numbers.ts'
 import { type Program, programs } from '../../../src/tools/plan/inputs/constants.ts'
-import { programOf } from '../../../src/tools/plan/published/measurements.ts'
-import type { Validation } from '../../../src/tools/plan/validate.ts'
 import { letters, notes, rowLine, rowsPlane } from '../../../src/tools/report/figures/axes.ts'
 import { type Body, isNarrow } from '../../../src/tools/report/figures/body.ts'
 import { scaleOf } from '../../../src/tools/report/figures/scale.ts'
 import { textWidth, truncate } from '../../../src/tools/report/figures/text.ts'
 import { type Child, element } from '../../../src/tools/report/markup.ts'
+import { programOf } from '../accuracy/published.ts'
+import type { Validation } from '../accuracy/validation.ts'
 
 /** Rules in addition to the style of figures. */
 export const plannerStyle = `.plot .interval80 { fill-opacity: 0.13 } .plot .row-time { fill-opacity: 0.75 }

@@ -102,7 +102,6 @@ describe('every line of', () => {
     ['bench', 'bench --ceilings --json'],
     ['plan', 'plan m6t-1t --cluster v100-480 --what-if plan.load.cv=0,1 --json'],
     ['plan', 'plan m6t-1t --cluster v100-8 --json'],
-    ['plan', 'plan --validate --json'],
     ['import', 'import theirs --json --out'],
     ['export', 'export runs/x --format hf --json'],
     ['devices', 'devices --json'],

@@ -130,12 +130,6 @@ describe('help and usage', () => {
         `choir: ${given.split(' ')[0]} has no effect with --ceilings, which trains nothing and writes no file`,
       ],
     ),
-    ...['--cluster h100-8', '--html v.html', '--price 2', '--calibrate', '--fits-with 90%', '--what-if routing'].map(
-      (given): [string[], string] => [
-        ['plan', '--validate', ...given.split(' ')],
-        `choir: ${given.split(' ')[0]} has no effect with --validate, which plans nothing`,
-      ],
-    ),
     [['train', 'tiny', '--set', 'train.steps=0'], 'choir: invalid train.steps: 0 (expected a positive integer)'],
     [['train', 'tiny', '--threads', '0'], 'choir: invalid --threads: "0" (expected a positive integer)'],
     [['watch', '--port', '0x50'], 'choir: invalid --port: "0x50" (expected a port up to 65535, or 0 for any)'],

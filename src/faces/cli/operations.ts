@@ -85,7 +85,6 @@ export const operations = {
   planLocal: imported(() => import('../../tools/plan/local/plan-local.ts'), 'planLocal'),
   whatIf: imported(() => import('../../tools/plan/search/what-if.ts'), 'whatIf'),
   writePlanReport: imported(() => import('../../tools/plan/report.ts'), 'writePlanReport'),
-  validatePlanner: imported(() => import('../../tools/plan/validate.ts'), 'validate'),
   loadLaw: imported(() => import('../../tools/plan/worth/load-law.ts'), 'loadLaw'),
   worth: imported(() => import('../../tools/plan/worth/worth.ts'), 'worth'),
   watch: imported(() => import('../watch/http/server.ts'), 'startWatch'),

@@ -4,7 +4,10 @@
  * Words of a command line, such as `plan --html` or `simulate`, with what to use instead: the end of a sentence, as in
  * `'plan --html': 'use --out FILE, which writes the same figures'`.
  */
-export const removed: Readonly<Record<string, string>> = {}
+export const removed: Readonly<Record<string, string>> = {
+  'plan --validate':
+    'the errors of predictions are in docs/planner.md; in a clone, npx tsx bench/planner/validate.ts prints each',
+}
 
 /**
  * The message with which commander refused `args`, or the removal that made it refuse them, since a removed option is

@@ -8,7 +8,6 @@ import { loadConfig } from '../../../node/run/load-config.ts'
 import { plan } from '../../../tools/plan/plan.ts'
 import { whatIf } from '../../../tools/plan/search/what-if.ts'
 import { ncclNode } from '../../../tools/plan/testing/measured-outputs.ts'
-import { validate } from '../../../tools/plan/validate.ts'
 import { main } from '../main.ts'
 import type { Operations } from '../operations.ts'
 import { fakeIo } from '../testing/fake.ts'
@@ -34,7 +33,6 @@ function once<Args extends readonly unknown[], Result>(compute: (...args: Args) 
 const operations: Partial<Operations> = {
   plan: once(plan),
   whatIf: once(whatIf),
-  validatePlanner: once(async () => validate()),
 }
 
 async function planned(...args: string[]) {
@@ -139,7 +137,6 @@ describe('choir plan', () => {
     [['M', '--cluster', 'a100-8', '--set', 'plan.load.run=nowhere'], 'no run in "nowhere"'],
     [['M', '--cluster', 'a100-8', '--fits-with', '90'], 'invalid --fits-with: "90" (expected a probability from 0.001'],
     [['M', '--cluster', 'a100-8', '--fits-with', '100%'], 'invalid --fits-with: "100%"'],
-    [['--validate', 'M'], 'invalid --validate'],
     [['M', '--cluster', 'a100-8', '--calibrate'], 'invalid --calibrate: only --cluster local is measured'],
     [['tiny', '--cluster', 'local', '--measured', 'a'], 'invalid --measured: not with --cluster local'],
     [['tiny', '--cluster', 'local', '--price', '1'], 'invalid --price: not with --cluster local'],
@@ -354,19 +351,6 @@ describe('text', () => {
     expect(code).toBe(0)
     expect(out).not.toMatch(/slowest rank|expert \d/)
   })
-})
-
-test('--validate compares predictions with published measurements, in text and JSON', async () => {
-  const { code, out, err } = await planned('--validate')
-  expect([code, err]).toEqual([0, ''])
-  expect(out).toMatch(/class of programs +Megatron-like programs +PyTorch FSDP/)
-  expect(out).toMatch(/median error, left out( +[\d.]+ %){2}/)
-  expect(out).toMatch(/out of memory, and predicted to fit( +0 of \d+){2}/)
-  expect(out).not.toMatch(/NaN|undefined|Infinity/)
-  const validation = JSON.parse((await planned('--validate', '--json')).out)
-  expect(validation.kind).toBe('validation')
-  for (const { published, predicted, error } of validation.rows)
-    expect(error).toBeCloseTo((predicted - published) / published, 9)
 })
 
 test('--html writes a self-contained report and prints its path', async () => {

@@ -1,7 +1,7 @@
 /** `choir plan`: predicts whether a training fits on a cluster, how long it takes, and in which layout. */
 import type { Command } from 'commander'
 import { presets } from '../../../core/config/presets.ts'
-import { option, RunError, UsageError } from '../../../core/errors.ts'
+import { RunError, UsageError } from '../../../core/errors.ts'
 import { commandLine } from '../../../core/text/shell.ts'
 import { loadConfig } from '../../../node/run/load-config.ts'
 import type { Cluster } from '../../../tools/plan/inputs/cluster.ts'
@@ -13,11 +13,9 @@ import { calibrated } from '../../../tools/plan/measured/calibrate.ts'
 import type { Plan } from '../../../tools/plan/plan.ts'
 import type { WhatIf } from '../../../tools/plan/search/what-if.ts'
 import { planText } from '../display/plan/plan.ts'
-import { validationText } from '../display/plan/validation.ts'
 import { whatIfText } from '../display/plan/what-if.ts'
 import { columnsOf, print } from '../display/print.ts'
 import { table } from '../display/text-layout.ts'
-import { flagOf } from '../format-error.ts'
 import { type Colors, colorsFor, type Io } from '../io.ts'
 import { writeJson } from '../json.ts'
 import { jsonOption, listOption, numberOption, probabilityOption, ranges, setOption } from '../options.ts'
@@ -33,7 +31,6 @@ interface PlanFlags {
   readonly price?: number
   readonly html?: string
   readonly trace?: string
-  readonly validate?: true
   readonly calibrate?: true
   readonly json?: true
 }
@@ -77,7 +74,6 @@ export function addPlan(program: Command, io: Io): void {
     .option('--html <file>', 'write a report with figures to one HTML file')
     .option('--trace <file>', 'write a timeline of the predicted step, for ui.perfetto.dev')
     .option('--calibrate', 'measure this machine again (with --cluster local)')
-    .option('--validate', 'compare predictions with published measurements and plan nothing')
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -99,7 +95,6 @@ Examples:
   choir plan m6t-1t --cluster v100-480 --html plan.html
   choir plan deepseek-v3 --cluster h800-2048 --trace step.json
   choir plan demo --cluster local
-  choir plan --validate
   choir plan my-model.yaml --cluster my-cluster.yaml --price 2.5 --json
 
 A layout such as "data 8 · expert 4" has 8 devices that share the sequences of a step; each 4 of them
@@ -113,17 +108,6 @@ expert); 0 is even. A layout fits with a probability, since its memory is predic
 
 async function run(io: Io, source: string | undefined, flags: PlanFlags): Promise<void> {
   const colors = colorsFor(io.stdout, io.env)
-  if (flags.validate) {
-    if (source !== undefined)
-      throw new UsageError('invalid --validate: it compares published measurements (leave out the configuration)')
-    const given = Object.keys(flags).find((name) => name !== 'validate' && name !== 'json')
-    if (given !== undefined)
-      throw new UsageError(`${flagOf(option(given))} has no effect with --validate, which plans nothing`)
-    const validation = await io.operations.validatePlanner()
-    if (flags.json) writeJson(io, { kind: 'validation', ...validation })
-    else print(io, validationText(validation, colors, columnsOf(io.stdout)))
-    return
-  }
   if (source === undefined) throw new UsageError("missing argument 'config' (a preset, or a YAML or JSON file)")
   if (flags.cluster === undefined) throw new UsageError('missing --cluster (NAME-COUNT such as v100-480, or a file)')
   const { price } = flags

@@ -10,7 +10,6 @@ import { writePlanReport } from '../../../tools/plan/report.ts'
 import { whatIf } from '../../../tools/plan/search/what-if.ts'
 import { simulate } from '../../../tools/plan/simulation.ts'
 import { planTimeline } from '../../../tools/plan/timeline.ts'
-import { validate } from '../../../tools/plan/validate.ts'
 import { loadLaw } from '../../../tools/plan/worth/load-law.ts'
 import { worth } from '../../../tools/plan/worth/worth.ts'
 import type { Atlas } from '../../../tools/routes/atlas/contract.ts'
@@ -621,7 +620,6 @@ export function fakeIo(settings: Settings = {}): Fake {
     planLocal: (...args) => planLocal(...args),
     whatIf: (...args) => whatIf(...args),
     writePlanReport: (...args) => writePlanReport(...args),
-    validatePlanner: async () => validate(),
     loadLaw: (...args) => loadLaw(...args),
     worth: (...args) => worth(...args),
     async watch(options) {

@@ -1,7 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { PublishedRun } from '../fit/published-run.ts'
 import { clusterOf } from '../inputs/load-plan.ts'
-import { publishedRows } from '../published/measurements.ts'
 import type { Layout } from '../search/layout.ts'
 import { layoutsOf } from '../search/search.ts'
 import { idealCluster, layoutOf, predict, type RunInput, realCluster, runOf } from '../testing/cases.ts'
@@ -195,15 +193,5 @@ describe('layouts of an FSDP program', () => {
     [{ precision: 'float8' as const, weights: 'mxfp8' as const }, /plan\.weights: mxfp8/],
   ])('refuse %j', (plan, message) => {
     expect(() => layoutsOf(llama(plan), realCluster(8))).toThrow(message)
-  })
-})
-
-describe('published runs of FSDP programs', () => {
-  const runs = publishedRows.filter(({ plan }) => plan.program === 'fsdp').map((row) => new PublishedRun(row))
-
-  test('that ended for lack of memory are predicted not to fit', () => {
-    const failed = runs.filter(({ metric }) => metric === 'out of memory')
-    expect(failed.length).toBeGreaterThan(0)
-    for (const run of failed) expect(run.neededBytes()).toBeGreaterThan(run.cluster.device.memory)
   })
 })

@@ -1,5 +1,5 @@
 /**
- * The constants that are fitted to published measurements (`fit/fit.ts`), and their priors. They are few, so that they
+ * The constants that are fitted to published measurements (`bench/planner/accuracy/fit.ts`). They are few, so that they
  * describe devices and libraries and not single measurements: each family of devices has one, and all devices share the
  * others.
  */
@@ -23,35 +23,20 @@ export function efficiencyFamilyOf(name: string): EfficiencyFamily {
   return name.startsWith('h') ? 'h100' : 'blackwell'
 }
 
-const shared = ['any', 'pad', 'bandwidth', 'attention', 'launch', 'float8', 'dispatch'] as const
+const shared = [
+  /** Efficiency of products on a device of no family. */
+  'any',
+  /** Rows, columns and depth that a product pays for without having them (`matmul.padM`, `padN`, `padK`). */
+  'pad',
+  'bandwidth',
+  'attention',
+  /** Seconds that the host needs to start a kernel. */
+  'launch',
+  'float8',
+  /** Share of a link's bandwidth that all-to-alls of experts reach, divided by the share of other collectives. */
+  'dispatch',
+] as const
 
 export const constantNames = [...efficiencyFamilies, ...shared] as const
 export type ConstantName = (typeof constantNames)[number]
 export type Constants = Readonly<Record<ConstantName, number>>
-
-interface Prior {
-  readonly value: number
-  /** Standard deviation of the logarithm. */
-  readonly deviation: number
-  readonly most?: number
-}
-
-/** Priors: values before any measurement. They are orders of magnitude, from vendors' benchmarks of single kernels. */
-export const priors: Readonly<Record<ConstantName, Prior>> = {
-  // The efficiency of a family is drawn towards the efficiency `any`, with this deviation.
-  ...(Object.fromEntries(efficiencyFamilies.map((name) => [name, { value: 0.75, deviation: 0.2, most: 1 }])) as Record<
-    EfficiencyFamily,
-    Prior
-  >),
-  /** Efficiency of products on a device of no family. */
-  any: { value: 0.75, deviation: 0.2, most: 1 },
-  /** Rows, columns and depth that a product pays for without having them (`matmul.padM`, `padN`, `padK`). */
-  pad: { value: 224, deviation: 0.3 },
-  bandwidth: { value: 0.8, deviation: 0.2, most: 1 },
-  attention: { value: 0.45, deviation: 0.3, most: 1 },
-  /** Seconds that the host needs to start a kernel. */
-  launch: { value: 1e-5, deviation: 0.7 },
-  float8: { value: 0.8, deviation: 0.2, most: 1 },
-  /** Share of a link's bandwidth that all-to-alls of experts reach, divided by the share of other collectives. */
-  dispatch: { value: 0.8, deviation: 0.4, most: 1 },
-}

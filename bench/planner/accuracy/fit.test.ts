@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Constants } from '../inputs/constants.ts'
+import type { Constants } from '../../../src/tools/plan/inputs/constants.ts'
 import { type FitRow, fitConstants, priorConstants } from './fit.ts'
 import { intervalFactor } from './intervals.ts'
 

@@ -1,13 +1,20 @@
-/** A published measurement: the run, its devices, and the printed result. */
+/**
+ * Published measurements that the planner is checked against: runs, their devices, and the printed results. They are
+ * in the YAML files of `bench/planner/published`, grouped by system and source. A row of a group has the group's fields
+ * and its own; `like` in a model names a model of the planner, whose fields the others replace.
+ */
+import { readFileSync } from 'node:fs'
+import { parse } from 'yaml'
 import type { z } from 'zod'
-import { modelSchema } from '../../../core/model/config.ts'
-import type { Program } from '../inputs/constants.ts'
-import { latentSchema, type plannedRunSchema } from '../inputs/settings.ts'
-import { describePlanned } from '../work/planned-model.ts'
+import { modelSchema } from '../../../src/core/model/config.ts'
+import type { Program } from '../../../src/tools/plan/inputs/constants.ts'
+import { models } from '../../../src/tools/plan/inputs/models.ts'
+import { latentSchema, type plannedRunSchema } from '../../../src/tools/plan/inputs/settings.ts'
+import { describePlanned } from '../../../src/tools/plan/work/planned-model.ts'
 
 type Planned = z.input<typeof plannedRunSchema>
-export type PublishedModel = NonNullable<Planned['model']>
-export type PublishedPlan = NonNullable<Planned['plan']>
+type PublishedModel = NonNullable<Planned['model']>
+type PublishedPlan = NonNullable<Planned['plan']>
 
 export interface PublishedRow {
   readonly id: string
@@ -45,7 +52,7 @@ export interface PublishedRow {
 export const programOf = ({ plan }: PublishedRow): Program => plan.program ?? 'megatron'
 
 /** The printed result, in the units of the source. */
-export type Published =
+type Published =
   | { readonly kind: 'seconds'; readonly value: number }
   | { readonly kind: 'tokens per second and device'; readonly value: number }
   | { readonly kind: 'sequences per second'; readonly value: number }
@@ -68,18 +75,36 @@ export type Published =
   /** The run ended for lack of memory; the value is the memory of the device in bytes. */
   | { readonly kind: 'out of memory'; readonly value: number }
 
-/** A GPT: hidden width four times the width, GELU, layer norm, learned positions. */
-export function gpt(
-  layers: number,
-  width: number,
-  heads: number,
-  vocabulary: number,
-  sequence: number,
-  over: PublishedModel = {},
-): PublishedModel {
-  const shape = { layers, width, heads, vocabulary, sequence, hidden: 4 * width }
-  return { ...shape, positions: 'learned', norm: 'layer', moe: null, ...over }
+type Fields = Readonly<Record<string, unknown>>
+
+const isFields = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** The fields of both objects; where both have a value, the one of `own` is kept. */
+const merged = (common: Fields, own: Fields): Fields => ({
+  ...common,
+  ...Object.fromEntries(
+    Object.entries(own).map(([name, value]) => {
+      const below = common[name]
+      return [name, isFields(below) && isFields(value) ? merged(below, value) : value]
+    }),
+  ),
+})
+
+function rowOf(common: Fields, own: Fields): PublishedRow {
+  const row = merged(common, own)
+  const { like, ...model } = row.model as Fields
+  const known = typeof like === 'string' ? models[like as keyof typeof models] : {}
+  return { ...row, model: merged(known, model) } as unknown as PublishedRow
 }
+
+const files = ['megatron', 'megatron-tests', 'sharded', 'mixtures', 'bridge', 'nemo', 'maxtext', 'allocated', 'fsdp']
+
+export const publishedRows: readonly PublishedRow[] = files.flatMap((name) => {
+  const text = readFileSync(new URL(`../published/${name}.yaml`, import.meta.url), 'utf8')
+  const groups = parse(text) as readonly (Fields & { readonly rows?: readonly Fields[] })[]
+  return groups.flatMap(({ rows = [{}], ...common }) => rows.map((own) => rowOf(common, own)))
+})
 
 /** Seconds of a step from the published time or rate; undefined for memory. */
 export function publishedSeconds(row: PublishedRow): number | undefined {

@@ -1,18 +1,19 @@
 /** A published measurement as a planned run: the measured value, and the prediction of the planner for it. */
-import { parseInput } from '../../../core/config/problems.ts'
-import { ComponentTimes, deviceFor } from '../cost/device-time.ts'
-import { memoryOf } from '../cost/memory.ts'
-import { timeOf } from '../cost/time.ts'
-import type { Cluster } from '../inputs/cluster.ts'
-import { clusterFamilies } from '../inputs/clusters.ts'
-import { clusterOf } from '../inputs/load-plan.ts'
-import { type PlannedRun, plannedRunSchema } from '../inputs/settings.ts'
-import { type PublishedRow, publishedSeconds } from '../published/measurements.ts'
-import type { Layout } from '../search/layout.ts'
-import { layoutsOf } from '../search/search.ts'
-import { balancedLoads } from '../work/load.ts'
-import { countParameters, type ParameterCounts } from '../work/parameter-counts.ts'
-import { type Workload, Workloads } from '../work/stages.ts'
+import { parseInput } from '../../../src/core/config/problems.ts'
+import { ComponentTimes, deviceFor } from '../../../src/tools/plan/cost/device-time.ts'
+import { memoryOf } from '../../../src/tools/plan/cost/memory.ts'
+import { timeOf } from '../../../src/tools/plan/cost/time.ts'
+import type { Cluster } from '../../../src/tools/plan/inputs/cluster.ts'
+import { clusterFamilies } from '../../../src/tools/plan/inputs/clusters.ts'
+import type { Constants, EfficiencyFamily } from '../../../src/tools/plan/inputs/constants.ts'
+import { clusterOf } from '../../../src/tools/plan/inputs/load-plan.ts'
+import { type PlannedRun, plannedRunSchema } from '../../../src/tools/plan/inputs/settings.ts'
+import type { Layout } from '../../../src/tools/plan/search/layout.ts'
+import { layoutsOf } from '../../../src/tools/plan/search/search.ts'
+import { balancedLoads } from '../../../src/tools/plan/work/load.ts'
+import { countParameters, type ParameterCounts } from '../../../src/tools/plan/work/parameter-counts.ts'
+import { type Workload, Workloads } from '../../../src/tools/plan/work/stages.ts'
+import { type PublishedRow, publishedSeconds } from './published.ts'
 
 export type Metric = 'step time' | 'memory' | 'out of memory'
 
@@ -94,4 +95,21 @@ function clusterFor({ device, devices, devicesPerNode, network, variant }: Publi
     ...(devicesPerNode !== undefined && { devicesPerNode }),
     ...(network !== undefined && links && { links: { ...links, network: { ...links.network, bandwidth: network } } }),
   })
+}
+
+/** The cluster with the given constants, of which the efficiency of products is the family's. */
+export function withConstants(cluster: Cluster, family: EfficiencyFamily | 'any', constants: Constants): Cluster {
+  const { pad, bandwidth, attention, launch, float8, dispatch } = constants
+  const { device } = cluster
+  return {
+    ...cluster,
+    device: {
+      ...device,
+      matmul: { ...device.matmul, efficiency: constants[family], padM: pad, padN: pad, padK: pad, float8 },
+      bandwidthEfficiency: bandwidth,
+      attentionEfficiency: attention,
+      launch,
+    },
+    dispatchEfficiency: dispatch,
+  }
 }

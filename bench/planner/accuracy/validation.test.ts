@@ -1,8 +1,11 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { constantNames, efficiencyFamilies, type Program, programs } from './inputs/constants.ts'
-import { intervalFactors, withoutFamily, withoutSystem } from './inputs/fitted.ts'
-import { publishedRows, publishedSeconds } from './published/measurements.ts'
-import { validate } from './validate.ts'
+import { fixed, percent } from '../../../src/core/text/numbers.ts'
+import { constantNames, efficiencyFamilies, type Program, programs } from '../../../src/tools/plan/inputs/constants.ts'
+import { intervalFactors } from '../../../src/tools/plan/inputs/fitted.ts'
+import { fileIn } from '../../support/results.ts'
+import { publishedRows, publishedSeconds } from './published.ts'
+import { committedFits, validate } from './validation.ts'
 
 const validation = validate()
 
@@ -56,6 +59,7 @@ describe('validation', () => {
   })
 
   test('has constants without each system, and without each family of devices', () => {
+    const { withoutSystem, withoutFamily } = committedFits()
     const systems = new Set(validation.rows.filter(({ metric }) => metric === 'step time').map(({ row }) => row.system))
     expect(new Set(Object.keys(withoutSystem))).toEqual(systems)
     expect(Object.keys(withoutFamily)).toEqual([...efficiencyFamilies])
@@ -74,6 +78,22 @@ describe('validation', () => {
     for (const program of programs)
       for (const name of ['stepTime', 'stepTimeUnfitted', 'memory'] as const)
         expect(intervalFactors[program][name] / validation.factors[program][name]).toBeCloseTo(1, 3)
+  })
+
+  test('has the errors that the documentation lists', () => {
+    const page = readFileSync(fileIn('docs/planner.md'), 'utf8')
+    const row = (title: string, of: (program: Program) => string) =>
+      expect(page).toContain(`| ${title} | ${programs.map(of).join(' | ')} |`)
+    const time = (program: Program) => totals(program, 'step time')
+    const memory = (program: Program) => totals(program, 'memory')
+    row('step times', (program) => String(time(program).rows))
+    row(
+      '**median absolute error, systems that were left out of the fit** (target: 10 %, 15 %)',
+      (program) => `**${percent(time(program).leftOut)}**`,
+    )
+    row('median absolute error, all rows fitted', (program) => percent(time(program).fitted))
+    row('median absolute error (target: 8 %)', (program) => percent(memory(program).leftOut))
+    row('factor of the 80 % interval', (program) => fixed(validation.factors[program].stepTime, 2))
   })
 })
 

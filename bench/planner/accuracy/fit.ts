@@ -5,13 +5,42 @@
  * A system of n rows weighs √n, not n: its rows share errors. Rows that are off by more than `OUTLIER` pull with a
  * constant force (Huber's loss), so that one badly described measurement does not spoil the others.
  */
-import { type ConstantName, type Constants, constantNames, efficiencyFamilies, priors } from '../inputs/constants.ts'
+import {
+  type ConstantName,
+  type Constants,
+  constantNames,
+  type EfficiencyFamily,
+  efficiencyFamilies,
+} from '../../../src/tools/plan/inputs/constants.ts'
+
+interface Prior {
+  readonly value: number
+  /** Standard deviation of the logarithm. */
+  readonly deviation: number
+  readonly most?: number
+}
 
 /** A measured step time, and its prediction from given constants. */
 export interface FitRow {
   readonly system: string
   readonly seconds: number
   predict(constants: Constants): number
+}
+
+/** Priors: values before any measurement. They are orders of magnitude, from vendors' benchmarks of single kernels. */
+const priors: Readonly<Record<ConstantName, Prior>> = {
+  // The efficiency of a family is drawn towards the efficiency `any`, with this deviation.
+  ...(Object.fromEntries(efficiencyFamilies.map((name) => [name, { value: 0.75, deviation: 0.2, most: 1 }])) as Record<
+    EfficiencyFamily,
+    Prior
+  >),
+  any: { value: 0.75, deviation: 0.2, most: 1 },
+  pad: { value: 224, deviation: 0.3 },
+  bandwidth: { value: 0.8, deviation: 0.2, most: 1 },
+  attention: { value: 0.45, deviation: 0.3, most: 1 },
+  launch: { value: 1e-5, deviation: 0.7 },
+  float8: { value: 0.8, deviation: 0.2, most: 1 },
+  dispatch: { value: 0.8, deviation: 0.4, most: 1 },
 }
 
 const OUTLIER = 0.25

@@ -3,14 +3,20 @@
  * each system is also predicted with constants to which none of its rows was fitted. Errors and intervals are counted for
  * each class of programs.
  */
-import { median } from '../../core/averages.ts'
-import { intervalFactor, type Residual } from './fit/intervals.ts'
-import { PublishedRun } from './fit/published-run.ts'
-import { withConstants } from './fit/with-constants.ts'
-import { type Constants, constantNames, efficiencyFamilyOf, type Program, programs } from './inputs/constants.ts'
-import * as committed from './inputs/fitted.ts'
-import type { IntervalFactors, IntervalsByProgram } from './inputs/intervals.ts'
-import { type PublishedRow, programOf, publishedRows } from './published/measurements.ts'
+import { readFileSync } from 'node:fs'
+import { median } from '../../../src/core/averages.ts'
+import {
+  type Constants,
+  constantNames,
+  efficiencyFamilyOf,
+  type Program,
+  programs,
+} from '../../../src/tools/plan/inputs/constants.ts'
+import { fitted } from '../../../src/tools/plan/inputs/fitted.ts'
+import type { IntervalFactors, IntervalsByProgram } from '../../../src/tools/plan/inputs/intervals.ts'
+import { intervalFactor, type Residual } from './intervals.ts'
+import { type PublishedRow, programOf, publishedRows } from './published.ts'
+import { PublishedRun, withConstants } from './published-run.ts'
 
 export interface Validated {
   readonly row: PublishedRow
@@ -67,13 +73,21 @@ export interface Validation {
 }
 
 /** Constants as `bench/planner/fit-planner.ts` fits them: values in the order of `constantNames`. */
-export interface Fits {
-  readonly fitted: Constants
+interface LeftOut {
+  /** Fitted to all rows but those of a system. */
   readonly withoutSystem: Readonly<Record<string, readonly number[]>>
+  /** Fitted to all rows but those of a family of devices. */
   readonly withoutFamily: Readonly<Record<string, readonly number[]>>
 }
 
-export function validate(fits: Fits = committed): Validation {
+type Fits = LeftOut & { readonly fitted: Constants }
+
+export const leftOutFile = new URL('../published/left-out.json', import.meta.url)
+
+/** The constants of `choir plan`, and those of the last fits without a system or a family. */
+export const committedFits = (): Fits => ({ fitted, ...(JSON.parse(readFileSync(leftOutFile, 'utf8')) as LeftOut) })
+
+export function validate(fits = committedFits()): Validation {
   const runs = publishedRows.map((row) => new PublishedRun(row))
   const predicted = runs.flatMap((run) => predictRow(run, fits) ?? [])
   const rows = predicted.map((each): Validated => {
