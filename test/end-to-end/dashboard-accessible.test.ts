@@ -81,11 +81,6 @@ const views = {
   async curves(page: Page) {
     await cardsOf(page)
   },
-  async 'curves against a baseline'(page: Page) {
-    await cardsOf(page)
-    await page.getByLabel('Compare with').selectOption({ index: 1 })
-    await page.getByRole('heading', { name: /, compared with / }).waitFor()
-  },
   async 'the table of runs'(page: Page) {
     await cardsOf(page)
     if ((page.viewportSize()?.width ?? 0) < 1000) await page.getByRole('button', { name: 'Runs', exact: true }).click()

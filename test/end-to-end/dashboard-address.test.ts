@@ -16,7 +16,7 @@ const junk = [attack, '-1', '0.5', 'NaN', '1e308', '-1e308', '999999999999999999
 const everywhere = ['columns', 'sort', 'down', 'differences', 'unheard-of']
 const hiding = ['page', 'runs', 'hide', 'filter', 'metrics', 'from', 'to', 'metric', 'folded']
 const pages = {
-  curves: ['x', 'log', 'smoothing', 'bands', 'outliers', 'pinned', 'metric', 'baseline'],
+  curves: ['x', 'log', 'smoothing', 'bands', 'outliers', 'pinned', 'metric'],
   experts: ['run', 'order', 'load', 'scale', 'router', 'expert', 'at'],
   ranks: ['run', 'span', 'until'],
   tokens: ['a', 'b', 'source', 'document', 'layer', 'module', 'choice', 'mark', 'mark-b', 'numbers', 'text'],

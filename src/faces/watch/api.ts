@@ -4,7 +4,6 @@
  *
  *     GET  /api/collection                                     Collection
  *     GET  /api/series?runs=A,B&metric=train/loss&x=tokens&smoothing=0.6&points=800&from=&to=    SeriesAnswer
- *     GET  /api/differences?metric=eval/loss&pairs=A.B,C.D;E.B&x=step&smoothing=&points=&from=&to=    DifferencesAnswer
  *     GET  /api/routing?run=A                                  RoutingIndex
  *     GET  /api/routing/loads?run=A&from=0&to=32               Float32 [snapshots][routers][2][experts]
  *     GET  /api/routing/history?run=A&router=0                 Float32 [snapshots][2][experts]
@@ -135,66 +134,6 @@ export interface SeriesAnswer {
   readonly x: XAxis
   /** Runs that have the metric, in the requested order. */
   readonly series: readonly Series[]
-}
-
-/**
- * Axes of differences. The runs of a pair are compared at the same step, after the same tokens; their times and
- * operations differ.
- */
-export const pairedAxes = ['step', 'tokens'] as const
-export type PairedAxis = (typeof pairedAxes)[number]
-
-/** Largest number of arms in a request for differences. */
-export const MAX_COMPARED_ARMS = 40
-
-/**
- * An arm minus its baseline: the mean over the pairs of runs that have finite values at a step, which may be other pairs
- * at another step.
- */
-export interface PairedDifference {
-  /** The first run of the arm in the request. */
-  readonly run: string
-  readonly x: readonly number[]
-  /** Mean of the differences of the pairs, each smoothed before. */
-  readonly y: readonly number[]
-  /** Mean before smoothing, at the same x; absent without smoothing. */
-  readonly raw?: readonly number[]
-  /** Ends of the 95 % interval of the mean; null if there are too few pairs. */
-  readonly low: readonly (number | null)[]
-  readonly high: readonly (number | null)[]
-  /** Number of pairs at each x. */
-  readonly pairs: readonly number[]
-  /** Number of steps in the range before thinning. */
-  readonly of: number
-  /** Runs whose pairs are left out, with the reason. */
-  readonly leftOut: readonly { readonly run: string; readonly reason: string }[]
-  /** Null without a pair that has values. */
-  readonly verdict: DifferenceVerdict | null
-}
-
-/** The difference without smoothing at one step: the last one with enough pairs for an interval, if there is one. */
-export interface DifferenceVerdict {
-  readonly step: number
-  readonly pairs: number
-  readonly mean: number
-  readonly interval: readonly [low: number, high: number] | null
-  /** Decimals of these numbers, by the rule of the report. */
-  readonly digits: number
-  /**
-   * `lower` and `higher`: the interval excludes zero, and so do all arms of the request together (Holm's correction).
-   * `maybe-lower` and `maybe-higher`: the correction does not confirm it. `open`: the interval contains zero, or is
-   * missing.
-   */
-  readonly outcome: 'lower' | 'higher' | 'maybe-lower' | 'maybe-higher' | 'open'
-}
-
-export interface DifferencesAnswer {
-  readonly metric: string
-  readonly x: PairedAxis
-  /** Fewest pairs that have an interval. */
-  readonly fewestPairs: number
-  /** Arms with pairs, in the requested order. An arm whose pairs lack the metric has no points. */
-  readonly differences: readonly PairedDifference[]
 }
 
 /** The router of a routed module of a layer. */

@@ -3,18 +3,17 @@ import { useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks'
 import { metricName } from '../../../src/core/text/metrics.ts'
 import { formatValue } from '../format-value.ts'
+import { ink } from '../shell/theme.ts'
 import { pointed } from '../store.ts'
 import type { Figure } from './drawing/figure.ts'
-import { ink } from './drawing/ink.ts'
 import { axisTitles } from './drawing/ticks.ts'
-import { OutsideNotes } from './outside-notes.tsx'
 import { Plot } from './plot.ts'
 import { type HoverPoint, readings } from './series/readings.ts'
-import { wholeRange, zoomTo } from './settings.ts'
+import { wholeRange, withOutliers, zoomTo } from './settings.ts'
 import { Tooltip } from './tooltip.tsx'
 
 export function Chart({ figure }: { readonly figure: Figure }) {
-  const { metric, axis, lines, x, y, log, difference, mark } = figure
+  const { metric, axis, lines, x, y, log, mark } = figure
   const host = useRef<HTMLDivElement>(null)
   const plot = useRef<Plot | null>(null)
   const point = useSignal<HoverPoint | null>(null)
@@ -38,10 +37,7 @@ export function Chart({ figure }: { readonly figure: Figure }) {
     }
   }, [axis, log, colors])
 
-  useEffect(
-    () => plot.current?.show({ lines, x, y, difference, mark }),
-    [lines, x.min, x.max, y.min, y.max, difference, mark],
-  )
+  useEffect(() => plot.current?.show({ lines, x, y, mark }), [lines, x.min, x.max, y.min, y.max, mark])
 
   useLayoutEffect(() => {
     const element = host.current
@@ -60,10 +56,39 @@ export function Chart({ figure }: { readonly figure: Figure }) {
   return (
     <div class="chart">
       <div ref={host} class="plot" role="img" aria-label={label} />
-      {figure.outside && <OutsideNotes outside={figure.outside} />}
+      {figure.outside && (
+        <>
+          <OutsideNote edge="above" sign="▲" text="up to" value={figure.outside.above} />
+          <OutsideNote edge="below" sign="▼" text="down to" value={figure.outside.below} />
+        </>
+      )}
       {point.value && <Tooltip place={point.value} axis={axis} readings={found} of={lines.length} />}
       {lines.length > 0 ? null : <span class="hidden">{metricName(metric)} has no values here</span>}
     </div>
+  )
+}
+
+interface OutsideNoteProps {
+  readonly edge: 'above' | 'below'
+  readonly sign: string
+  readonly text: string
+  readonly value: number | null
+}
+
+/** A note at the edge of a plot that values lie beyond it. A press on it shows these values in all plots. */
+function OutsideNote({ edge, sign, text, value }: OutsideNoteProps) {
+  if (value === null) return null
+  const range = `${text} ${formatValue(value)}`
+  return (
+    <button
+      type="button"
+      class={`outside outside-${edge}`}
+      title={`Values ${edge} the axis are outliers, ${range}. Press to show all values.`}
+      onClick={() => (withOutliers.value = true)}
+    >
+      <span aria-hidden="true">{sign}</span> {range}
+      <span class="hidden"> {edge} the axis: show all values</span>
+    </button>
   )
 }
 
@@ -73,13 +98,12 @@ function rounded(value: number, span: number): number {
   return Number((Math.round(value / step) * step).toPrecision(12))
 }
 
-function labelOf({ metric, axis, lines, difference }: Figure): string {
+function labelOf({ metric, axis, lines }: Figure): string {
   const values = lines
     .slice(0, 5)
     .map(({ name, y }) => `${name} ${formatValue(y.findLast((value) => value !== null))}`)
     .join(', ')
   const more = lines.length > 5 ? `, and ${lines.length - 5} more` : ''
   const count = lines.length === 1 ? '1 line' : `${lines.length} lines`
-  const name = difference ? `${metricName(metric)} minus ${difference.from}` : metricName(metric)
-  return `${name} over ${axisTitles[axis].toLowerCase()}, ${count}. Last values: ${values}${more}`
+  return `${metricName(metric)} over ${axisTitles[axis].toLowerCase()}, ${count}. Last values: ${values}${more}`
 }

@@ -4,7 +4,6 @@ import { Dialog } from '../shell/dialog.tsx'
 import { Icon } from '../shell/icon.tsx'
 import { shownRuns, whyNoRun } from '../store.ts'
 import { Card } from './card.tsx'
-import { Verdicts } from './comparison/verdicts.tsx'
 import './curves.css'
 import { metricName } from '../../../src/core/text/metrics.ts'
 import { groupsOf } from './series/metric-groups.ts'
@@ -18,7 +17,6 @@ export function CurvesPage() {
   return (
     <div class="curves">
       <SettingsBar />
-      <Verdicts />
       {groups.value.map(({ name, metrics: names }) => (
         <Group key={name} name={name} metrics={names} />
       ))}

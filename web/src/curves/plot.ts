@@ -8,14 +8,11 @@ import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import type { Tick } from '../../../src/core/charts/ticks.ts'
 import type { XAxis } from '../../../src/faces/watch/api.ts'
-import { CanvasSurface } from './drawing/canvas-surface.ts'
-import type { Difference, Ink } from './drawing/figure.ts'
+import type { Ink } from '../shell/theme.ts'
 import { type Line, lineOf, type Range } from './drawing/lines.ts'
-import { type Frame, paint, paintAbove, toX, toY } from './drawing/paint.ts'
-import { paintBaseline, paintPairCounts } from './drawing/paint-baseline.ts'
-import { paintMark } from './drawing/paint-mark.ts'
+import { type Frame, paint, paintAbove, paintMark, toX, toY } from './drawing/paint.ts'
 import { Painter, type Picture } from './drawing/painter.ts'
-import { type Box, fontFamily } from './drawing/surface.ts'
+import { type Box, CanvasSurface, fontFamily } from './drawing/surface.ts'
 import { xTicks, yTicks } from './drawing/ticks.ts'
 
 export interface PlotLook {
@@ -28,8 +25,6 @@ export interface PlotContent {
   readonly lines: readonly Line[]
   readonly x: Range
   readonly y: Range
-  /** What the lines are differences from, if they are differences. */
-  readonly difference?: Difference | undefined
   /** The x of a vertical line, such as the current step of a replay. */
   readonly mark?: number | undefined
 }
@@ -175,14 +170,13 @@ export class Plot {
 
   private paint({ bbox, ctx: canvas }: uPlot, { log, ink }: Pick<PlotLook, 'log' | 'ink'>): void {
     if (this.isDestroyed) return
-    const { lines, x, y, difference, mark } = this.content
+    const { lines, x, y, mark } = this.content
     const box = snapToPixels(bbox)
     const { width, height } = box
     const unit = uPlot.pxRatio
     const surface = new CanvasSurface(canvas)
     const frame = { box, x, y, log }
-    if (difference) paintBaseline(surface, frame, difference.from, unit, ink)
-    if (mark !== undefined) paintMark(surface, frame, mark, unit, ink)
+    if (mark !== undefined) paintMark(surface, frame, mark, unit, ink.text)
     if (painter().hasFailed) paint(surface, lines, frame, unit)
     else {
       this.requestPicture({ lines, x, y, log, size: { width, height }, unit })
@@ -192,7 +186,6 @@ export class Plot {
         surface.clipTo(box, () => canvas.drawImage(bitmap, place.left, place.top, place.width, place.height))
       }
     }
-    if (difference) paintPairCounts(surface, difference.counts, frame, unit, ink)
     const line = lineOf(lines, this.emphasised)
     if (line && lines.length > 1) paintAbove(surface, line, frame, unit, ink.back)
   }

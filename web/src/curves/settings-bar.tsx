@@ -1,12 +1,10 @@
 /** The settings of all cards, always visible. */
 import { useEffect, useRef } from 'preact/hooks'
 import { duration } from '../../../src/core/text/numbers.ts'
-import { pairedAxes, type XAxis, xAxes } from '../../../src/faces/watch/api.ts'
+import { type XAxis, xAxes } from '../../../src/faces/watch/api.ts'
 import { Segments } from '../controls/selection.tsx'
 import { formatValue } from '../format-value.ts'
 import { onKeys } from '../shell/shortcuts.tsx'
-import { CompareWith } from './comparison/compare-with.tsx'
-import { isComparing } from './comparison/comparison.ts'
 import { axisTitles } from './drawing/ticks.ts'
 import {
   from,
@@ -25,7 +23,6 @@ import {
 export function SettingsBar() {
   const field = useRef<HTMLInputElement>(null)
   useEffect(() => onKeys({ m: () => field.current?.focus(), r: wholeRange }), [])
-  const compares = isComparing.value
   return (
     <form class="settings" aria-label="How curves are shown" onSubmit={(event) => event.preventDefault()}>
       <input
@@ -42,11 +39,7 @@ export function SettingsBar() {
         label="Horizontal axis"
         labelHidden
         value={xAxis.value}
-        options={xAxes.map((axis) => ({
-          value: axis,
-          text: axisTitles[axis],
-          ...(compares && !isPaired(axis) && { disabled: true, hint: 'Pairs of runs are compared at the same step' }),
-        }))}
+        options={xAxes.map((axis) => ({ value: axis, text: axisTitles[axis] }))}
         pick={setXAxis}
       />
       <label class="slider">
@@ -61,8 +54,8 @@ export function SettingsBar() {
         />
         <output>{smoothing.value.toFixed(2)}</output>
       </label>
-      <label class="check" title={compares ? 'Differences have both signs' : undefined}>
-        <input type="checkbox" checked={logY.value} disabled={compares} onChange={() => (logY.value = !logY.value)} />
+      <label class="check">
+        <input type="checkbox" checked={logY.value} onChange={() => (logY.value = !logY.value)} />
         Log y
       </label>
       <label
@@ -78,21 +71,11 @@ export function SettingsBar() {
       </label>
       <label
         class="check"
-        title={
-          compares
-            ? 'Lines are means over seeds, in the bands of their 95 % intervals'
-            : 'Runs that differ only in their seeds become one line, their mean, in a band from minimum to maximum'
-        }
+        title="Runs that differ only in their seeds become one line, their mean, in a band from minimum to maximum"
       >
-        <input
-          type="checkbox"
-          checked={seedBands.value}
-          disabled={compares}
-          onChange={() => (seedBands.value = !seedBands.value)}
-        />
+        <input type="checkbox" checked={seedBands.value} onChange={() => (seedBands.value = !seedBands.value)} />
         Bands over seeds
       </label>
-      <CompareWith />
       {(from.value !== null || to.value !== null) && (
         <button type="button" class="zoomed" onClick={wholeRange} title="Back to the whole range (r)">
           {rangeText(xAxis.value)} ✕
@@ -101,8 +84,6 @@ export function SettingsBar() {
     </form>
   )
 }
-
-const isPaired = (axis: XAxis): boolean => pairedAxes.some((each) => each === axis)
 
 function rangeText(axis: XAxis): string {
   const format = (value: number | null, end: string) => {

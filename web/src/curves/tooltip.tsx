@@ -1,5 +1,5 @@
 /** Values of the lines nearest to the pointer, from the upper to the lower. */
-import { dash, plural } from '../../../src/core/text/numbers.ts'
+import { dash } from '../../../src/core/text/numbers.ts'
 import type { XAxis } from '../../../src/faces/watch/api.ts'
 import { formatValue } from '../format-value.ts'
 import { Name } from '../runs/name.tsx'
@@ -65,13 +65,8 @@ function positionNear({ left, top }: HoverPoint) {
   return { top: `${top}px`, [left < innerWidth / 2 ? 'right' : 'left']: '6px' }
 }
 
-/** The interval over pairs, the range over seeds, or the value before smoothing. */
-function detailOf({ line: { band, raw, ofPairs }, index }: Reading): string {
-  if (ofPairs && band) {
-    const [low, high] = [band.low[index] ?? null, band.high[index] ?? null]
-    const interval = low === null || high === null ? 'no interval' : `${formatValue(low)} to ${formatValue(high)}`
-    return `${interval}, ${plural(band.count[index] ?? 0, 'pair')}`
-  }
+/** The range over seeds, or the value before smoothing. */
+function detailOf({ line: { band, raw }, index }: Reading): string {
   if (band) return `${formatValue(band.low[index])} to ${formatValue(band.high[index])} (${band.count[index] ?? 0})`
   if (raw) return raw[index] === null ? dash : formatValue(raw[index])
   return ''

@@ -3,12 +3,11 @@ import { computed } from '@preact/signals'
 import { assignStyles, type LineStyle } from '../line-styles.ts'
 import { scheme } from '../shell/theme.ts'
 import { runs } from '../store.ts'
-import { baseline } from './baseline.ts'
 import { experiment, seedsGrouped } from './table-state.ts'
 
-/** With grouped seeds, and in a comparison of arms, the runs of an experiment have the style of the first of them. */
+/** With grouped seeds, the runs of an experiment have the style of the first of them. */
 const styles = computed(() => {
-  if (!seedsGrouped.value && baseline.value === '') return assignStyles(runs.value, scheme.value)
+  if (!seedsGrouped.value) return assignStyles(runs.value, scheme.value)
   const firsts = new Map<string, (typeof runs.value)[number]>()
   const keyOf = (run: (typeof runs.value)[number]) => experiment(run) ?? run.id
   for (const run of runs.value) if (!firsts.has(keyOf(run))) firsts.set(keyOf(run), run)

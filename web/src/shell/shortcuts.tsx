@@ -38,7 +38,6 @@ const shortcuts: readonly (readonly [string, string])[] = [
   ['o', 'Show only the run; again: show all'],
   ['d', 'Differences between the shown runs'],
   ['m', 'Search the metrics'],
-  ['c', 'Choose the arm that curves are compared with'],
   ['r', 'Back to the whole range of the curves'],
   ['Space', 'Play through the snapshots of the experts'],
   ['← ↑ → ↓', 'In a heat map, a text or a row of layers: move to the next; on an edge: resize'],

@@ -1,4 +1,4 @@
-/** The theme, light or dark. It follows the system until the user chooses. Code that draws on a canvas reads `scheme`. */
+/** The theme, light or dark, and its colours for drawing. It follows the system until the user chooses. Code that draws on a canvas reads `scheme`. */
 import { computed, effect, signal } from '@preact/signals'
 import { categorical, type Scheme } from '../../../src/core/charts/palette.ts'
 
@@ -41,4 +41,20 @@ effect(() => {
   const { dataset, style } = document.documentElement
   dataset.theme = scheme.value
   for (const [i, color] of categorical[scheme.value].entries()) style.setProperty(`--series-${i}`, color)
+})
+
+/** Colours of the style sheet, for drawing on a canvas. */
+export interface Ink {
+  readonly back: string
+  readonly text: string
+  readonly quiet: string
+  readonly grid: string
+}
+
+export const ink = computed<Ink>(() => {
+  // Reading the theme makes this signal follow it, as the style sheet does.
+  void scheme.value
+  const style = getComputedStyle(document.documentElement)
+  const color = (name: string) => style.getPropertyValue(name).trim()
+  return { back: color('--back'), text: color('--text'), quiet: color('--quiet'), grid: color('--grid') }
 })

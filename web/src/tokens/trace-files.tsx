@@ -1,8 +1,6 @@
 /** Saves the text of a trace as it is coloured: its experts as CSV, and its picture as PNG and SVG. */
 import type { TokenRouter } from '../../../src/faces/watch/api.ts'
-import { CanvasSurface } from '../curves/drawing/canvas-surface.ts'
-import { fontFamily, type Surface } from '../curves/drawing/surface.ts'
-import { SvgSurface } from '../curves/drawing/svg-surface.ts'
+import { CanvasSurface, fontFamily, type Surface, SvgSurface } from '../curves/drawing/surface.ts'
 import { downloadCsv, PNG_SCALE, savePng, saveSvg } from '../curves/series/download.ts'
 import { routerNames } from '../experts/heat-map/order.ts'
 import { scheme } from '../shell/theme.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { ProblemError } from '../../http/problem.ts'
-import type { Collection, DifferencesAnswer, SeriesAnswer } from '../api.ts'
+import type { Collection, SeriesAnswer } from '../api.ts'
 import { fakePage, fakeWatched } from '../testing/fake-watched.ts'
 import type { Tracing } from '../tracing/tracing.ts'
 import { createApp } from './app.ts'
@@ -51,16 +51,6 @@ describe('runs', () => {
     expect(await (await get('/api/series?runs=a1&metric=1e3')).json()).toEqual({ metric: '1e3', x: 'step', series: [] })
   })
 
-  test('differences come by arm from its pairs; a repeated pair counts once, and one whose run is gone is left out', async () => {
-    const path = '/api/differences?metric=eval/loss&pairs=a1.d1,a1.d1,a1.gone;gone.d1;w1.a1&x=tokens'
-    const answer = (await (await get(path)).json()) as DifferencesAnswer
-    expect(answer).toMatchObject({ metric: 'eval/loss', x: 'tokens', fewestPairs: 3 })
-    expect(answer.differences).toMatchObject([
-      { run: 'a1', x: [1000], y: [1], low: [null], high: [null], pairs: [1], verdict: { mean: 1, interval: null } },
-      { run: 'w1', x: [1000], y: [-1], pairs: [1] },
-    ])
-  })
-
   test('the record of a failure is sent as it is, and a run without one has none', async () => {
     const answer = await get('/api/failure?run=a1')
     expect(answer.headers.get('content-type')).toBe('application/json')
@@ -100,9 +90,6 @@ describe('runs', () => {
     ['/api/series?runs=a1&metric=m&points=99999', 400, 'invalid points: 99999'],
     ['/api/series?runs=a1&metric=m&from=now', 400, 'invalid from: "now"'],
     ['/api/series?metric=m', 400, 'runs'],
-    ['/api/differences?metric=m&pairs=a1', 400, 'expected pairs of ids such as A.B,C.D;E.B'],
-    ['/api/differences?metric=m&pairs=a1.d1&x=time', 400, 'invalid x: "time" (expected step or tokens)'],
-    [`/api/differences?metric=m&pairs=${Array(41).fill('a1.d1').join(';')}`, 400, 'expected at most 40 arms'],
     ['/api/series?runs=a1&metric=m&smothing=0', 400, 'smoothing'],
     ['/api/routing?run=../../etc/passwd', 404, 'no such run'],
     ['/api/routing?run=d1', 404, 'dense'],

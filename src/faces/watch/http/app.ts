@@ -7,9 +7,8 @@ import { bodyLimit } from 'hono/body-limit'
 import { parseInput } from '../../../core/config/problems.ts'
 import { ProblemError } from '../../http/problem.ts'
 import type { Access } from '../../http/serve.ts'
-import type { Change, Collection, DifferencesAnswer, RoutingIndex, SeriesAnswer } from '../api.ts'
+import type { Change, Collection, RoutingIndex, SeriesAnswer } from '../api.ts'
 import type { WatchedRun } from '../runs/collection.ts'
-import { differencesOf, fewestPairs, type RunPair } from '../runs/paired-differences.ts'
 import type { Tracing } from '../tracing/tracing.ts'
 import { Events } from './events.ts'
 import type { Page } from './page.ts'
@@ -71,12 +70,6 @@ function addRunRoutes(app: Hono, collection: Watched): void {
       .map((id) => collection.run(id)?.series(metric, { ...query, ...range }))
       .filter((each) => each !== undefined)
     return c.json({ metric, x: query.x, series } satisfies SeriesAnswer)
-  })
-  app.get('/api/differences', (c) => {
-    const { metric, pairs, from, to, ...query } = parseQuery(requestSchemas.differences, c.req.query())
-    const range = { ...(from !== undefined && { from }), ...(to !== undefined && { to }) }
-    const differences = differencesOf(metric, armsIn(pairs, collection), { ...query, ...range })
-    return c.json({ metric, x: query.x, fewestPairs, differences } satisfies DifferencesAnswer)
   })
   app.get('/api/routing', (c) => {
     const { run } = parseQuery(requestSchemas.run, c.req.query())
@@ -140,16 +133,6 @@ function addTracingRoutes(app: Hono, collection: Watched, tracing: Tracing): voi
       throw new ProblemError(404, `unknown expert: ${expert} (router ${router} has experts 0 to ${experts - 1})`)
     return c.json(await tracing.topTokens(run, { router, expert }, c.req.raw.signal))
   })
-}
-
-/** The pairs of each arm in a request. A pair whose runs no longer exist is left out, and a repeated pair counts once. */
-function armsIn(text: string, collection: Watched): readonly (readonly RunPair[])[] {
-  return text.split(';').map((arm) =>
-    [...new Set(arm.split(','))].flatMap((pair) => {
-      const [arm, baseline] = pair.split('.').map((id) => collection.run(id))
-      return arm && baseline ? [{ arm, baseline }] : []
-    }),
-  )
 }
 
 function runOf(collection: Watched, id: string): WatchedRun {

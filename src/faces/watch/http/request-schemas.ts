@@ -1,18 +1,10 @@
 /** Schemas of the requests' fields. */
 import { z } from 'zod'
 import { parseInput } from '../../../core/config/problems.ts'
-import { MAX_COMPARED_ARMS, pairedAxes, xAxes } from '../api.ts'
+import { xAxes } from '../api.ts'
 
 const index = z.int().min(0)
 const run = z.string()
-const PAIRS = /^\w+\.\w+(?:[,;]\w+\.\w+)*$/
-/** How a curve is made. */
-const curve = {
-  smoothing: z.number().min(0).lt(1).default(0),
-  points: z.int().min(10).max(10_000).default(800),
-  from: z.number().optional(),
-  to: z.number().optional(),
-}
 
 export const requestSchemas = {
   series: z.strictObject({
@@ -20,19 +12,10 @@ export const requestSchemas = {
     runs: z.string(),
     metric: z.string(),
     x: z.enum(xAxes).default('step'),
-    ...curve,
-  }),
-  differences: z.strictObject({
-    metric: z.string(),
-    /** Pairs of ids, the run of the arm first, joined by commas; arms are joined by semicolons. */
-    pairs: z
-      .string()
-      .refine((pairs) => PAIRS.test(pairs), { error: 'expected pairs of ids such as A.B,C.D;E.B' })
-      .refine((pairs) => pairs.split(';').length <= MAX_COMPARED_ARMS, {
-        error: `expected at most ${MAX_COMPARED_ARMS} arms`,
-      }),
-    x: z.enum(pairedAxes).default('step'),
-    ...curve,
+    smoothing: z.number().min(0).lt(1).default(0),
+    points: z.int().min(10).max(10_000).default(800),
+    from: z.number().optional(),
+    to: z.number().optional(),
   }),
   run: z.strictObject({ run }),
   loads: z.strictObject({ run, from: index.default(0), to: index.optional() }),
@@ -51,7 +34,7 @@ export const requestSchemas = {
 const NUMBER = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i
 
 /** Fields that stay text even if they look like numbers. */
-const TEXT_FIELDS: ReadonlySet<string> = new Set(['run', 'runs', 'pairs', 'metric'])
+const TEXT_FIELDS: ReadonlySet<string> = new Set(['run', 'runs', 'metric'])
 
 /**
  * Parses the query of an address. An empty field counts as absent.

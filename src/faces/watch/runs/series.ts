@@ -31,7 +31,7 @@ export function trackOf(columns: MetricColumns, metric: string): Track | undefin
 }
 
 /** The kind of record and the field of a metric. */
-export function partsOf(metric: string): { readonly kind: string; readonly name: string } {
+function partsOf(metric: string): { readonly kind: string; readonly name: string } {
   const [kind = '', ...name] = metric.split('/')
   return { kind, name: name.join('/') }
 }
@@ -84,7 +84,7 @@ function axisOf(columns: MetricColumns, kind: string, x: XAxis, flopsPerToken: n
  * The rows in range, and one neighbour on each side, so that a line reaches the edges of the view. Rows whose x is
  * unknown, or smaller than an earlier one, are left out.
  */
-export function rowsInRange(
+function rowsInRange(
   x: Float64Array,
   from = Number.NEGATIVE_INFINITY,
   to = Number.POSITIVE_INFINITY,

@@ -1,10 +1,9 @@
 import { SaxesParser } from 'saxes'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, test } from 'vitest'
 import { toCsv } from '../series/csv.ts'
 import { drawFigure, FIGURE_WIDTH, type Figure, figureHeight } from './figure.ts'
-import { exits, type Frame, pieces } from './paint.ts'
-import { labelsAtLines, labelsIn } from './paint-baseline.ts'
-import { SvgSurface } from './svg-surface.ts'
+import { exits, type Frame, paintMark, pieces } from './paint.ts'
+import { SvgSurface } from './surface.ts'
 
 const hostile = `</text><script>alert("1")</script> & 'x' \u0000`
 const line = (y: (number | null)[]) => ({
@@ -55,88 +54,12 @@ describe('a figure as SVG', () => {
   })
 })
 
-describe('a figure of differences', () => {
-  const difference = {
-    from: 'top-1',
-    counts: [
-      { x: 0, text: '4 pairs' },
-      { x: 2, text: '3 pairs' },
-    ],
-  }
-  const drawn: Figure = {
-    ...figure([]),
-    metric: 'eval/loss',
-    lines: [
-      {
-        ...line([1, 2, 3, 4, 4]),
-        name: 'top-2',
-        band: { low: [0, 1, null, null, 3], high: [2, 3, null, null, 5], count: [4, 4, 3, 2, 4] },
-        ofPairs: true,
-      },
-    ],
-    y: { min: -10, max: 10 },
-    difference,
-  }
-
-  it('names the baseline in its title and at the zero line, and the numbers of pairs where they change', () => {
-    const { texts, text } = svg(drawn)
-    for (const each of ['Held-out loss minus top-1, nats a token', 'top-1', '4 pairs', '3 pairs'])
-      expect(texts).toContain(each)
-    // Zero is in the middle of the plot, which begins at y 48 and is 480 high.
-    expect(text).toContain('points="76 288 936 288" fill="none" stroke="#555"')
-  })
-
-  it('interrupts a line where other pairs are averaged, and draws no band without an interval', () => {
-    const { text } = svg(drawn)
-    // Steps are 215 apart, values 24. Two points are a line, and single points are dots.
-    expect(text).toContain('points="76 264 291 240" fill="none" stroke="#0072b2"')
-    expect(text.match(/<circle /g)).toHaveLength(3)
-    const bands = text.match(/<polygon points="([^"]+)"/g)
-    expect(bands).toHaveLength(2)
-    // The interval of a single point is a bar.
-    expect(bands?.[1]).toContain('933 168 939 168 939 216 933 216')
-  })
-})
-
-describe('labels of the number of pairs', () => {
-  const frame: Frame = {
-    box: { left: 0, top: 0, width: 100, height: 100 },
-    x: { min: 10, max: 20 },
-    y: { min: 0, max: 1 },
-    log: false,
-  }
-
-  it('are at the left edge if the number is in force there, and then where it changes', () => {
-    const counts = [
-      { x: 0, text: '4 pairs' },
-      { x: 5, text: '3 pairs' },
-      { x: 15, text: '2 pairs' },
-      { x: 30, text: '1 pair' },
-    ]
-    expect(labelsIn(frame, counts, 20)).toEqual([
-      { at: 0, text: '3 pairs', isChange: false },
-      { at: 50, text: '2 pairs', isChange: true },
-    ])
-  })
-
-  it('of single lines are above the beginnings of their pieces, in the frame, and do not hide each other', () => {
-    const counts = [
-      { x: 5, y: 0.5, text: 'before' },
-      { x: 10, y: 0.5, text: '4 pairs' },
-      { x: 12, y: 0.45, text: 'hidden' },
-      { x: 20, y: 0.5, text: '2 pairs' },
-    ]
-    expect(labelsAtLines(frame, counts, 1)).toEqual([
-      { at: 0, y: 46, text: '4 pairs' },
-      { at: 56, y: 46, text: '2 pairs' },
-    ])
-    expect(labelsIn(frame, counts, 20)).toEqual([])
-  })
-
-  it('are the last ones of several that follow closely', () => {
-    const counts = [12, 13, 14].map((x) => ({ x, text: `${x}` }))
-    expect(labelsIn(frame, counts, 20).map(({ text }) => text)).toEqual(['14'])
-  })
+test('a mark is a vertical line over the whole height of the plot, at its place on the axis', () => {
+  const surface = new SvgSurface(400, 100)
+  const box = { left: 100, top: 20, width: 200, height: 50 }
+  paintMark(surface, { box, x: { min: 0, max: 400 }, y: { min: 0, max: 1 }, log: false }, 100, 1, '#123456')
+  // A quarter of the axis is 50 of its 200 pixels.
+  expect(String(surface)).toContain('points="150 20 150 70" fill="none" stroke="#123456"')
 })
 
 describe('a line that leaves the frame', () => {

@@ -2,11 +2,10 @@
 import { metricOf } from '../../../../src/core/text/metrics.ts'
 import type { XAxis } from '../../../../src/faces/watch/api.ts'
 import { formatValue } from '../../format-value.ts'
-import type { PairCount } from '../comparison/difference-lines.ts'
+import type { Ink } from '../../shell/theme.ts'
 import type { Line, Range } from './lines.ts'
 import type { Outside } from './outliers.ts'
 import { type Frame, paint, toX, toY } from './paint.ts'
-import { paintBaseline, paintPairCounts } from './paint-baseline.ts'
 import type { Surface } from './surface.ts'
 import { axisTitles, xTicks, yTicks } from './ticks.ts'
 
@@ -19,23 +18,8 @@ export interface Figure {
   /** Values beyond the range of y, if outliers are left out. */
   readonly outside?: Outside
   readonly log: boolean
-  /** What the lines are differences from; absent if they are values. */
-  readonly difference?: Difference
   /** The x of a vertical line on the page; a downloaded figure has none. */
   readonly mark?: number
-}
-
-export interface Difference {
-  /** Name of the baseline. */
-  readonly from: string
-  readonly counts: readonly PairCount[]
-}
-
-export interface Ink {
-  readonly back: string
-  readonly text: string
-  readonly quiet: string
-  readonly grid: string
 }
 
 export const FIGURE_WIDTH = 960
@@ -64,17 +48,14 @@ export function drawFigure(surface: Surface, figure: Figure, ink: Ink): void {
     surface.text(note, FIGURE_WIDTH - RIGHT, 30, { color: ink.quiet, size: 12, anchor: 'end' })
   }
   drawAxes(surface, figure, frame, ink)
-  const { difference } = figure
-  if (difference) paintBaseline(surface, frame, difference.from, 1, ink)
   paint(surface, figure.lines, frame, 1)
-  if (difference) paintPairCounts(surface, difference.counts, frame, 1, ink)
   drawLegend(surface, figure, ink)
 }
 
-function titleOf({ metric, difference }: Figure): string {
+function titleOf({ metric }: Figure): string {
   const known = metricOf(metric)
-  const name = `${known?.name ?? metric}${difference ? ` minus ${difference.from}` : ''}`
-  return known && known.unit !== null ? `${name}, ${known.unit}` : name
+  if (!known) return metric
+  return known.unit === null ? known.name : `${known.name}, ${known.unit}`
 }
 
 function drawAxes(surface: Surface, { axis, x, y, log }: Figure, frame: Frame, ink: Ink): void {

@@ -6,7 +6,7 @@ import type { RunSummary, Series } from '../../../../src/faces/watch/api.ts'
 import type { LineStyle } from '../../line-styles.ts'
 import { experimentOf } from '../../runs/differences.ts'
 import { sharedName } from '../../runs/names.ts'
-import { bandOver } from './bands.ts'
+import { type Band, bandOver } from './bands.ts'
 
 export interface Line {
   /** The run, or the first run of a band. */
@@ -19,17 +19,8 @@ export interface Line {
   readonly y: readonly (number | null)[]
   /** Values before smoothing, at the same x. */
   readonly raw?: readonly (number | null)[]
-  /**
-   * Minimum and maximum over seeds, or the interval of a mean difference (null where there is none), and the number of
-   * runs or pairs at each x.
-   */
-  readonly band?: {
-    readonly low: readonly (number | null)[]
-    readonly high: readonly (number | null)[]
-    readonly count: readonly number[]
-  }
-  /** Whether it is a mean difference of pairs. It is interrupted where it is over other pairs than before. */
-  readonly ofPairs?: boolean
+  /** Minimum and maximum over seeds, and the number of runs at each x. */
+  readonly band?: Band['band']
 }
 
 export function linesOf(

@@ -1,7 +1,7 @@
 /** The worker that paints the pictures which `Painter` requests. */
-import { CanvasSurface } from './canvas-surface.ts'
 import { type Frame, paint } from './paint.ts'
 import type { Picture } from './painter.ts'
+import { CanvasSurface } from './surface.ts'
 
 self.onmessage = ({ data: { lines, x, y, log, size, unit } }: MessageEvent<Picture>) => {
   const canvas = new OffscreenCanvas(size.width, size.height)

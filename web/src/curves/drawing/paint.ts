@@ -37,13 +37,13 @@ export function paint(surface: Surface, lines: readonly Line[], frame: Frame, un
     for (const line of lines) {
       if (!line.raw || isCrowded) continue
       const stroke = { color: line.style.color, width: unit, opacity }
-      for (const points of pieces(frame, line.x, line.raw, groupsOf(line))) surface.line(points, stroke)
+      for (const points of pieces(frame, line.x, line.raw)) surface.line(points, stroke)
     }
     // Many lines are drawn thinner, so that there is space between them.
     const width = unit * (isCrowded ? 1 : 1.6)
     for (const line of lines) {
       const stroke = strokeOf(line, width, unit)
-      for (const points of pieces(frame, line.x, line.y, groupsOf(line))) surface.line(points, stroke)
+      for (const points of pieces(frame, line.x, line.y)) surface.line(points, stroke)
     }
     if (!isCrowded) for (const line of lines) markExits(surface, line, frame, unit)
   })
@@ -56,7 +56,7 @@ const MARKS_APART = 24
 /** Draws triangles where a line leaves the frame or comes into it, at the edge, in the colour of the line. */
 function markExits(surface: Surface, line: Line, frame: Frame, unit: number): void {
   const half = MARK * unit
-  for (const { at, isAbove } of exits(frame, line.x, line.y, MARKS_APART * unit, groupsOf(line))) {
+  for (const { at, isAbove } of exits(frame, line.x, line.y, MARKS_APART * unit)) {
     const [edge, inwards] = isAbove ? [frame.box.top, half] : [frame.box.top + frame.box.height, -half]
     const [tip, base] = [edge + inwards / 2, edge + inwards * 2]
     surface.area([at, tip, at + half, base, at - half, base], line.style.color, 1)
@@ -70,13 +70,7 @@ export interface Exit {
 }
 
 /** Where a line crosses the upper or lower edge of the frame, at least `apart` from the crossing before. */
-export function exits(
-  frame: Frame,
-  x: readonly number[],
-  y: Values,
-  apart: number,
-  groups?: readonly number[],
-): readonly Exit[] {
+export function exits(frame: Frame, x: readonly number[], y: Values, apart: number): readonly Exit[] {
   const { left, top, width, height } = frame.box
   const bottom = top + height
   const found: Exit[] = []
@@ -84,7 +78,7 @@ export function exits(
     const last = found.findLast((exit) => exit.isAbove === isAbove)
     if (at >= left && at <= left + width && (last === undefined || at - last.at >= apart)) found.push({ at, isAbove })
   }
-  for (const points of pieces(frame, x, y, groups))
+  for (const points of pieces(frame, x, y))
     for (let i = 2; i < points.length; i += 2) {
       const [x0 = 0, y0 = 0, x1 = 0, y1 = 0] = points.slice(i - 2, i + 2)
       for (const [edge, isAbove] of [
@@ -101,10 +95,17 @@ export function exits(
 /** Draws one line above the other lines, with an edge in the colour of the background. */
 export function paintAbove(surface: Surface, line: Line, frame: Frame, unit: number, back: string): void {
   surface.clipTo(frame.box, () => {
-    const found = pieces(frame, line.x, line.y, groupsOf(line))
+    const found = pieces(frame, line.x, line.y)
     for (const points of found) surface.line(points, { color: back, width: 5 * unit, opacity: 0.8 })
     for (const points of found) surface.line(points, strokeOf(line, 2.2 * unit, unit))
   })
+}
+
+/** Draws a vertical line at one x, such as the current step of a replay, which lines are drawn over. */
+export function paintMark(surface: Surface, frame: Frame, mark: number, unit: number, color: string): void {
+  const { box } = frame
+  const x = toX(frame, mark)
+  surface.clipTo(box, () => surface.line([x, box.top, x, box.top + box.height], { color, width: unit }))
 }
 
 const strokeOf = ({ style: { color, dash } }: Line, width: number, unit: number): Stroke => ({
@@ -113,19 +114,8 @@ const strokeOf = ({ style: { color, dash } }: Line, width: number, unit: number)
   dash: dash.map((length) => length * unit),
 })
 
-/** What a line must have in common from point to point to go on: the number of its pairs. */
-const groupsOf = ({ ofPairs, band }: Line): readonly number[] | undefined => (ofPairs ? band?.count : undefined)
-
-/**
- * Uninterrupted pieces of a line as x, y, x, y… They have the visible points, and one more on either side.
- * @param groups A number for each point; a piece ends where it changes.
- */
-export function pieces(
-  frame: Frame,
-  x: readonly number[],
-  y: Values,
-  groups?: readonly number[],
-): readonly (readonly number[])[] {
+/** Uninterrupted pieces of a line as x, y, x, y… They have the visible points, and one more on either side. */
+export function pieces(frame: Frame, x: readonly number[], y: Values): readonly (readonly number[])[] {
   const found: number[][] = []
   let piece: number[] = []
   const close = () => {
@@ -134,7 +124,6 @@ export function pieces(
   }
   const [first, last] = visibleIndices(frame, x)
   for (let i = first; i <= last; i++) {
-    if (groups && groups[i] !== groups[i - 1]) close()
     const at = toY(frame, y[i])
     if (Number.isFinite(at)) piece.push(toX(frame, x[i] as number), at)
     else close()
@@ -150,7 +139,6 @@ const SINGLE = 3
 function bandPieces(frame: Frame, line: Line, unit: number): readonly (readonly number[])[] {
   const { x, band } = line
   if (!band) return []
-  const groups = groupsOf(line)
   const floor = frame.box.top + frame.box.height
   const found: number[][] = []
   let upper: number[] = []
@@ -169,7 +157,6 @@ function bandPieces(frame: Frame, line: Line, unit: number): readonly (readonly 
   }
   const [first, last] = visibleIndices(frame, x)
   for (let i = first; i <= last; i++) {
-    if (groups && groups[i] !== groups[i - 1]) close()
     const top = toY(frame, band.high[i])
     if (!Number.isFinite(top)) {
       close()

@@ -1,5 +1,5 @@
 /** The points of a card as CSV (RFC 4180). */
-import type { DifferencesAnswer, PairedDifference, SeriesAnswer } from '../../../../src/faces/watch/api.ts'
+import type { SeriesAnswer } from '../../../../src/faces/watch/api.ts'
 
 export function toCsv({ x: axis, metric, series }: SeriesAnswer, names: ReadonlyMap<string, string>): string {
   const rows = [['run', axis, metric, `${metric} (not smoothed)`].map(cell).join(',')]
@@ -7,24 +7,6 @@ export function toCsv({ x: axis, metric, series }: SeriesAnswer, names: Readonly
     const name = cell(names.get(run) ?? run)
     x.forEach((place, i) => {
       rows.push(`${name},${place},${y[i] ?? ''},${raw[i] ?? ''}`)
-    })
-  }
-  return `${rows.join('\r\n')}\r\n`
-}
-
-/** @param armOf Name of the arm of a difference. */
-export function differencesToCsv(
-  { x: axis, metric, differences }: DifferencesAnswer,
-  armOf: (difference: PairedDifference) => string,
-  baseline: string,
-): string {
-  const head = ['arm', 'baseline', axis, `${metric} minus baseline`, 'not smoothed', '95 % low', '95 % high', 'pairs']
-  const rows = [head.map(cell).join(',')]
-  for (const difference of differences) {
-    const { x, y, raw = y, low, high, pairs } = difference
-    const names = `${cell(armOf(difference))},${cell(baseline)}`
-    x.forEach((place, i) => {
-      rows.push(`${names},${place},${y[i] ?? ''},${raw[i] ?? ''},${low[i] ?? ''},${high[i] ?? ''},${pairs[i] ?? ''}`)
     })
   }
   return `${rows.join('\r\n')}\r\n`

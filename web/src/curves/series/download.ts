@@ -1,7 +1,7 @@
 /** Downloads a card, or another picture, as a file. */
-import { CanvasSurface } from '../drawing/canvas-surface.ts'
-import { drawFigure, FIGURE_WIDTH, type Figure, figureHeight, type Ink } from '../drawing/figure.ts'
-import { SvgSurface } from '../drawing/svg-surface.ts'
+import type { Ink } from '../../shell/theme.ts'
+import { drawFigure, FIGURE_WIDTH, type Figure, figureHeight } from '../drawing/figure.ts'
+import { CanvasSurface, SvgSurface } from '../drawing/surface.ts'
 
 /** Pixels of the PNG per unit of the drawing: sharp on paper and on screens of high resolution. */
 export const PNG_SCALE = 2

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { diverging } from '../../../../src/core/charts/palette.ts'
-import { SvgSurface } from '../../curves/drawing/svg-surface.ts'
+import { SvgSurface } from '../../curves/drawing/surface.ts'
 import { DEAD, OVERLOADED } from '../expert-load.ts'
 import { axisOf } from './axis.ts'
 import type { Frame } from './frame.ts'

@@ -1,8 +1,6 @@
 /** Saves a heat map: its numbers as CSV, and its picture with the names on its sides as PNG and SVG. */
 import type { RefObject } from 'preact'
-import { CanvasSurface } from '../../curves/drawing/canvas-surface.ts'
-import type { Surface } from '../../curves/drawing/surface.ts'
-import { SvgSurface } from '../../curves/drawing/svg-surface.ts'
+import { CanvasSurface, type Surface, SvgSurface } from '../../curves/drawing/surface.ts'
 import { downloadCsv, savePng, saveSvg } from '../../curves/series/download.ts'
 import type { Frame } from './frame.ts'
 import { paintCells } from './map-cells.ts'
