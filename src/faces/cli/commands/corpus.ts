@@ -1,12 +1,12 @@
 /** `choir corpus`: training text from packages of Debian. */
 import { type Command, Option } from 'commander'
 import { UsageError } from '../../../core/errors.ts'
+import { titledTable } from '../../../core/text/columns.ts'
 import { bytes, grouped, plural } from '../../../core/text/numbers.ts'
 import type { ListedRecipe } from '../../../tools/corpus/catalogue.ts'
 import type { CorpusProgress, CorpusReport } from '../../../tools/corpus/create.ts'
 import { labelled } from '../display/display.ts'
 import { print } from '../display/print.ts'
-import { titledTable } from '../display/text-layout.ts'
 import { type Colors, colorsFor, type Io, isTerminal, untilInterrupted } from '../io.ts'
 import { writeJson } from '../json.ts'
 import { jsonOption, listOption } from '../options.ts'

@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander'
 import { listWithOr, suggestion } from '../../../core/config/problems.ts'
 import { UsageError } from '../../../core/errors.ts'
+import { titledTable } from '../../../core/text/columns.ts'
 import { bytes, count, grouped, percent } from '../../../core/text/numbers.ts'
 import { printable } from '../../../core/text/printable.ts'
 import {
@@ -13,7 +14,6 @@ import {
 import type { Upcycling } from '../../../use/interchange/import/upcycle.ts'
 import { labelled } from '../display/display.ts'
 import { print } from '../display/print.ts'
-import { titledTable } from '../display/text-layout.ts'
 import { type Colors, colorsFor, type Io, isTerminal, untilInterrupted } from '../io.ts'
 import { writeJson } from '../json.ts'
 import { jsonOption, numberOption, ranges } from '../options.ts'

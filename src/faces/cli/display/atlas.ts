@@ -2,12 +2,13 @@
  * Records of routes on the terminal: the atlas, with a line for each router and what stands out among its experts, and the
  * comparison of two records.
  */
+
+import { titledTable } from '../../../core/text/columns.ts'
 import { fixed, grouped, percent, plural } from '../../../core/text/numbers.ts'
 import type { Atlas, ExpertAtlas, RouterAtlas } from '../../../tools/routes/atlas/contract.ts'
 import type { RouterAgreement, RoutesComparison } from '../../../tools/routes/compare.ts'
 import { collapseOf } from '../../../train/loop/router-health.ts'
 import type { Colors } from '../io.ts'
-import { titledTable } from './text-layout.ts'
 
 /** Number of experts that are shown with their tokens. */
 const SHOWN = 8

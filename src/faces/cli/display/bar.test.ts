@@ -2,10 +2,10 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { widthOf } from '../../../core/text/columns.ts'
 import { main } from '../main.ts'
 import { fakeIo } from '../testing/fake.ts'
 import { Screen } from '../testing/screen.ts'
-import { widthOf } from './text-layout.ts'
 
 const frame = /^ {2}━+─* +7\/20 {3}13s left$/
 const metrics = '  loss 5.300   12.3k tok/s   MFU 61 %   drop 3.1 %   c_v 0.42'

@@ -1,12 +1,12 @@
 /** The live display: two lines, progress and metrics, redrawn in place below the scrolling evaluations. */
 import type { RunConfig } from '../../../core/config/run-config.ts'
+import { widthOf } from '../../../core/text/columns.ts'
 import { count, duration, fixed, grouped, percent } from '../../../core/text/numbers.ts'
 import type { TrainEvent } from '../../../train/loop/events.ts'
 import { type Colors, type Io, isTerminal } from '../io.ts'
 import { type Display, evaluationValues, mfuText, type StartEvent, startText, TimeLeft } from './display.ts'
 import { LiveLines } from './live-lines.ts'
 import { print, printNote } from './print.ts'
-import { widthOf } from './text-layout.ts'
 
 const MAX_BAR_WIDTH = 48
 

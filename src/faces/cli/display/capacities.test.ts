@@ -1,8 +1,8 @@
 import pc from 'picocolors'
 import { expect, test } from 'vitest'
+import { fitted } from '../../../core/text/columns.ts'
 import type { CapacityEvaluation, EvalRecord } from '../../../train/step/records.ts'
 import { capacityTable, droplessNote, ruleText } from './capacities.ts'
-import { fitted } from './text-layout.ts'
 
 const plainColors = pc.createColors(false)
 const at = (loss: number, drop_rate = 0, unserved_rate = 0): CapacityEvaluation => ({

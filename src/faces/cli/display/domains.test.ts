@@ -1,8 +1,8 @@
 import pc from 'picocolors'
 import { expect, test } from 'vitest'
+import { fitted } from '../../../core/text/columns.ts'
 import type { DomainEvaluation, EvalRecord } from '../../../train/step/records.ts'
 import { domainTable } from './domains.ts'
-import { fitted } from './text-layout.ts'
 
 const plainColors = pc.createColors(false)
 

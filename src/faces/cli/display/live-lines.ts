@@ -6,8 +6,9 @@
  * two drawings the cursor is at the beginning of the long line. Wherever the cursor is after a resize, everything from
  * there on belongs to these lines and can be cleared.
  */
+
+import { fitted, widthOf } from '../../../core/text/columns.ts'
 import type { Io } from '../io.ts'
-import { fitted, widthOf } from './text-layout.ts'
 
 const CLEAR_BELOW = '\x1b[J'
 const HIDE_CURSOR = '\x1b[?25l'

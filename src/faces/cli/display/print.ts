@@ -1,7 +1,8 @@
 /** Prints text that stays on the terminal: its lines are broken, not cut. */
+
+import { fitted } from '../../../core/text/columns.ts'
 import { printable } from '../../../core/text/printable.ts'
 import type { Io, Output } from '../io.ts'
-import { fitted } from './text-layout.ts'
 
 /** Prints text. Lines that are wider than the terminal are broken at spaces. */
 export const print = ({ stdout }: Io, text: string): void => void stdout.write(fitted(text, columnsOf(stdout)))

@@ -1,10 +1,10 @@
 import { stripVTControlCharacters } from 'node:util'
 import pc from 'picocolors'
 import { describe, expect, test } from 'vitest'
+import { widthOf } from '../../../core/text/columns.ts'
 import type { StepProfile } from '../../../train/measure/step-profile.ts'
 import { stepProfile } from '../testing/fake.ts'
 import { profileText } from './profile.ts'
-import { widthOf } from './text-layout.ts'
 
 const plain = pc.createColors(false)
 

@@ -6,13 +6,13 @@
  * allow for the operations and bytes, over the measured time.
  */
 import { groups } from 'd3-array'
+import { table, widthOf, wrap } from '../../../core/text/columns.ts'
 import { bytes, count, fixed, flops, percent } from '../../../core/text/numbers.ts'
 import type { NodeTime } from '../../../engine/contract/times.ts'
 import type { StepProfile } from '../../../train/measure/step-profile.ts'
 import type { Colors } from '../io.ts'
 import { labelled } from './display.ts'
 import { engineLine } from './summary.ts'
-import { table, widthOf, wrap } from './text-layout.ts'
 
 const notes =
   "An op' is part of the gradient of op. Ceiling: the share of the speed that the matmul rate and the memory " +

@@ -1,5 +1,6 @@
 /** Plans as text. */
 
+import { table, titledTable, wrap } from '../../../../core/text/columns.ts'
 import {
   bytes,
   count,
@@ -22,7 +23,6 @@ import { layoutName } from '../../../../tools/plan/search/layout.ts'
 import type { Colors } from '../../io.ts'
 import { labelled } from '../display.ts'
 import { modelLine, routingLine } from '../summary.ts'
-import { table, titledTable, wrap } from '../text-layout.ts'
 import { costLines } from './training-cost.ts'
 
 /** Parts below this share of the total are merged into one row, "other". */

@@ -1,11 +1,11 @@
 /** The comparison of a simulated rank with its plan as text. */
 
+import { titledTable } from '../../../../core/text/columns.ts'
 import { bytes, fixed, grouped, percent, shortTime } from '../../../../core/text/numbers.ts'
 import type { Compared, Simulation, SimulationEvent } from '../../../../tools/plan/simulation.ts'
 import type { Colors } from '../../io.ts'
 import { labelled } from '../display.ts'
 import { engineLine, modelLine, routingLine } from '../summary.ts'
-import { titledTable } from '../text-layout.ts'
 
 /** The line that shows the progress of a simulation. */
 export function simulationEventText(event: SimulationEvent): string {

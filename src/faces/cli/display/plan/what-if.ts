@@ -1,10 +1,10 @@
 /** What-if questions as text. */
 
+import { titledTable } from '../../../../core/text/columns.ts'
 import { bytes, count, fixed, percent, shortTime } from '../../../../core/text/numbers.ts'
 import { layoutName } from '../../../../tools/plan/search/layout.ts'
 import type { WhatIf } from '../../../../tools/plan/search/what-if.ts'
 import type { Colors } from '../../io.ts'
-import { titledTable } from '../text-layout.ts'
 import { amount } from './training-cost.ts'
 
 /**

@@ -1,11 +1,11 @@
 /** The answer of `choir worth` as text. */
 
+import { titledTable, wrap } from '../../../../core/text/columns.ts'
 import { bytes, count, dash, grouped, plural, shortTime, signed, significant } from '../../../../core/text/numbers.ts'
 import type { BreakEven } from '../../../../tools/law/forecast.ts'
 import type { Worth, WorthRow } from '../../../../tools/plan/worth/worth.ts'
 import type { Colors } from '../../io.ts'
 import { labelled } from '../display.ts'
-import { titledTable, wrap } from '../text-layout.ts'
 
 const WIDTH = 100
 

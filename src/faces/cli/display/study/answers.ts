@@ -3,12 +3,13 @@
  * first. A claim takes two lines: the answer with its numbers, and what they are about. Where the table has no room, the
  * numbers are below the claim.
  */
+
+import { indented, table, widthOf, wrap } from '../../../../core/text/columns.ts'
 import { dash } from '../../../../core/text/numbers.ts'
 import { printable } from '../../../../core/text/printable.ts'
 import type { StudyReport } from '../../../../tools/study/analysis/analyse.ts'
 import type { Finding, FindingMark } from '../../../../tools/study/analysis/opening.ts'
 import type { Colors } from '../../io.ts'
-import { indented, table, widthOf, wrap } from '../text-layout.ts'
 
 const TITLES = ['claim', 'answer', 'effect', '95 % interval'] as const
 

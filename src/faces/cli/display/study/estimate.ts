@@ -1,5 +1,6 @@
 /** Text of the estimate of a study: a table of arms, and the time and disk space that the study needs. */
 
+import { titledTable } from '../../../../core/text/columns.ts'
 import {
   bytes,
   count,
@@ -17,7 +18,6 @@ import type { SeedChoice } from '../../../../tools/study/estimate/budget.ts'
 import type { ArmEstimate, StudyEstimate } from '../../../../tools/study/estimate/estimate.ts'
 import type { Colors } from '../../io.ts'
 import { labelled } from '../display.ts'
-import { titledTable } from '../text-layout.ts'
 import { questionsText } from './questions.ts'
 import { atATime } from './study.ts'
 

@@ -1,10 +1,11 @@
 /** The questions of a study in a terminal before it runs: what they compare, and what their claims expect. */
+
+import { wrap } from '../../../../core/text/columns.ts'
 import { joinWords } from '../../../../core/text/numbers.ts'
 import { printable } from '../../../../core/text/printable.ts'
 import type { Contrast } from '../../../../tools/study/contract.ts'
 import type { ClaimPlan, QuestionPlan } from '../../../../tools/study/estimate/question-plans.ts'
 import type { Colors } from '../../io.ts'
-import { wrap } from '../text-layout.ts'
 
 /** Longest line. */
 const MAX_LINE = 100

@@ -3,6 +3,7 @@
  * phase and the running trainings are below them.
  */
 
+import { widthOf } from '../../../../core/text/columns.ts'
 import { count, duration, fixed, grouped, plural } from '../../../../core/text/numbers.ts'
 import type { Activity, Phase, RunName, StudyEvent } from '../../../../tools/study/events.ts'
 import { isNotable, mismatchText, quantityText, solvedText } from '../../../../tools/study/match-text.ts'
@@ -10,7 +11,6 @@ import { type Colors, type Io, isTerminal } from '../../io.ts'
 import { labelled } from '../display.ts'
 import { LiveLines } from '../live-lines.ts'
 import { print, printNote } from '../print.ts'
-import { widthOf } from '../text-layout.ts'
 import { predictionsText } from './predictions.ts'
 
 const MAX_BAR_WIDTH = 40

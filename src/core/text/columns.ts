@@ -1,11 +1,13 @@
 /** Text in terminal columns: width, tables, wrapping. */
-import { stripVTControlCharacters } from 'node:util'
-import { printable } from '../../../core/text/printable.ts'
-import type { Colors } from '../io.ts'
+import { printable } from './printable.ts'
+
+/** The text without the codes of colours. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the codes begin with a control character
+export const uncoloured = (text: string): string => text.replace(/\x1b\[[\d;]*m/g, '')
 
 /** Columns that a text occupies on a terminal, without its colour codes. */
 export function widthOf(text: string): number {
-  return [...stripVTControlCharacters(text)].length
+  return [...uncoloured(text)].length
 }
 
 /** Rows in aligned columns, two spaces apart; `align` has one letter per column, `l` or `r`. */
@@ -35,7 +37,7 @@ export function titledTable(
   titles: readonly string[],
   rows: readonly (readonly string[])[],
   align: string,
-  { dim }: Colors,
+  { dim }: { dim(text: string): string },
   columns = Infinity,
 ): string[] {
   const lines = indented(table([titles.map((title) => dim(title)), ...rows], align))
@@ -92,7 +94,7 @@ export const fitted = (text: string, columns: number): string =>
     .join('\n')
 
 function fittedLine(line: string, columns: number): string {
-  const plain = stripVTControlCharacters(line)
+  const plain = uncoloured(line)
   const indent = plain.search(/\S/)
   // A line without a label continues a line with a label, and begins at its value.
   const values = (/^ *\S+(?: \S+){0,3} {2,}(?=\S)/.exec(plain) ?? /^ {6,}(?=\S)/.exec(plain))?.[0].length

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { fitted, table, widthOf, wrap } from './text-layout.ts'
+import { fitted, table, widthOf, wrap } from './columns.ts'
 
 describe('layout', () => {
   test('colour codes do not shift columns', () => {
