@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { Runs } from '../../src/tools/study/analysis/runs.ts'
 import { expand } from '../../src/tools/study/grid/grid.ts'
-import { readSpecification } from '../../src/tools/study/grid/specification.ts'
+import { readSpecification } from '../../src/tools/study/grid/read-specification.ts'
 import { Ledger } from '../../src/tools/study/results/ledger.ts'
 import { resultsOf } from '../../src/tools/study/results/results.ts'
 

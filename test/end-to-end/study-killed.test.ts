@@ -61,7 +61,7 @@ test('a study that is killed, and goes on in processes with --join of which one 
   expect(readdirSync(workspace().file('shared')).filter((name) => ['cells', 'processes'].includes(name))).toEqual([])
 })
 
-// src/tools/study/sharing/many-processes.test.ts checks that it has the results of an uninterrupted study.
+// src/tools/study/results/many-processes.test.ts checks that it has the results of an uninterrupted study.
 test('a study with a dense arm that is killed in a sweep of learning rates goes on with its trials', async () => {
   const input = {
     arms: { dense: { 'model.moe': null, 'model.hidden': 32 }, sparse: {} },

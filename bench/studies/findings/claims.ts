@@ -10,7 +10,7 @@ import { type Answer, decide, intervalOf, type Region } from '../../../src/tools
 import { type Measured, measureClaim } from '../../../src/tools/study/analysis/claims/effects.ts'
 import { answerText, digitsByUnit, formatEffect } from '../../../src/tools/study/analysis/claims/text.ts'
 import type { Runs } from '../../../src/tools/study/analysis/runs.ts'
-import { sideOf } from '../../../src/tools/study/grid/claim.ts'
+import { sideOf } from '../../../src/tools/study/claim.ts'
 
 /** What is compared, in plain words, by the name of the claim, in the order of docs/findings.md. */
 const comparisons: Readonly<Record<string, string>> = {

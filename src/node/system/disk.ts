@@ -2,7 +2,7 @@
  * File system operations beyond reading and writing: changes that survive a power cut, atomic
  * replacement of files, checksums, and readable errors for failed writes.
  */
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { link, mkdir, open, rename, rm, rmdir, stat, statfs, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -153,6 +153,13 @@ export async function replaceFile(
     throw await writeError(`write ${path}`, dirname(path), error, Buffer.byteLength(contents), 'The file is unchanged.')
   }
 }
+
+/**
+ * Replaces a file that several processes may write at once, with a draft that no other process has. A process that is
+ * killed leaves its draft.
+ */
+export const replaceShared = (path: string, contents: string | Uint8Array): Promise<void> =>
+  replaceFile(path, contents, `${path}.${randomUUID()}.tmp`)
 
 /** Creates a file, never through a link. A file of that name, which a killed process left, is removed. */
 async function createTemporary(path: string, contents: string | Uint8Array): Promise<void> {

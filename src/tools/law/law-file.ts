@@ -41,7 +41,7 @@ const lawFileSchema = z.object({
   /** Number of runs that the law was fitted to, and the program that trained them. */
   runs: z.int().positive(),
   program: z.string(),
-  /** Version of the numerics: see `src/tools/study/results/numerics.ts`. */
+  /** Version of the numerics: see `src/tools/study/grid/numerics.ts`. */
   numerics: z.int(),
   /** Hash of the text and its tokens. */
   corpus: z.string(),

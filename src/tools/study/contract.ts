@@ -11,26 +11,16 @@
  * text in the same order, and parameters that they have in common start from the same values. So losses
  * are compared in pairs: arm minus baseline, seed by seed.
  */
+
 import type { RunConfig } from '../../core/config/run-config.ts'
 import type { RoutedModule } from '../../core/model/parameters.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import type { EvalRecord } from '../../train/step/records.ts'
-import type { Claim } from './grid/claim.ts'
-import type { Searched } from './grid/search.ts'
-import type { Protocol, Registration } from './predictions/predictions.ts'
+import type { Claim } from './claim.ts'
+import type { PredictionSpecification, Quantity, Searched, Settings, View } from './specification.ts'
 import type { Intervals } from './statistics.ts'
 
-/** Values of configuration fields by path: `{ 'model.moe.k': 2 }`. */
-export type Settings = Readonly<Record<string, unknown>>
-
-/**
- * Quantities in which an arm may be equal to another: FLOPs of a token if nothing is dropped, numbers of parameters, and
- * the bytes of weights, gradients and moments of the optimizer.
- */
-export const quantities = ['activeFlops', 'totalParameters', 'activeParameters', 'memory'] as const
-export type Quantity = (typeof quantities)[number]
-
-/** A field of an arm that was solved for, so that the arm has as much of a quantity as another arm: see `grid/match.ts`. */
+/** A field of an arm that was solved for, so that the arm has as much of a quantity as another arm: see `grid/matches.ts`. */
 export interface Match {
   readonly arm: string
   /** The arm that it is matched to. */
@@ -65,7 +55,7 @@ export interface Cell {
   readonly key: string
 }
 
-/** A length of training, if an arm has several: see `grid/branches.ts`. */
+/** A length of training, if an arm has several: see `grid/cells.ts`. */
 export interface Branch {
   /** Share of the steps of the arm; 1 is the whole run. */
   readonly share: number
@@ -106,7 +96,7 @@ export interface RoutingMeans {
 export interface FinishedRun {
   readonly status: 'finished'
   readonly key: string
-  /** Version of the numerics that computed it: see `numerics.ts`. */
+  /** Version of the numerics that computed it: see `grid/numerics.ts`. */
   readonly version: number
   readonly seed: number
   readonly config: RunConfig
@@ -216,21 +206,6 @@ export interface Contrast {
   readonly arm: string
 }
 
-/** The figures and tables of a question, in addition to the differences of its contrasts. */
-export const views = [
-  'plain',
-  'sweep',
-  'imbalance',
-  'capacity',
-  'prototypes',
-  'attention',
-  'scale',
-  'convergence',
-  'map',
-  'witness',
-] as const
-export type View = (typeof views)[number]
-
 export interface Question {
   readonly id: string
   readonly title: string
@@ -276,6 +251,13 @@ export interface Tuning {
    * are done; absent if `best` is the arm's own rate. The arm is compared at `best` only if it is confirmed.
    */
   readonly confirmed?: boolean | null
+}
+
+/** One round of a search. */
+export interface Rung {
+  /** Number of steps that a training has done at the end of the rung. */
+  readonly steps: number
+  readonly configurations: number
 }
 
 /** A search by successive halving: which configurations it tried, and how far each of them came. */
@@ -343,4 +325,37 @@ export interface StudyResults {
   readonly machine: string
   /** Set if the study is a search; `cells` then has the longest training of each configuration. */
   readonly search?: SearchResults
+}
+
+/** A prediction with its contrasts, as it is registered. */
+export type Prediction = Omit<PredictionSpecification, 'contrasts'> & {
+  readonly contrasts: readonly (readonly [baseline: string, arm: string])[]
+}
+
+/**
+ * Everything that a later change could bend a prediction with: the predictions with their contrasts, the seeds, the
+ * capacity rule, the kind of intervals, the sweep of learning rates, and the settings of the arms in these contrasts.
+ */
+export interface Protocol {
+  readonly predictions: readonly Prediction[]
+  readonly seeds: readonly number[]
+  readonly capacity: CapacityRule
+  /** The settings `intervals` and `tune` of the study; absent without them. */
+  readonly intervals?: 'student' | 'anytime' | undefined
+  readonly tune?: object | undefined
+  /** Hashes of the settings of the arms in the contrasts of the predictions, by arm. */
+  readonly arms: Readonly<Record<string, string>>
+}
+
+/** A protocol as it was registered, in results.json.gz. An entry is never replaced: a change is a further entry. */
+export interface Registration {
+  readonly protocol: Protocol
+  /** SHA-256 of the protocol as JSON with sorted keys and without spaces. */
+  readonly sha256: string
+  /** Time in UTC at which the program first saw the protocol, in ISO 8601. */
+  readonly at: string
+  /** Number of results that there were at that time: runs, failed ones too, and trials of sweeps. */
+  readonly ended: number
+  /** Version of the rules by which the protocol was made (`REGISTRATION_RULES`); absent in the first versions. */
+  readonly rules?: number
 }

@@ -1,7 +1,5 @@
 /** Events that a study emits while it runs. */
-import type { Cell, Match, PilotResult, RunRecord, Tuning } from './contract.ts'
-import type { Rung } from './grid/search.ts'
-import type { Prediction } from './predictions/predictions.ts'
+import type { Cell, Match, PilotResult, Prediction, Rung, RunRecord, Tuning } from './contract.ts'
 
 /** The run that an event belongs to. `learningRate` is given unless it is the rate that the arm is configured with. */
 export interface RunName extends Pick<Cell, 'arm' | 'seed' | 'rate'> {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { readRunConfig } from '../../../src/faces/watch/runs/run-config.ts'
 import { expand } from '../../../src/tools/study/grid/grid.ts'
-import { specificationSchema } from '../../../src/tools/study/grid/specification.ts'
+import { specificationSchema } from '../../../src/tools/study/specification.ts'
 import { differences, experimentOf } from './differences.ts'
 
 describe('differences', () => {

@@ -11,7 +11,7 @@ import { CONFIG_FILE, mpiJobManifest, parseVolume } from '../../../tools/launch/
 import { slurmStudy } from '../../../tools/launch/slurm-study.ts'
 import { slurmTraining } from '../../../tools/launch/slurm-train.ts'
 import { loadCluster } from '../../../tools/plan/inputs/load-plan.ts'
-import { checkStudy } from '../../../tools/study/runs/check-study.ts'
+import { checkStudy } from '../../../tools/study/runs/study-folder.ts'
 import type { Io } from '../io.ts'
 import { expectOutputs } from '../output-files.ts'
 import { readGiven } from '../read-given.ts'

@@ -1,7 +1,7 @@
 /** Estimates a study before it runs, for `--dry-run` and `--budget`. */
 import { UsageError } from '../../../core/errors.ts'
 import type { EstimateOptions, StudyEstimate } from '../../../tools/study/estimate/estimate.ts'
-import type { Specification } from '../../../tools/study/grid/specification.ts'
+import type { Specification } from '../../../tools/study/specification.ts'
 import { labelled } from '../display/display.ts'
 import { columnsOf, print } from '../display/print.ts'
 import { budgetText, estimateText, refusedBudget } from '../display/study/estimate.ts'

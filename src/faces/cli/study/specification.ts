@@ -7,10 +7,10 @@ import { noArms } from '../../../tools/study/grid/arms.ts'
 import {
   forSearch,
   readSpecification,
-  type Specification,
   withAssignments,
   withoutSearch,
-} from '../../../tools/study/grid/specification.ts'
+} from '../../../tools/study/grid/read-specification.ts'
+import type { Specification } from '../../../tools/study/specification.ts'
 import { type Device, dataSets, type EngineFlags } from '../options.ts'
 
 /** Options that define the study. */

@@ -1,7 +1,7 @@
 /** Intervals of reports that are made while seeds are missing, and of studies that ask for such intervals. */
 import { describe, expect, test } from 'vitest'
 import type { Cell } from '../../report/blocks.ts'
-import { claimSchema } from '../grid/claim.ts'
+import { claimSchema } from '../claim.ts'
 import { detectable } from '../power.ts'
 import { type ArmSketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'

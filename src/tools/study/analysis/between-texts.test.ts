@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Cell, Table } from '../../report/blocks.ts'
 import type { Report } from '../../report/report.ts'
-import { claimSchema } from '../grid/claim.ts'
+import { claimSchema } from '../claim.ts'
 import { type ArmSketch, type StudySketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 import { betweenTexts } from './between-texts.ts'

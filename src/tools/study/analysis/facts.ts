@@ -4,7 +4,7 @@ import { count, dash, fixed, plural } from '../../../core/text/numbers.ts'
 import { namesIn, nounOf } from '../../../node/run/plugins/kinds.ts'
 import type { Section } from '../../report/report.ts'
 import type { FinishedRun, Pilot, StudyResults } from '../contract.ts'
-import { changesSince, NUMERICS } from '../results/numerics.ts'
+import { changesSince, NUMERICS } from '../grid/numerics.ts'
 import type { Runs } from './runs.ts'
 import { shownBlocks, table } from './tables.ts'
 

@@ -6,9 +6,10 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
-import { type FinishedRun, type RunRecord, type StudyResults, views } from '../contract.ts'
-import { type Claim, claimSchema } from '../grid/claim.ts'
-import { type Prediction, type Protocol, predictionSchema, sha256Of } from '../predictions/predictions.ts'
+import { type Claim, claimSchema } from '../claim.ts'
+import type { FinishedRun, Prediction, Protocol, RunRecord, StudyResults } from '../contract.ts'
+import { checksumOf } from '../results/checksum.ts'
+import { predictionSchema, views } from '../specification.ts'
 import { type ArmSketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 
@@ -86,7 +87,7 @@ const registered: StudyResults['registered'] = {
   protocol: protocolOf(first, second, third),
   registrations: [protocolOf(first, withdrawn), protocolOf(first, second)].map((protocol, i) => ({
     protocol,
-    sha256: sha256Of(protocol),
+    sha256: checksumOf(protocol),
     at: '2026-11-29T12:00:00.000Z',
     ended: 3 * i,
   })),

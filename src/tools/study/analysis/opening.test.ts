@@ -1,8 +1,8 @@
 /** The summary of a report: its table, and the sentences below it. */
 import { describe, expect, test } from 'vitest'
 import type { Cell, IntervalCell } from '../../report/blocks.ts'
+import { claimSchema } from '../claim.ts'
 import type { Question } from '../contract.ts'
-import { claimSchema } from '../grid/claim.ts'
 import { detectableEffect } from '../power.ts'
 import { type StudySketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'

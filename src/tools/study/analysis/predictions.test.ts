@@ -1,6 +1,8 @@
 /** The sentences of the section of predictions, for every number of predictions and every history of theirs. */
 import { describe, expect, test } from 'vitest'
-import { type Prediction, type Protocol, REGISTRATION_RULES, sha256Of } from '../predictions/predictions.ts'
+import type { Prediction, Protocol } from '../contract.ts'
+import { checksumOf } from '../results/checksum.ts'
+import { REGISTRATION_RULES } from '../results/registrations.ts'
 import { studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 
@@ -28,7 +30,7 @@ type Entry = readonly [ended: number, ...named: Arm[]]
 const sectionOf = (...entries: readonly Entry[]) => {
   const registrations = entries.map(([ended, ...named]) => {
     const protocol = protocolOf(named)
-    return { protocol, sha256: sha256Of(protocol), at: '2026-01-01T00:00:00.000Z', ended, rules: REGISTRATION_RULES }
+    return { protocol, sha256: checksumOf(protocol), at: '2026-01-01T00:00:00.000Z', ended, rules: REGISTRATION_RULES }
   })
   const [, ...now] = entries.at(-1) ?? [0]
   const report = analyse({ ...studyOf({ arms }), registered: { protocol: protocolOf(now), registrations } })

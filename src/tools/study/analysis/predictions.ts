@@ -3,14 +3,14 @@
  * interval over seeds lies inside the region, outside, or across an edge (`claims/decision.ts`). Predictions share a
  * correction by Holm of their own, so that writing them changes no answer to a claim.
  *
- * `../predictions/history.ts` knows from which registration a prediction counts, and which predictions were withdrawn. A
+ * `../results/registrations.ts` knows from which registration a prediction counts, and which predictions were withdrawn. A
  * prediction that is in no registration yet was written after the study was started last.
  */
 import { joinWords, plural } from '../../../core/text/numbers.ts'
 import type { Cell, Table } from '../../report/blocks.ts'
 import type { Section } from '../../report/report.ts'
-import type { StudyResults } from '../contract.ts'
-import { sideOf } from '../grid/claim.ts'
+import { sideOf } from '../claim.ts'
+import type { Prediction, Registration, StudyResults } from '../contract.ts'
 import {
   isOf,
   type RegisteredPredictions,
@@ -18,9 +18,8 @@ import {
   type Withdrawn,
   withdrawnFrom,
   withdrawnTests,
-} from '../predictions/history.ts'
-import type { Prediction, Registration } from '../predictions/predictions.ts'
-import { contrastsText, expectedText, timeText, whenText } from '../predictions/text.ts'
+} from '../results/registrations.ts'
+import { contrastsText, expectedText, timeText, whenText } from '../text.ts'
 import { type Judgement, judge } from './claims/answers.ts'
 import { type Answer, intervalOf, type Region, regionOf } from './claims/decision.ts'
 import { measureWithTexts } from './claims/effects.ts'

@@ -7,9 +7,10 @@
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import { hasOwnPart } from '../../../train/measure/leak.ts'
 import type { CapacityEvaluation } from '../../../train/step/records.ts'
-import type { Cell, Contrast, FinishedRun, Rate, Settings, StudyResults, Timing } from '../contract.ts'
+import type { Cell, Contrast, FinishedRun, Rate, StudyResults, Timing } from '../contract.ts'
 import { valueAt } from '../grid/settings.ts'
-import { atCapacity, fairRule } from '../results/held-out.ts'
+import { atCapacity, fairRule } from '../held-out.ts'
+import type { Settings } from '../specification.ts'
 import { type Intervals, mean } from '../statistics.ts'
 
 export interface Pair {

@@ -1,8 +1,8 @@
 /** Sections of studies with known effects: their answers, tables and figures. */
 import { describe, expect, test } from 'vitest'
 import type { Block, Cell, ScatterFigure, Table } from '../../report/blocks.ts'
+import { claimSchema } from '../claim.ts'
 import type { Specialisation } from '../contract.ts'
-import { claimSchema } from '../grid/claim.ts'
 import { type ArmSketch, type StudySketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 

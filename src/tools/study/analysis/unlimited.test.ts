@@ -1,7 +1,7 @@
 /** Arms with the `sinkhorn` router at a capacity: they balance loads in training only, and are compared without a limit. */
 import { expect, test } from 'vitest'
 import type { Cell, Table } from '../../report/blocks.ts'
-import { claimSchema } from '../grid/claim.ts'
+import { claimSchema } from '../claim.ts'
 import { type StudySketch, studyOf } from '../testing/results.ts'
 import { analyse } from './analyse.ts'
 import { answersOf } from './claims/answers.ts'

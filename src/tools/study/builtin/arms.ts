@@ -1,5 +1,5 @@
 /** Settings in the terms of the literature, such as 2 top-1 at capacity 1x or a dense model of equal FLOPs. */
-import type { Settings } from '../contract.ts'
+import type { Settings } from '../specification.ts'
 
 /** Turns settings of fields of `model.moe` into settings by full path. */
 export const moe = (settings: Settings): Settings =>

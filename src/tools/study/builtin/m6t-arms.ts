@@ -1,5 +1,5 @@
 /** The arms of the study `m6t`, by name. An arm without a capacity in its name is dropless. */
-import type { Settings } from '../contract.ts'
+import type { Settings } from '../specification.ts'
 import { dense, moe, prototypes, topK, unbalanced } from './arms.ts'
 import type { Size } from './sizes.ts'
 

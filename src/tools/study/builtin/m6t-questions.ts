@@ -1,6 +1,6 @@
 /** The questions of the study `m6t`: contrasts of its arms, each with a claim and experiments that try to refute it. */
-import type { Claim } from '../grid/claim.ts'
-import type { SpecificationInput } from '../grid/specification.ts'
+import type { Claim } from '../claim.ts'
+import type { SpecificationInput } from '../specification.ts'
 import type { Size } from './sizes.ts'
 
 export type Pair = [baseline: string, arm: string]

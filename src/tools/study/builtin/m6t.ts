@@ -7,8 +7,7 @@
  * answer contains dropped tokens, except where capacity is the question: `×1.25`, `1x` and `kx` are the capacity rules
  * of M6-T.
  */
-import type { Settings } from '../contract.ts'
-import { type Specification, type SpecificationInput, specificationSchema } from '../grid/specification.ts'
+import { type Settings, type Specification, type SpecificationInput, specificationSchema } from '../specification.ts'
 import { armsOf } from './m6t-arms.ts'
 import { type Pair, type Question, questionsOf } from './m6t-questions.ts'
 import { type StudySize, sizes } from './sizes.ts'

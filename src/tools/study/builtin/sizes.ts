@@ -9,8 +9,7 @@
  * width 256 (`S`, 400 steps) 3e-3 and 6e-3 were the best from 1.5e-3 to 6e-3. In a study with a sweep, each arm finds its
  * own learning rate.
  */
-import type { Settings } from '../contract.ts'
-import type { SpecificationInput } from '../grid/specification.ts'
+import type { Settings, SpecificationInput } from '../specification.ts'
 
 export const studySizes = ['quick', 'standard'] as const
 export type StudySize = (typeof studySizes)[number]

@@ -1,5 +1,5 @@
 /** The built-in studies, each in two sizes. */
-import type { Specification } from '../grid/specification.ts'
+import type { Specification } from '../specification.ts'
 import { m6t } from './m6t.ts'
 import type { StudySize } from './sizes.ts'
 import { witnesses } from './witnesses.ts'

@@ -2,8 +2,7 @@
  * Published trends as a study: does this program, on this text, reproduce what others have found? A disagreement
  * is first of all a reason to look for a bug.
  */
-import type { Settings } from '../contract.ts'
-import { type Specification, type SpecificationInput, specificationSchema } from '../grid/specification.ts'
+import { type Settings, type Specification, type SpecificationInput, specificationSchema } from '../specification.ts'
 import { dense, moe, topK, unbalanced } from './arms.ts'
 import { type StudySize, sizes } from './sizes.ts'
 

@@ -7,13 +7,13 @@ import { existsSync, readdirSync } from 'node:fs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
 import type { StudyEvent } from '../events.ts'
-import type { SpecificationInput } from '../grid/specification.ts'
 import type { Job, JobResult } from '../runs/job.ts'
+import type { ProbeResult } from '../runs/probe.ts'
 import { runStudy } from '../runs/run-study.ts'
 import type { RunJob } from '../runs/workers.ts'
+import type { SpecificationInput } from '../specification.ts'
 import { FakeStudy, recorder } from '../testing/fake-study.ts'
 import { type EstimateOptions, estimateStudy } from './estimate.ts'
-import type { ProbeResult } from './probe.ts'
 
 let fake: FakeStudy
 beforeEach(async () => {

@@ -6,11 +6,11 @@ import type { RunConfig } from '../../../core/config/run-config.ts'
 import { RunError, UsageError } from '../../../core/errors.ts'
 import type { Cell } from '../contract.ts'
 import type { Job, JobResult } from '../runs/job.ts'
+import type { RunBytes } from '../runs/probe.ts'
 import type { StudyOptions } from '../runs/run-study.ts'
 import { withThreads } from '../runs/timings.ts'
+import { Paces, shapeOf } from '../runs/work.ts'
 import type { RunJob } from '../runs/workers.ts'
-import type { RunBytes } from './probe.ts'
-import { Paces, shapeOf } from './work.ts'
 
 /** Numbers of steps with which the steps of an arm are timed for an estimate. */
 const WARM_UP = 1

@@ -1,7 +1,8 @@
 /** The questions of a study as they are listed before it runs: what each compares, and what its claims expect. */
+
+import type { Claim } from '../claim.ts'
 import type { Contrast, Question } from '../contract.ts'
-import type { Claim } from '../grid/claim.ts'
-import { expectedText } from '../predictions/text.ts'
+import { expectedText } from '../text.ts'
 
 export interface QuestionPlan {
   readonly title: string

@@ -1,12 +1,11 @@
 /** The runs that a study still has to do, phase by phase, and the further runs that its sweeps may ask for. */
 import type { Cell } from '../contract.ts'
-import { chainOf } from '../grid/branches.ts'
-import { cellOf, trialOf } from '../grid/cells.ts'
+import { cellOf, chainOf, trialOf } from '../grid/cells.ts'
 import type { Grid } from '../grid/grid.ts'
+import { laterRungs, rungStatesOf } from '../results/halving.ts'
 import type { Ledger } from '../results/ledger.ts'
 import { runsOf } from '../results/results.ts'
-import { laterRungs, rungStatesOf } from '../runs/halving.ts'
-import { MAX_EXTENSIONS, sweepStateOf } from '../runs/tuning.ts'
+import { MAX_EXTENSIONS, sweepStateOf } from '../results/tuning.ts'
 
 export interface Remaining {
   /** Known runs that are not finished, by phase. A phase begins when the phase before it is done. */

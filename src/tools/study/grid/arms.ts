@@ -1,9 +1,8 @@
 /** The arms of a specification: the name of each and its settings by dotted paths. */
 import { option, UsageError, wording } from '../../../core/errors.ts'
-import type { Match, Settings } from '../contract.ts'
-import type { MatchSpecification } from './match.ts'
+import type { Match } from '../contract.ts'
+import type { MatchSpecification, Settings, Specification } from '../specification.ts'
 import { flatten, overlay } from './settings.ts'
-import type { Specification } from './specification.ts'
 
 /** Largest number of arms of a grid: more are probably a mistake. */
 const MAX_ARMS = 1000

@@ -4,11 +4,10 @@ import { expect, test } from 'vitest'
 import { loadConfig } from '../../../node/run/load-config.ts'
 import { learningRate } from '../../../train/step/optimizer/schedule.ts'
 import type { Cell } from '../contract.ts'
-import { keyOf } from '../results/keys.ts'
-import { branchProblem, chainOf } from './branches.ts'
-import { firstStepOf, isShort, stepsOf, trialOf } from './cells.ts'
+import { type SpecificationInput, specificationSchema } from '../specification.ts'
+import { branchProblem, chainOf, firstStepOf, isShort, stepsOf, trialOf } from './cells.ts'
 import { expand } from './grid.ts'
-import { type SpecificationInput, specificationSchema } from './specification.ts'
+import { keyOf } from './keys.ts'
 
 const schedule = { kind: 'wsd', warmup: 4, learningRate: 0.003, decay: 0.25 }
 const set = { 'train.steps': 80, 'train.schedule': schedule }

@@ -8,11 +8,12 @@ import { hashTableOf } from '../../../core/model/routing/hash.ts'
 import { temporaryFolder } from '../../../node/data/testing/temporary-folder.ts'
 import { loadConfig } from '../../../node/run/load-config.ts'
 import { builtinNames, builtinStudies, studySizes } from '../builtin/studies.ts'
-import { isResultOf, keyOf } from '../results/keys.ts'
-import { NUMERICS } from '../results/numerics.ts'
-import { namedIn } from './claim.ts'
+import { namedIn } from '../claim.ts'
+import { type SpecificationInput, specificationSchema } from '../specification.ts'
 import { expand } from './grid.ts'
-import { readSpecification, type SpecificationInput, specificationSchema, withAssignments } from './specification.ts'
+import { isResultOf, keyOf } from './keys.ts'
+import { NUMERICS } from './numerics.ts'
+import { readSpecification, withAssignments } from './read-specification.ts'
 
 const temporary = temporaryFolder()
 
@@ -342,10 +343,10 @@ describe('the key of a result', () => {
 
   test('changes with the numerics: a run that an older program started is not continued', async () => {
     const config = await loadConfig('tiny', [])
-    vi.doMock('../results/numerics.ts', () => ({ NUMERICS: NUMERICS + 1 }))
+    vi.doMock('./numerics.ts', () => ({ NUMERICS: NUMERICS + 1 }))
     vi.resetModules()
-    const newer = await import('../results/keys.ts')
-    vi.doUnmock('../results/numerics.ts')
+    const newer = await import('./keys.ts')
+    vi.doUnmock('./numerics.ts')
     expect(newer.keyOf(config)).not.toBe(keyOf(config))
   })
 

@@ -5,8 +5,9 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { stringify } from 'yaml'
 import { loadConfig } from '../../../node/run/load-config.ts'
+import { type SpecificationInput, specificationSchema } from '../specification.ts'
 import { keepParts } from './part-files.ts'
-import { readSpecification, type SpecificationInput, specificationSchema } from './specification.ts'
+import { readSpecification } from './read-specification.ts'
 
 let folder: string
 beforeEach(async () => {

@@ -11,8 +11,7 @@ import { kindOf, pathOf, pluginKinds } from '../../../node/run/plugins/kinds.ts'
 import { besidePath, isPluginPath } from '../../../node/run/plugins/plugin-file.ts'
 import { withPluginPaths } from '../../../node/run/plugins/plugins.ts'
 import { readYaml } from '../../../node/run/read-yaml.ts'
-import { makeFolder } from '../../../node/system/disk.ts'
-import { replaceShared } from '../sharing/replace-shared.ts'
+import { makeFolder, replaceShared } from '../../../node/system/disk.ts'
 
 /** Folder of the copies, in the folder of a study. */
 const FOLDER = 'parts'

@@ -10,7 +10,7 @@ import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { UsageError } from '../../../core/errors.ts'
 import { temporaryFolder } from '../../../node/data/testing/temporary-folder.ts'
-import { readSpecification } from './specification.ts'
+import { readSpecification } from './read-specification.ts'
 
 const temporary = temporaryFolder()
 

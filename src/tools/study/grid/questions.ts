@@ -1,14 +1,16 @@
 /** The questions of a study: their contrasts and claims, checked against its arms. */
+
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
+import { activatedExperts } from '../../../core/model/parameters.ts'
 import { nearestName } from '../../../core/text/nearest.ts'
-import type { Question, Settings } from '../contract.ts'
-import { fairRule } from '../results/held-out.ts'
-import { keyOf } from '../results/keys.ts'
-import { type Control, counts, namedIn } from './claim.ts'
-import { mapProblem } from './map-arms.ts'
+import { type Control, counts, namedIn } from '../claim.ts'
+import type { Prediction, Protocol, Question } from '../contract.ts'
+import { fairRule } from '../held-out.ts'
+import type { Settings, Specification } from '../specification.ts'
+import { keyOf, settingsHashOf } from './keys.ts'
 import { flatten, valueAt } from './settings.ts'
-import type { Specification } from './specification.ts'
 
 /**
  * The questions of a study, with their contrasts as pairs.
@@ -178,4 +180,88 @@ function uniqueId(title: string, seen: Set<string>): string {
   for (let i = 2; seen.has(id); i++) id = `${plain}-${i}`
   seen.add(id)
   return id
+}
+
+/**
+ * The arms of a question with the view `map`: a dense baseline, and arms that send each token to one expert and have no
+ * shared expert. Other arms have no number of experts in the sense of the law, which counts experts that are as large
+ * as the feed-forward network of the dense model.
+ */
+
+/** Number of experts of an arm on the map, where each token uses one; null if the arm is not on the map. */
+export const mapExperts = ({ moe }: ModelConfig): number | null =>
+  moe !== null && activatedExperts(moe) === 1 && moe.sharedHidden === 0 ? moe.experts : null
+
+/** The reason why an arm cannot be compared with its baseline on a map; null if it can. */
+export function mapProblem(baseline: ModelConfig, arm: ModelConfig): string | null {
+  if (baseline.moe !== null) return 'the baseline has experts (view map: set model.moe: null for it)'
+  if (mapExperts(arm) === null)
+    return 'the arm does not use one expert for each token (view map: model.moe.k 1, prototypes 1, sharedHidden 0)'
+  return arm.moe?.hidden === baseline.hidden
+    ? null
+    : `model.moe.hidden is ${arm.moe?.hidden}, and model.hidden of the baseline ${baseline.hidden} (view map: both must be equal, so that both have as many active parameters)`
+}
+
+/** The protocol of a study , whose predictions are checked against its questions and arms. */
+
+/**
+ * The protocol of a study; its list of predictions is empty if the study has none.
+ * @throws UsageError for an unknown question, a question without contrasts, and contrasts that the question does not have
+ */
+export function protocolOf(
+  { predictions = [], seeds, capacity, intervals, tune }: Specification,
+  questions: readonly Question[],
+  configs: ReadonlyMap<string, RunConfig>,
+): Protocol {
+  const resolved = predictions.map((prediction, i): Prediction => {
+    const question = questionOf(prediction.question, `predictions.${i}.question`, questions)
+    const own = question.contrasts.map(({ baseline, arm }) => [baseline, arm] as [string, string])
+    for (const [j, pair] of (prediction.contrasts ?? []).entries())
+      requireContrast(pair, own, `predictions.${i}.contrasts.${j} of "${question.title}"`, [...configs.keys()])
+    return { ...prediction, contrasts: prediction.contrasts ?? own }
+  })
+  const named = [...new Set(resolved.flatMap(({ contrasts }) => contrasts.flat()))]
+  return {
+    predictions: resolved,
+    seeds,
+    capacity,
+    ...(intervals && { intervals }),
+    ...(tune && { tune }),
+    arms: Object.fromEntries(named.map((arm) => [arm, settingsHashOf(configs.get(arm) as RunConfig)])),
+  }
+}
+
+function questionOf(title: string, path: string, questions: readonly Question[]): Question {
+  const [found, other] = questions.filter((one) => one.title === title)
+  if (found === undefined) {
+    const titles = questions.map((one) => one.title)
+    const near = nearestName(title, titles)
+    const hint = near === undefined ? '' : `; did you mean "${near}"?`
+    throw new UsageError(
+      `unknown question "${title}" in ${path} (questions: ${titles.map((one) => `"${one}"`).join(', ') || 'none'}${hint})`,
+    )
+  }
+  if (other !== undefined)
+    throw new UsageError(`invalid ${path}: "${title}" (two questions have this title; give them different titles)`)
+  if (found.contrasts.length === 0)
+    throw new UsageError(
+      `invalid ${path}: "${title}" (it has no contrasts, and a prediction is about the differences of contrasts; expected a question with contrasts)`,
+    )
+  return found
+}
+
+function requireContrast(
+  [baseline, arm]: readonly [string, string],
+  own: readonly (readonly [string, string])[],
+  where: string,
+  names: readonly string[],
+): void {
+  for (const name of [baseline, arm]) requireArm(name, names, where)
+  if (own.some(([one, other]) => one === baseline && other === arm)) return
+  const swapped = own.some(([one, other]) => one === arm && other === baseline)
+  const some = own.slice(0, 6).map((pair) => JSON.stringify(pair))
+  throw new UsageError(
+    `invalid ${where}: ${JSON.stringify([baseline, arm])} (expected a contrast of the question, [baseline, arm]: ` +
+      `${some.join(', ')}${own.length > some.length ? ', ...' : ''}${swapped ? `; did you mean ${JSON.stringify([arm, baseline])}?` : ''})`,
+  )
 }

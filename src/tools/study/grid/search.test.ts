@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { temporaryFolder } from '../../../node/data/testing/temporary-folder.ts'
+import { type Search, searchSchema } from '../specification.ts'
 import { expand } from './grid.ts'
-import { drawSettings, rungsOf, type Search, searchSchema } from './search.ts'
-import { forSearch, readSpecification, withAssignments } from './specification.ts'
+import { forSearch, readSpecification, withAssignments } from './read-specification.ts'
+import { drawSettings, rungsOf } from './search.ts'
 
 const temporary = temporaryFolder()
 const rate = 'train.schedule.learningRate'

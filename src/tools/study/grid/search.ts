@@ -7,61 +7,18 @@
  * 1603.06560) trains all configurations for a few steps, the best 1/eta of them for eta times as many steps, and so on.
  * Each round of this ladder is a *rung*.
  */
-import { z } from 'zod'
+
 import type { Fields } from '../../../core/config/fields.ts'
+import type { RunConfig } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
 import { hashText } from '../../../core/permutation.ts'
-
-/** A range of numbers or a list of values. */
-const searchedSchema = z
-  .strictObject({
-    min: z.number().optional(),
-    max: z.number().optional(),
-    /** How values between `min` and `max` are distributed; default: linear. */
-    scale: z.enum(['linear', 'log']).optional(),
-    /** Whether only whole numbers are drawn. */
-    integer: z.boolean().optional(),
-    choices: z.array(z.unknown()).min(2, { message: 'expected at least two values' }).optional(),
-  })
-  .superRefine(({ min, max, scale, integer, choices }, context) => {
-    const refuse = (message: string) => context.addIssue({ code: 'custom', message })
-    if (choices !== undefined) {
-      if ([min, max, scale, integer].some((value) => value !== undefined))
-        refuse('has choices and a range (give one of them)')
-      else if (new Set(choices.map((value) => JSON.stringify(value))).size < choices.length)
-        refuse('choices repeat a value')
-    } else if (min === undefined || max === undefined) refuse('expected min and max, or choices')
-    else if (min >= max) refuse(`min ${min} must be less than max ${max}`)
-    else if (scale === 'log' && min <= 0) refuse(`min ${min} must be above 0 with scale: log`)
-    else if (integer && !(Number.isSafeInteger(min) && Number.isSafeInteger(max)))
-      refuse('min and max must be whole numbers with integer: true')
-  })
-
-export const searchSchema = z.strictObject({
-  /** Searched ranges and choices, by the path of the setting. */
-  settings: z
-    .record(z.string().min(1), searchedSchema)
-    .refine((settings) => Object.keys(settings).length > 0, { message: 'expected at least one setting' }),
-  /** Number of configurations in the first rung. */
-  configurations: z.int().min(2, { message: 'expected at least 2' }),
-  /** The best 1/eta of the configurations of each rung go on, for eta times as many steps. */
-  eta: z.int().min(2, { message: 'expected a whole number from 2' }).default(3),
-  /** Smallest number of steps of the first rung. */
-  minSteps: z.int().positive(),
-  /** Steps of the last rung, a whole training. Default: `train.steps` of the base. */
-  maxSteps: z.int().positive().optional(),
-  /** Seed of the draws. */
-  seed: z.int().nonnegative().default(0),
-})
-
-export type Search = z.output<typeof searchSchema>
-export type Searched = Search['settings'][string]
-
-export interface Rung {
-  /** Number of steps that a training has done at the end of the rung. */
-  readonly steps: number
-  readonly configurations: number
-}
+import { joinWords } from '../../../core/text/numbers.ts'
+import { loadConfig } from '../../../node/run/load-config.ts'
+import type { Rung } from '../contract.ts'
+import type { Search, Searched, Settings, Specification } from '../specification.ts'
+import { nameOf, refuseOwned } from './arms.ts'
+import { keyOf } from './keys.ts'
+import { assignmentsOf, flatten, isBelow, overlay } from './settings.ts'
 
 /**
  * The rungs by rising steps. The last rung has `maxSteps` steps, and each rung before it 1/eta of the steps of the
@@ -123,4 +80,90 @@ function valueAt({ min = 0, max = 1, scale, integer, choices }: Searched, share:
   const value =
     scale === 'log' ? Math.exp(Math.log(low) + share * (Math.log(high) - Math.log(low))) : low + share * (high - low)
   return clamp(integer ? Math.round(value) : Number(value.toPrecision(DIGITS)))
+}
+
+/** Plans the search of a specification: every configuration, complete and checked. */
+
+/** One configuration of a search. */
+export interface Candidate {
+  /** The searched settings as text, such as `learningRate=0.0012, k=2`. */
+  readonly name: string
+  readonly settings: Settings
+  /** The complete configuration, with the steps of a whole training: all rungs follow one schedule. */
+  readonly config: RunConfig
+}
+
+export interface SearchPlan {
+  readonly search: Search
+  /** The preset or file that all configurations start from. */
+  readonly base: string
+  readonly set: Settings
+  /** Configurations in the order of the draws. */
+  readonly candidates: readonly Candidate[]
+  /** Rungs by rising steps. */
+  readonly rungs: readonly Rung[]
+  /** Seed of all trainings. */
+  readonly seed: number
+}
+
+/** @throws UsageError for settings that cannot be searched, or that the schema refuses */
+export async function planSearch(specification: Specification, search: Search): Promise<SearchPlan> {
+  const { base, seeds } = specification
+  const set = commonSettings(specification, search)
+  const plain = await loadConfig(base, assignmentsOf(set))
+  const drawn = drawSettings(search)
+  const candidates: Candidate[] = []
+  for (const settings of drawn) {
+    const config = await loadConfig(base, assignmentsOf(overlay(set, settings))).catch((error: Error) => {
+      if (!(error instanceof UsageError)) throw error
+      throw new UsageError(
+        `invalid search: a configuration with ${nameOf(settings)} is refused (change search.settings): ${error.message}`,
+      )
+    })
+    candidates.push({ name: nameOf(settings), settings, config })
+  }
+  if ([plain.data.source, specification.elsewhere].flat().includes('-'))
+    throw new UsageError(
+      'invalid data.source: "-" (runs are separate processes and cannot read standard input; give files)',
+    )
+  const keys = new Set(candidates.map(({ config }) => keyOf(config)))
+  if (keys.size < candidates.length)
+    throw new UsageError(
+      `invalid search.settings: ${joinWords(Object.keys(search.settings))} (${candidates.length} draws make only ${keys.size} different trainings; leave out settings that do not change results)`,
+    )
+  const rungs = rungsOf(search, plain.train.steps)
+  const [seed = 1] = seeds
+  return { search, base, set, candidates, rungs, seed }
+}
+
+/** Settings of all configurations, with the steps of a whole training. */
+function commonSettings({ set }: Specification, search: Search): Settings {
+  const common = flatten(set, 'set')
+  const paths = Object.keys(search.settings)
+  refuseOwned(common)
+  for (const path of paths) {
+    refuseOwned({ [path]: null })
+    const why = unsearchable(path)
+    if (why !== null) throw new UsageError(`invalid search.settings: ${path} cannot be searched (${why})`)
+    const fixed = Object.keys(common).find((other) => other === path || isBelow(other, path) || isBelow(path, other))
+    if (fixed !== undefined)
+      throw new UsageError(`invalid ${fixed} for all configurations: ${path} is searched (leave out one of them)`)
+  }
+  const { maxSteps } = search
+  if (maxSteps === undefined) return common
+  const steps = common['train.steps']
+  if (steps !== undefined && steps !== maxSteps)
+    throw new UsageError(
+      `invalid search.maxSteps: ${maxSteps} (train.steps is set to ${steps}; leave out one of them, or make them equal)`,
+    )
+  return { ...common, 'train.steps': maxSteps }
+}
+
+/** The reason why losses of configurations with different values of a setting cannot be compared; null if they can. */
+function unsearchable(path: string): string | null {
+  if (path === 'train.steps') return 'search.minSteps and search.maxSteps are the budgets of its rungs'
+  const ofText = /^(data(\..+)?|model\.(vocabulary|sequence)|train\.batch|model|train|runtime|parallel)$/
+  return ofText.test(path)
+    ? 'configurations would not train on the same tokens; search single settings of model and train'
+    : null
 }

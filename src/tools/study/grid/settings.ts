@@ -3,7 +3,7 @@
  * null (`model.moe` for a dense model) and a path below it exclude each other: the overriding path stays.
  */
 import { type Option, UsageError, wording } from '../../../core/errors.ts'
-import type { Settings } from '../contract.ts'
+import type { Settings } from '../specification.ts'
 
 /** Settings in the syntax of `--set`: JSON is valid YAML. */
 export const assignmentsOf = (settings: Settings): string[] =>

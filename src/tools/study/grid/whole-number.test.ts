@@ -1,7 +1,7 @@
 /** The search of a whole number, against a search of all numbers. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { hasTwin, neighbours } from './whole-number.ts'
+import { hasTwin, neighbours } from './matches.ts'
 
 const value = fc.integer({ min: 1, max: 400 })
 

@@ -2,12 +2,12 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { NUMERICS } from '../grid/numerics.ts'
 import { runStudy, studyOf } from '../runs/run-study.ts'
 import { FakeStudy, recorder } from '../testing/fake-study.ts'
 import { readStored, writeStored } from '../testing/stored.ts'
 import { checked, withChecksum } from './checksum.ts'
 import { Ledger } from './ledger.ts'
-import { NUMERICS } from './numerics.ts'
 
 let fake: FakeStudy
 beforeEach(async () => {

@@ -8,11 +8,10 @@
  */
 import { join } from 'node:path'
 import type { RunConfig } from '../../../core/config/run-config.ts'
-import type { RunRecord } from '../contract.ts'
-import type { Registration } from '../predictions/predictions.ts'
-import { CellFiles, type CellResult, type KeyedTiming } from '../sharing/cell-files.ts'
-import type { Processes } from '../sharing/processes.ts'
-import { isResultOf } from './keys.ts'
+import type { Registration, RunRecord } from '../contract.ts'
+import { isResultOf } from '../grid/keys.ts'
+import { CellFiles, type CellResult, type KeyedTiming } from './cell-files.ts'
+import type { Processes } from './processes.ts'
 import {
   type Contents,
   empty,

@@ -7,11 +7,10 @@ import { describeModel } from '../../../core/model/describe.ts'
 import { randomFor } from '../../../core/random.ts'
 import { loadConfig } from '../../../node/run/load-config.ts'
 import type { EvalRecord } from '../../../train/step/records.ts'
+import { NUMERICS } from '../grid/numerics.ts'
+import { atCapacity } from '../held-out.ts'
 import { heldOut } from '../testing/records.ts'
-import { atCapacity } from './held-out.ts'
-import { NUMERICS } from './numerics.ts'
-import { describeMachine, noteProcess } from './provenance.ts'
-import { recordOf } from './record.ts'
+import { describeMachine, noteProcess, recordOf } from './record.ts'
 
 let folder: string
 beforeEach(async () => {

@@ -1,12 +1,12 @@
 /** Combines grid and ledger into the input of the analysis: each arm and seed with its record. */
 import type { Cell, StudyResults, Tuning } from '../contract.ts'
 import type { Grid } from '../grid/grid.ts'
-import type { Specification } from '../grid/specification.ts'
-import { type RungState, rungStatesOf, searchRungs } from '../runs/halving.ts'
-import { pilotOf } from '../runs/pilot.ts'
-import { bestCells, sweepStateOf } from '../runs/tuning.ts'
-import { atCapacity } from './held-out.ts'
+import { atCapacity } from '../held-out.ts'
+import type { Specification } from '../specification.ts'
+import { type RungState, rungStatesOf, searchRungs } from './halving.ts'
 import type { Ledger } from './ledger.ts'
+import { pilotOf } from './pilot.ts'
+import { bestCells, sweepStateOf } from './tuning.ts'
 
 /**
  * All known runs of the study, seed by seed: at the common rate, then at the best rates found so far. For a search, the

@@ -4,9 +4,9 @@
  */
 import type { Cell } from '../contract.ts'
 import type { Grid } from '../grid/grid.ts'
+import { Claim } from '../results/cell-files.ts'
 import type { Ledger } from '../results/ledger.ts'
-import { describeMachine } from '../results/provenance.ts'
-import { Claim } from '../sharing/cell-files.ts'
+import { describeMachine } from '../results/record.ts'
 import type { RunsContext } from './runs-context.ts'
 import { timeArms } from './timings.ts'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { RunRecord } from '../contract.ts'
-import { EqualFailures } from './equal-failures.ts'
+import { EqualFailures } from './run-queue.ts'
 
 const failed = (error: string) => ({ status: 'failed', error }) as RunRecord
 const finished = { status: 'finished' } as RunRecord

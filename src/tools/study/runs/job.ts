@@ -4,6 +4,7 @@ import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { median } from '../../../core/averages.ts'
+import { Cleanup } from '../../../core/cleanup.ts'
 import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
 import { RunError } from '../../../core/errors.ts'
 import { count, grouped } from '../../../core/text/numbers.ts'
@@ -15,20 +16,21 @@ import { writeArm } from '../../../node/run/study-arm.ts'
 import { lockRun } from '../../../node/system/lock.ts'
 import { train } from '../../../node/train/train.ts'
 import { trainBatch } from '../../../train/data/batches.ts'
+import { separatorOf } from '../../../train/data/first-visible.ts'
 import type { TrainEvent } from '../../../train/loop/events.ts'
+import { isLeakMeasured, measureLeak } from '../../../train/measure/leak.ts'
 import { warmupNotices } from '../../../train/run/notices.ts'
 import type { EvalRecord } from '../../../train/step/records.ts'
 import { evaluateRun } from '../../../use/runs/evaluate.ts'
+import { loadModel } from '../../../use/runs/trained-model.ts'
 import type { FinishedRun, Specialisation } from '../contract.ts'
-import { type Pace, Stopwatch } from '../estimate/pace.ts'
-import { type ProbeJob, type ProbeResult, probe } from '../estimate/probe.ts'
-import { ELSEWHERE_TOKENS } from '../estimate/work.ts'
 import type { Activity } from '../events.ts'
-import { noteProcess } from '../results/provenance.ts'
-import { recordOf } from '../results/record.ts'
+import { noteProcess, recordOf } from '../results/record.ts'
 import { specialisation } from '../specialisation/specialisation.ts'
-import { leakOf } from './leak.ts'
+import { type Pace, Stopwatch } from './pace.ts'
+import { type ProbeJob, type ProbeResult, probe } from './probe.ts'
 import { branchOff, type Trunk } from './run-folder.ts'
+import { ELSEWHERE_TOKENS, LEAK_BATCHES } from './work.ts'
 
 export interface TrainJob {
   readonly kind: 'train'
@@ -256,4 +258,34 @@ async function hasCheckpoint(directory: string, signal: AbortSignal): Promise<bo
   }
   const names = await readdir(join(directory, 'checkpoints')).catch((): string[] => [])
   return names.some((name) => name.startsWith('step-'))
+}
+
+/**
+ * How much later tokens lower the loss of earlier tokens in a trained run, at the capacity of training and of
+ * evaluation.
+ */
+
+/**
+ * The gain from later tokens in nats a token, at the capacity of training and of evaluation, for the newest checkpoint
+ * of a run; null if the model sees no later token of its own text. A router or a layer of the user's own that sees later
+ * tokens and denies it is found here.
+ */
+export async function leakOf(directory: string): Promise<FinishedRun['leak']> {
+  const cleanup = new Cleanup()
+  try {
+    const trained = await loadModel(directory, {}, () => {})
+    cleanup.defer(() => trained.close())
+    const { runtime, config, tokenizer, store } = trained
+    const { train, model } = config
+    const batch = sequencesOfPass(config)
+    if (!isLeakMeasured(model, 'train', batch) && !isLeakMeasured(model, 'eval', batch))
+      return { train: null, eval: null }
+    const data = await openRunData(config, { tokenizer, onProgress: () => {} })
+    cleanup.defer(() => data.close())
+    const options = { batch, limit: LEAK_BATCHES, seed: train.seed, separator: separatorOf(config.data, tokenizer) }
+    const gain = (rule: 'train' | 'eval') => measureLeak(runtime, model, store, data, { ...options, rule })
+    return { train: await gain('train'), eval: await gain('eval') }
+  } finally {
+    await cleanup.run()
+  }
 }

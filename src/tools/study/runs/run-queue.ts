@@ -1,18 +1,22 @@
 /**
  * Does the missing runs of a list, a few processes at a time, and saves each record as soon as it is complete. A run is
- * claimed first, because other starts of the study may work on the same list: see `sharing/cell-files.ts`.
+ * claimed first, because other starts of the study may work on the same list: see `results/cell-files.ts`.
  */
+
 import { setTimeout as delay } from 'node:timers/promises'
-import type { Cell, RunRecord } from '../contract.ts'
-import { distinctCells, totalFlops } from '../grid/cells.ts'
-import { fairRule, heldOutLoss } from '../results/held-out.ts'
-import { describeMachine } from '../results/provenance.ts'
-import { Claim } from '../sharing/cell-files.ts'
-import type { Holder } from '../sharing/processes.ts'
-import { CellFolders } from './cell-folders.ts'
-import { CellTraining, nameOf } from './cell-training.ts'
-import { EqualFailures } from './equal-failures.ts'
+import { RunError, UsageError } from '../../../core/errors.ts'
+import type { Cell, RunRecord, Specialisation } from '../contract.ts'
+import type { RunName } from '../events.ts'
+import { distinctCells, flopsOf, isShort, totalFlops } from '../grid/cells.ts'
+import { fairRule, heldOutLoss } from '../held-out.ts'
+import { Claim } from '../results/cell-files.ts'
+import type { Holder } from '../results/processes.ts'
+import { describeMachine } from '../results/record.ts'
+import { corpusOf } from './corpora.ts'
+import type { JobResult, JobUpdate, TrainJob } from './job.ts'
+import { CellFolders } from './run-folder.ts'
 import type { RunsContext } from './runs-context.ts'
+import { withThreads } from './timings.ts'
 
 /** Shortest and longest interval at which results and claims of other processes are read while this process waits. */
 const MIN_PAUSE_MS = 50
@@ -233,3 +237,108 @@ async function allSettled(works: readonly Promise<void>[], onFailure: () => void
   const failed = (await Promise.allSettled(works)).find((result) => result.status === 'rejected')
   if (failed) throw failed.reason
 }
+
+/** Trains one cell in another process: the job of the cell, the events of its training, and its record, also of a failure. */
+
+interface TrainResult {
+  readonly record: RunRecord
+  readonly specialisation: Specialisation | null
+}
+
+/** Trains the cells of one start of a study. A message that several runs give is reported once. */
+export class CellTraining {
+  private readonly context: RunsContext
+  private readonly folders: CellFolders
+  private readonly notes = new Set<string>()
+
+  constructor(context: RunsContext, folders: CellFolders) {
+    this.context = context
+    this.folders = folders
+  }
+
+  /** Trains a cell. A run that fails has a record too; null if it was stopped. */
+  async train(cell: Cell, directory: string, signal: AbortSignal): Promise<TrainResult | null> {
+    const { key, seed, config } = cell
+    const { grid, threads, run, onEvent } = this.context
+    onEvent({ kind: 'begin', ...nameOf(cell), flops: flopsOf(cell) })
+    const corpora = this.context.corpora.get(corpusOf(config))
+    const isTrial = isShort(cell)
+    const job: TrainJob = {
+      kind: 'train',
+      key,
+      arm: cell.arm,
+      seed,
+      config: withThreads(config, threads),
+      directory,
+      corpus: corpora?.own ?? '',
+      elsewhere: isTrial ? {} : (corpora?.elsewhere ?? {}),
+      specialise: grid.specialised.has(key),
+      trial: isTrial,
+      until: cell.budget?.steps,
+      trunk: await this.folders.trunkOf(cell),
+    }
+    let result: JobResult
+    try {
+      result = await run(job, signal, (update) => this.onUpdate(cell, update))
+    } catch (error) {
+      if (signal.aborted) return null
+      if (!(error instanceof UsageError || error instanceof RunError)) throw error
+      const line = error.message.split('\n')[0] ?? ''
+      return { record: { status: 'failed', key, seed, config, error: line }, specialisation: null }
+    }
+    if (result.kind !== 'record') return null
+    // Record the configuration of the arm, without the threads of this process.
+    return { record: { ...result.record, config }, specialisation: result.specialisation }
+  }
+
+  private onUpdate(cell: Cell, update: JobUpdate): void {
+    if (update.kind === 'progress') {
+      const { pace, ...progress } = update
+      const { timeLeft } = this.context
+      timeLeft.update(cell, update.step, update.activity, pace)
+      this.context.onEvent({ ...progress, secondsLeft: timeLeft.seconds(), ...nameOf(cell) })
+    } else if (!this.notes.has(update.message)) {
+      this.notes.add(update.message)
+      this.context.onEvent({ kind: 'note', message: `${cell.arm}, seed ${cell.seed}: ${update.message}` })
+    }
+  }
+}
+
+/** The fields by which events name a run. */
+export const nameOf = ({ arm, seed, rate, config, branch }: Cell): RunName => ({
+  arm,
+  seed,
+  rate,
+  ...(branch && { branchSteps: config.train.steps }),
+  ...(rate !== 'common' && { learningRate: config.train.schedule.learningRate }),
+})
+
+/** Ends a study in which every run fails in the same way, for example because its text or its device is missing. */
+
+/** Number of equal failures in a row, with no run finished, after which the study stops. */
+const MAX_FAILURES = 8
+
+/** The failures of the last runs, in a row. */
+export class EqualFailures {
+  private errors: string[] = []
+  private anyFinished = false
+
+  /** Notes that a run of the study finished, here or elsewhere: it can continue whatever fails. */
+  noteFinished(): void {
+    this.anyFinished = true
+  }
+
+  /** @throws RunError if the last runs failed in the same way, and none has finished */
+  note(record: RunRecord): void {
+    if (record.status === 'finished') this.noteFinished()
+    this.errors = record.status === 'failed' ? [...this.errors, record.error] : []
+    const last = this.errors.slice(-MAX_FAILURES)
+    const kinds = new Set(last.map(withoutDetails))
+    if (last.length === MAX_FAILURES && kinds.size === 1 && !this.anyFinished)
+      throw new RunError(`the last ${MAX_FAILURES} runs failed in the same way: ${last[0]}`)
+  }
+}
+
+/** Errors that differ only in paths and numbers are equal. */
+const withoutDetails = (error: string): string =>
+  error.replace(/\S+/g, (word) => (/[\\/]/.test(word) ? '' : word.replace(/\d+/g, '')))

@@ -1,11 +1,12 @@
 /** What the runs of one start of a study share: its grid, its results, the other processes, and how a run is done. */
-import type { TimeLeft } from '../estimate/time-left.ts'
+
 import type { StudyEvent } from '../events.ts'
 import type { Grid } from '../grid/grid.ts'
+import type { SharedCells } from '../results/cell-files.ts'
 import type { Ledger } from '../results/ledger.ts'
-import type { SharedCells } from '../sharing/cell-files.ts'
-import type { Processes } from '../sharing/processes.ts'
+import type { Processes } from '../results/processes.ts'
 import type { Corpora } from './corpora.ts'
+import type { TimeLeft } from './time-left.ts'
 import type { RunJob } from './workers.ts'
 
 export interface RunsContext {

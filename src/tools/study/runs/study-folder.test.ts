@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { runSchema } from '../../../core/config/run-config.ts'
 import { estimateStudy } from '../estimate/estimate.ts'
-import type { SpecificationInput } from '../grid/specification.ts'
-import { study } from '../study.ts'
+import { study } from '../shown/study.ts'
+import type { SpecificationInput } from '../specification.ts'
 import { FakeStudy, recorder, runWithLoss } from '../testing/fake-study.ts'
-import { checkStudy } from './check-study.ts'
 import { runStudy } from './run-study.ts'
+import { checkStudy } from './study-folder.ts'
 
 let fake: FakeStudy
 beforeEach(async () => {

@@ -1,12 +1,18 @@
 /** The folder of a study: a study writes neither into a run nor over another study. */
+
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
+import { resolveSources } from '../../../node/data/sources/files.ts'
 import { isRunDirectory } from '../../../node/run/run-directory.ts'
 import { errorCode, makeFolder } from '../../../node/system/disk.ts'
 import type { Cell } from '../contract.ts'
-import type { Ledger } from '../results/ledger.ts'
-import { changedPartNotes } from './notes/changed-parts.ts'
+import { expand } from '../grid/grid.ts'
+import { Ledger } from '../results/ledger.ts'
+import { runsOf } from '../results/results.ts'
+import { confirmingOf, trialsOf } from '../results/tuning.ts'
+import type { Specification } from '../specification.ts'
+import { changedPartNotes } from './notes.ts'
 
 /** @throws UsageError if the path is a file, or the folder of a run */
 export async function checkStudyFolder(directory: string): Promise<void> {
@@ -51,4 +57,21 @@ export function refuseOtherStudy(cells: readonly Cell[], ledger: Ledger, directo
   throw new UsageError(
     wording`invalid ${option('directory')}: "${directory}" has results of ${of}, none of which this study can use: all of its runs have other settings or another text (expected a new folder, or that of this study)`,
   )
+}
+
+/** The checks that a study makes before its first run, without a run and without its folder: for a study that starts later. */
+
+/**
+ * Writes nothing. Texts are looked for but not read, since they may be large.
+ * @throws UsageError when the specification is wrong, a text is missing, or the folder cannot be that of the study
+ */
+export async function checkStudy(specification: Specification, directory: string): Promise<void> {
+  const grid = await expand(specification)
+  await checkStudyFolder(directory)
+  const ledger = await Ledger.toContinue(directory)
+  const known = [...runsOf(grid, ledger), ...trialsOf(grid, ledger), ...confirmingOf(grid, ledger)]
+  refuseOtherStudy(known, ledger, directory)
+  const sources = new Set([...known.flatMap(({ config }) => config.data.source), ...specification.elsewhere])
+  // A study refuses standard input, for which alone the folder would be.
+  await resolveSources([...sources], { scratch: '' })
 }

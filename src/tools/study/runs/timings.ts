@@ -5,11 +5,10 @@ import type { RunConfig } from '../../../core/config/run-config.ts'
 import { RunError, UsageError } from '../../../core/errors.ts'
 import type { StudyEvent } from '../events.ts'
 import type { Grid } from '../grid/grid.ts'
+import type { KeyedTiming } from '../results/cell-files.ts'
 import type { Ledger } from '../results/ledger.ts'
-import { describeMachine } from '../results/provenance.ts'
-import type { KeyedTiming } from '../sharing/cell-files.ts'
+import { describeMachine } from '../results/record.ts'
 import type { JobResult } from './job.ts'
-import { TIMED_STEPS, TURNS, WARM_UP_STEPS } from './timing-steps.ts'
 import type { RunJob } from './workers.ts'
 
 /** Sets the threads of a configuration: they depend on the machine, not on the arm. */
@@ -79,3 +78,8 @@ async function attempt(job: () => Promise<JobResult>): Promise<JobResult | strin
     throw error
   }
 }
+
+/** How the steps of an arm are timed: in each turn every timed arm runs once, with these numbers of steps. */
+export const TURNS = 5
+export const WARM_UP_STEPS = 40
+export const TIMED_STEPS = 30

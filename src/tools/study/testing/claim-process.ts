@@ -1,7 +1,6 @@
 /** A process with several claimers of the same cells, for a test of races. It prints the keys of its claimed cells. */
-import { Claim, SharedCells } from '../sharing/cell-files.ts'
-import { factsOf } from '../sharing/facts.ts'
-import { Processes } from '../sharing/processes.ts'
+import { Claim, SharedCells } from '../results/cell-files.ts'
+import { factsOf, Processes } from '../results/processes.ts'
 import { FakeStudy } from './fake-study.ts'
 
 const [folder = '', claimers = '1', ...keys] = process.argv.slice(2)

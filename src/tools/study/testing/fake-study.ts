@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FinishedRun } from '../contract.ts'
 import type { StudyEvent } from '../events.ts'
-import { type Specification, type SpecificationInput, specificationSchema } from '../grid/specification.ts'
 import type { Job, TrainJob } from '../runs/job.ts'
 import type { StudyOptions } from '../runs/run-study.ts'
 import type { RunJob } from '../runs/workers.ts'
+import { type Specification, type SpecificationInput, specificationSchema } from '../specification.ts'
 import { finishedRun } from './records.ts'
 
 export class FakeStudy {

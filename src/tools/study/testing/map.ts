@@ -6,7 +6,8 @@
 import { describeModel } from '../../../core/model/describe.ts'
 import { normals } from '../../law/normals.ts'
 import { knownLaw, lossBy } from '../../law/simulated.ts'
-import type { FinishedRun, Settings, StudyResults } from '../contract.ts'
+import type { FinishedRun, StudyResults } from '../contract.ts'
+import type { Settings } from '../specification.ts'
 import { studyOf } from './results.ts'
 
 const sizes: readonly Settings[] = [

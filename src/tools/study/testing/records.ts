@@ -1,8 +1,8 @@
 /** Made-up records of runs. */
 import type { EvalRecord } from '../../../train/step/records.ts'
 import type { FinishedRun } from '../contract.ts'
-import { NUMERICS } from '../results/numerics.ts'
-import { describeMachine } from '../results/provenance.ts'
+import { NUMERICS } from '../grid/numerics.ts'
+import { describeMachine } from '../results/record.ts'
 import type { TrainJob } from '../runs/job.ts'
 
 export const heldOut: EvalRecord = {

@@ -7,6 +7,7 @@
 import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import { byRule } from '../../../train/step/evaluation/capacity-rules.ts'
+import type { Claim } from '../claim.ts'
 import type {
   Contrast,
   FailedRun,
@@ -15,15 +16,13 @@ import type {
   Pilot,
   Question,
   Rate,
-  Settings,
   Specialisation,
   StudyResults,
   Timing,
   Tuning,
-  View,
 } from '../contract.ts'
-import type { Claim } from '../grid/claim.ts'
-import { NUMERICS } from '../results/numerics.ts'
+import { NUMERICS } from '../grid/numerics.ts'
+import type { Settings, View } from '../specification.ts'
 
 export interface ArmSketch {
   readonly settings?: Settings

@@ -6,9 +6,9 @@
 import { appendFileSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { SpecificationInput } from '../grid/specification.ts'
 import type { RunJob } from '../runs/workers.ts'
-import { study } from '../study.ts'
+import { study } from '../shown/study.ts'
+import type { SpecificationInput } from '../specification.ts'
 import { FakeStudy, runWithLoss } from './fake-study.ts'
 
 const [folder = '', input = '{}', wait = '0'] = process.argv.slice(2)

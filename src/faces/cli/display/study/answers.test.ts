@@ -2,7 +2,7 @@
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { analyse } from '../../../../tools/study/analysis/analyse.ts'
-import { claimSchema } from '../../../../tools/study/grid/claim.ts'
+import { claimSchema } from '../../../../tools/study/claim.ts'
 import { type StudySketch, studyOf } from '../../../../tools/study/testing/results.ts'
 import { colorsFor } from '../../io.ts'
 import { main } from '../../main.ts'

@@ -14,7 +14,7 @@ import {
   shortTime,
 } from '../../../../core/text/numbers.ts'
 import { printable } from '../../../../core/text/printable.ts'
-import type { SeedChoice } from '../../../../tools/study/estimate/budget.ts'
+import type { SeedChoice } from '../../../../tools/study/estimate/costs.ts'
 import type { ArmEstimate, StudyEstimate } from '../../../../tools/study/estimate/estimate.ts'
 import type { Colors } from '../../io.ts'
 import { labelled } from '../display.ts'

@@ -2,7 +2,7 @@
 import { plural } from '../../../../core/text/numbers.ts'
 import type { PredictionOutcome } from '../../../../tools/study/analysis/predictions.ts'
 import type { StudyEvent } from '../../../../tools/study/events.ts'
-import { contrastsText, expectedText, timeText, whenText } from '../../../../tools/study/predictions/text.ts'
+import { contrastsText, expectedText, timeText, whenText } from '../../../../tools/study/text.ts'
 import type { Colors } from '../../io.ts'
 
 /** A line for each prediction, below the time of registration and the hash. */

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { questionPlans } from '../../../../tools/study/estimate/question-plans.ts'
 import { expand } from '../../../../tools/study/grid/grid.ts'
-import { type SpecificationInput, specificationSchema } from '../../../../tools/study/grid/specification.ts'
+import { type SpecificationInput, specificationSchema } from '../../../../tools/study/specification.ts'
 import { colorsFor } from '../../io.ts'
 import { fakeIo } from '../../testing/fake.ts'
 import { questionsText } from './questions.ts'

@@ -6,7 +6,7 @@
 import { widthOf } from '../../../../core/text/columns.ts'
 import { count, duration, fixed, grouped, plural } from '../../../../core/text/numbers.ts'
 import type { Activity, Phase, RunName, StudyEvent } from '../../../../tools/study/events.ts'
-import { isNotable, mismatchText, quantityText, solvedText } from '../../../../tools/study/match-text.ts'
+import { isNotable, mismatchText, quantityText, solvedText } from '../../../../tools/study/text.ts'
 import { type Colors, type Io, isTerminal } from '../../io.ts'
 import { labelled } from '../display.ts'
 import { LiveLines } from '../live-lines.ts'

@@ -1,6 +1,6 @@
 /** Studies with known effects, and the answers that follow from them. */
 import { describe, expect, test } from 'vitest'
-import { type Claim, claimSchema } from '../../grid/claim.ts'
+import { type Claim, claimSchema } from '../../claim.ts'
 import { type ArmSketch, type StudySketch, studyOf } from '../../testing/results.ts'
 import { Runs } from '../runs.ts'
 import { answersOf } from './answers.ts'

@@ -2,8 +2,9 @@
  * The answers to all claims of a study. All decisions share one correction by Holm: without it, a study that
  * answers twenty claims would get one wrong by chance.
  */
+
+import { type Claim, type Control, sideOf } from '../../claim.ts'
 import type { Question } from '../../contract.ts'
-import { type Claim, type Control, sideOf } from '../../grid/claim.ts'
 import { holm } from '../../statistics.ts'
 import type { Runs } from '../runs.ts'
 import {

@@ -2,8 +2,9 @@
  * Measures the effect that a claim is about, by seed, with its scale and unit. Effects of every kind are negative
  * where the arm is better: a lower loss, fewer steps, a falling trend.
  */
+
+import { type Claim, counts } from '../../claim.ts'
 import type { Contrast, FinishedRun, Question } from '../../contract.ts'
-import { type Claim, counts } from '../../grid/claim.ts'
 import { valueAt } from '../../grid/settings.ts'
 import { type Interval, NORMAL_FREEDOM, pearson, regression } from '../../statistics.ts'
 import { betweenTexts } from '../between-texts.ts'

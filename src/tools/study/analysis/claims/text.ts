@@ -3,7 +3,7 @@
 import { dash, fixed, signed } from '../../../../core/text/numbers.ts'
 import type { Cell, Exact, IntervalCell, TextCell, Tone } from '../../../report/blocks.ts'
 import { withoutOutliers } from '../../../report/outliers.ts'
-import { type Claim, sideOf } from '../../grid/claim.ts'
+import { type Claim, sideOf } from '../../claim.ts'
 import { detectable } from '../../power.ts'
 import { anytimeMark, digitsOf, exactOf, formatRange, ratioDigits, withoutInterval } from '../numbers.ts'
 import { signOf } from '../outcome.ts'

@@ -5,7 +5,7 @@
 import { describeModel } from '../../../../core/model/describe.ts'
 import type { Pair } from '../../../law/observations.ts'
 import type { Contrast, FinishedRun, Question } from '../../contract.ts'
-import { mapExperts } from '../../grid/map-arms.ts'
+import { mapExperts } from '../../grid/questions.ts'
 import type { Intervals } from '../../statistics.ts'
 import type { Runs } from '../runs.ts'
 

@@ -1,5 +1,6 @@
 /** The configurations of a search with their losses by rung, in the order of their success. */
-import type { SearchResults, Settings, StudyResults } from '../../contract.ts'
+import type { SearchResults, StudyResults } from '../../contract.ts'
+import type { Settings } from '../../specification.ts'
 
 export interface Tried {
   /** Its place among all configurations, from 1. */

@@ -1,5 +1,5 @@
 /**
- * The contrasts of a question over training tokens: each branch of a study (`grid/branches.ts`) is a complete run with
+ * The contrasts of a question over training tokens: each branch of a study (`grid/cells.ts`) is a complete run with
  * fewer tokens, so the same difference is measured at every length.
  */
 

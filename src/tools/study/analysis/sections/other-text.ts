@@ -6,7 +6,7 @@
 import { plural } from '../../../../core/text/numbers.ts'
 import type { Section } from '../../../report/report.ts'
 import type { Contrast } from '../../contract.ts'
-import { otherTextsOf } from '../../results/held-out.ts'
+import { otherTextsOf } from '../../held-out.ts'
 import { type Estimate, estimateMean } from '../../statistics.ts'
 import { compareAll } from '../comparison.ts'
 import { digitsOfColumn, estimateCell } from '../numbers.ts'
