@@ -5,7 +5,7 @@ import { fixed, grouped, joinWords, plural } from '../../src/core/text/numbers.t
 import type { TokenRouter } from '../../src/faces/watch/api.ts'
 import type { Sentence } from '../../src/faces/watch/share/shared-run.ts'
 import { choiceName, countsOf, expertOf, nearestRouter, takersText } from '../src/tokens/choices.ts'
-import { ExpertLegend } from '../src/tokens/expert-legend.tsx'
+import { ExpertLegend } from '../src/tokens/token-detail.tsx'
 import { TokenText } from '../src/tokens/token-text.tsx'
 import '../src/tokens/tokens.css'
 import * as view from '../src/experts/view.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { packLoads } from '../../src/faces/watch/share/pack.ts'
+import { packLoads } from '../../src/faces/watch/share/snapshots.ts'
 import { unpackLoads } from './unpack.ts'
 
 test('loads arrive as they were packed, up to the largest whole numbers of 24 bits', () => {

@@ -1,4 +1,4 @@
-/** Loads from the text in the page: the reverse of packLoads (src/faces/watch/share/pack.ts). */
+/** Loads from the text in the page: the reverse of packLoads (src/faces/watch/share/snapshots.ts). */
 import { unzlibSync } from 'fflate'
 
 export function unpackLoads(packed: string): Float32Array {

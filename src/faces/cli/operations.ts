@@ -90,5 +90,5 @@ export const operations = {
   watch: imported(() => import('../watch/http/server.ts'), 'startWatch'),
   share: imported(() => import('../watch/share/share.ts'), 'shareRun'),
   serve: imported(() => import('../serve/server.ts'), 'startServe'),
-  play: imported(() => import('../watch/http/play.ts'), 'startPlay'),
+  play: imported(() => import('../watch/http/server.ts'), 'startPlay'),
 }

@@ -6,7 +6,7 @@ import { shownRuns, whyNoRun } from '../store.ts'
 import { Card } from './card.tsx'
 import './curves.css'
 import { metricName } from '../../../src/core/text/metrics.ts'
-import { groupsOf } from './series/metric-groups.ts'
+import { groupsOf } from './metric-groups.ts'
 import { enlarged, folded, pinned, search, toggled } from './settings.ts'
 import { SettingsBar } from './settings-bar.tsx'
 

@@ -4,8 +4,8 @@ import type { XAxis } from '../../../src/faces/watch/api.ts'
 import { formatValue } from '../format-value.ts'
 import { Name } from '../runs/name.tsx'
 import { Swatch } from '../runs/swatch.tsx'
+import type { HoverPoint, Reading } from './drawing/lines.ts'
 import { axisTitles, exactXText } from './drawing/ticks.ts'
-import type { HoverPoint, Reading } from './series/readings.ts'
 
 interface TooltipProps {
   readonly place: HoverPoint

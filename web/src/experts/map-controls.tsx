@@ -1,7 +1,10 @@
 /** Controls of the heat maps of two trainings side by side: which map, of which layer, and its look. */
+
+import { batch } from '@preact/signals'
 import { Segments } from '../controls/selection.tsx'
-import { map } from './map-choice.ts'
+import { inAddress, oneOf } from '../view-state.ts'
 import { LayerSelect, LoadAndOrder } from './routing-controls.tsx'
+import { router } from './view.ts'
 
 interface MapControlsProps {
   /** Names of the routers, and the index of the selected one. */
@@ -25,4 +28,15 @@ export function MapControls({ names, router }: MapControlsProps) {
       <LoadAndOrder />
     </>
   )
+}
+
+const maps = ['layers', 'time'] as const
+export const map = inAddress('map', oneOf(maps), 'layers', true)
+
+/** Shows one router over time. */
+export function openRouter(index: number): void {
+  batch(() => {
+    router.value = index
+    map.value = 'time'
+  })
 }

@@ -1,5 +1,6 @@
 /** The time slider: selects the shown snapshot, and plays through all. */
 import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
 import { grouped } from '../../../src/core/text/numbers.ts'
 import { moveTo, playing, speed, speeds, step, toNewest } from './view.ts'
 
@@ -107,4 +108,22 @@ function usePlayer(steps: ScrubberProps['steps'], at: ScrubberProps['at'], ready
     })
     return () => cancelAnimationFrame(frame)
   })
+}
+
+/** Handles the space bar, except where it has another meaning. */
+export function useSpace(act: () => void): void {
+  useEffect(() => {
+    const press = (event: KeyboardEvent) => {
+      const target = event.target as HTMLElement
+      const isFree =
+        target instanceof HTMLInputElement
+          ? target.type === 'range'
+          : !target.closest('button, select, textarea, a, dialog')
+      if (event.key !== ' ' || !isFree || event.defaultPrevented) return
+      event.preventDefault()
+      act()
+    }
+    addEventListener('keydown', press)
+    return () => removeEventListener('keydown', press)
+  }, [])
 }

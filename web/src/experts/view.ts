@@ -5,7 +5,7 @@
 import { batch, signal } from '@preact/signals'
 import { inAddress, index, number, oneOf, optional, text } from '../view-state.ts'
 import { loadKinds } from './expert-load.ts'
-import { orders } from './heat-map/order.ts'
+import { orders } from './heat-map/frame.ts'
 import { scaleEnds } from './heat-map/scale.ts'
 
 export const chosenRun = inAddress('run', optional(text), null, true)

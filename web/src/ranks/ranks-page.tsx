@@ -1,5 +1,5 @@
 /** The ranks page: how each rank of a run spends the time of a step, and the load of its experts. */
-
+import './ranks.css'
 import { fixed, grouped, percent, significant } from '../../../src/core/text/numbers.ts'
 import type { RanksOfSteps, RunSummary } from '../../../src/faces/watch/api.ts'
 import { getJson } from '../client.ts'
@@ -8,20 +8,28 @@ import { Segments, Select } from '../controls/selection.tsx'
 import { chosenRun } from '../experts/view.ts'
 import { runOf, shownRuns, versions, whyNoRun } from '../store.ts'
 import { useAnswer } from '../use-answer.ts'
+import { inAddress, number, oneOf, optional } from '../view-state.ts'
 import { partNames, parts, type RankTable, rankTable } from './rank-rows.ts'
 import { Legend, RankTimes } from './rank-table.tsx'
-import './ranks.css'
-import * as view from './view.ts'
+
+const spans = ['mean', 'step'] as const
+/** Whether times are means over the last steps, or the times of one step. */
+const span = inAddress('span', oneOf(spans), 'mean')
+/** The last step shown; null to follow the newest. */
+const lastStep = inAddress('until', optional(number), null)
+
+/** Number of steps of a mean, the same as in a warning about a slow rank. */
+const MEAN_STEPS = 20
 
 export function RanksPage() {
   const requested = chosenRun.value === null ? undefined : runOf(chosenRun.value)
   const ranked = shownRuns.value.filter((run) => run.ranked)
   const run = requested?.ranked ? requested : ranked[0]
-  const span = view.span.value === 'step' ? 1 : view.MEAN_STEPS
-  const step = view.lastStep.value
-  const version = run ? `${versions.value.get(run.id) ?? 0} ${span} ${step}` : ''
+  const steps = span.value === 'step' ? 1 : MEAN_STEPS
+  const step = lastStep.value
+  const version = run ? `${versions.value.get(run.id) ?? 0} ${steps} ${step}` : ''
   const { value: ranks, problem } = useAnswer(run?.id ?? null, version, (signal) =>
-    getJson<RanksOfSteps>('/api/ranks', { run: run?.id, span, step: step ?? undefined }, signal),
+    getJson<RanksOfSteps>('/api/ranks', { run: run?.id, span: steps, step: step ?? undefined }, signal),
   )
   if (!run)
     return (
@@ -60,17 +68,17 @@ function Ranks({ run, runs, ranks, problem }: RanksProps) {
           options={runs.map(({ id, name }) => ({ value: id, text: name }))}
           pick={(id) => {
             chosenRun.value = id
-            view.lastStep.value = null
+            lastStep.value = null
           }}
         />
         <Segments
           label="Times"
-          value={view.span.value}
-          pick={(value) => (view.span.value = value)}
+          value={span.value}
+          pick={(value) => (span.value = value)}
           options={[
             {
               value: 'mean',
-              text: `Mean of ${view.MEAN_STEPS} steps`,
+              text: `Mean of ${MEAN_STEPS} steps`,
               hint: 'Without a tenth of them, the longest',
             },
             { value: 'step', text: 'One step' },
@@ -125,7 +133,7 @@ function Summary({ table, ranks }: { readonly table: RankTable; readonly ranks: 
 function StepSlider({ ranks, running }: { readonly ranks: RanksOfSteps; readonly running: boolean }) {
   const { steps, to, of } = ranks
   const at = Math.max(0, steps.indexOf(to))
-  const isNewest = view.lastStep.value === null
+  const isNewest = lastStep.value === null
   return (
     <div class="ranks-slider">
       <input
@@ -135,12 +143,12 @@ function StepSlider({ ranks, running }: { readonly ranks: RanksOfSteps; readonly
         value={at}
         aria-label="Last step"
         aria-valuetext={`step ${to}`}
-        onInput={(event) => (view.lastStep.value = steps[Number(event.currentTarget.value)] ?? null)}
+        onInput={(event) => (lastStep.value = steps[Number(event.currentTarget.value)] ?? null)}
       />
       <output title={steps.length < of ? `${grouped(steps.length)} of the ${grouped(of)} records are kept` : undefined}>
         step <b>{grouped(to)}</b>
       </output>
-      <button type="button" aria-pressed={isNewest} onClick={() => (view.lastStep.value = null)}>
+      <button type="button" aria-pressed={isNewest} onClick={() => (lastStep.value = null)}>
         {running ? 'Live' : 'Newest'}
       </button>
     </div>

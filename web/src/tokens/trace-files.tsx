@@ -1,13 +1,12 @@
 /** Saves the text of a trace as it is coloured: its experts as CSV, and its picture as PNG and SVG. */
 import type { TokenRouter } from '../../../src/faces/watch/api.ts'
+import { downloadCsv, PNG_SCALE, savePng, saveSvg } from '../curves/download.ts'
 import { CanvasSurface, fontFamily, type Surface, SvgSurface } from '../curves/drawing/surface.ts'
-import { downloadCsv, PNG_SCALE, savePng, saveSvg } from '../curves/series/download.ts'
-import { routerNames } from '../experts/heat-map/order.ts'
+import { routerNames } from '../experts/heat-map/frame.ts'
 import { scheme } from '../shell/theme.ts'
-import { choiceName, expertOf } from './choices.ts'
+import { choiceName, expertOf, traceCsv } from './choices.ts'
 import { colorOf, css, lineOf, type Side } from './expert-colors.ts'
-import { layOut } from './text-layout.ts'
-import { traceCsv } from './trace-csv.ts'
+import { layOut } from './pieces.ts'
 
 interface TraceFilesProps {
   readonly run: string

@@ -4,16 +4,15 @@
  */
 import type { Context, Hono } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
+import { z } from 'zod'
 import { parseInput } from '../../../core/config/problems.ts'
 import { ProblemError } from '../../http/problem.ts'
 import type { Access } from '../../http/serve.ts'
-import type { Change, Collection, RoutingIndex, SeriesAnswer } from '../api.ts'
+import { type Change, type Collection, type RoutingIndex, type SeriesAnswer, xAxes } from '../api.ts'
 import type { WatchedRun } from '../runs/collection.ts'
 import type { Tracing } from '../tracing/tracing.ts'
 import { Events } from './events.ts'
-import type { Page } from './page.ts'
-import { parseQuery, requestSchemas } from './request-schemas.ts'
-import { createSite } from './site.ts'
+import { createSite, type Page } from './site.ts'
 
 /** The runs to serve: a WatchedCollection, or a fake in tests. */
 export interface Watched {
@@ -22,14 +21,14 @@ export interface Watched {
   onChange(listener: (change: Change) => void): () => void
 }
 
-export interface AppParts {
+interface AppParts {
   readonly collection: Watched
   readonly tracing: Tracing
   readonly page: Page
   readonly access: Access
 }
 
-export interface App {
+interface App {
   fetch(request: Request): Response | Promise<Response>
   /** Ends the event streams, which would otherwise stay open. */
   close(): void
@@ -184,4 +183,51 @@ async function jsonOf(c: Context): Promise<unknown> {
 function floats(c: Context, { buffer, byteOffset, byteLength }: Float32Array): Response {
   const bytes = new Uint8Array(buffer, byteOffset, byteLength) as Uint8Array<ArrayBuffer>
   return c.body(bytes, 200, { 'content-type': 'application/octet-stream' })
+}
+
+const index = z.int().min(0)
+const run = z.string()
+
+const requestSchemas = {
+  series: z.strictObject({
+    /** Ids of runs, joined by commas. */
+    runs: z.string(),
+    metric: z.string(),
+    x: z.enum(xAxes).default('step'),
+    smoothing: z.number().min(0).lt(1).default(0),
+    points: z.int().min(10).max(10_000).default(800),
+    from: z.number().optional(),
+    to: z.number().optional(),
+  }),
+  run: z.strictObject({ run }),
+  loads: z.strictObject({ run, from: index.default(0), to: index.optional() }),
+  router: z.strictObject({ run, router: index }),
+  ranks: z.strictObject({ run, span: z.int().min(1).max(1000).default(20), step: z.number().optional() }),
+  trace: z
+    .strictObject({ run, text: z.string().optional(), document: index.optional() })
+    .refine(({ text, document }) => (text === undefined) !== (document === undefined), {
+      path: ['text'],
+      message: 'expected either a text or the number of a document',
+    })
+    .refine(({ text }) => text === undefined || text.trim() !== '', { path: ['text'], message: 'expected some text' }),
+  topTokens: z.strictObject({ run, router: index, expert: index }),
+}
+
+const NUMBER = /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i
+
+/** Fields that stay text even if they look like numbers. */
+const TEXT_FIELDS: ReadonlySet<string> = new Set(['run', 'runs', 'metric'])
+
+/**
+ * Parses the query of an address. An empty field counts as absent.
+ * @throws UsageError naming field and value
+ */
+function parseQuery<Schema extends z.ZodType>(
+  schema: Schema,
+  query: Readonly<Record<string, string>>,
+): z.output<Schema> {
+  const fields = Object.entries(query)
+    .filter(([name, value]) => value !== '' && name !== 'token')
+    .map(([name, value]) => [name, !TEXT_FIELDS.has(name) && NUMBER.test(value) ? Number(value) : value])
+  return parseInput(schema, Object.fromEntries(fields), 'request')
 }

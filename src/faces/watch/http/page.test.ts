@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
 import { temporaryFolder } from '../../../node/data/testing/temporary-folder.ts'
-import { readPage } from './page.ts'
+import { readPage } from './site.ts'
 
 const { make } = temporaryFolder()
 

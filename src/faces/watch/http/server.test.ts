@@ -6,8 +6,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { UsageError } from '../../../core/errors.ts'
 import type { PageServer, ServerAddress } from '../../http/serve.ts'
 import { fakePage, fakeWatched } from '../testing/fake-watched.ts'
-import { startPlay } from './play.ts'
-import { serveWatched, startWatch } from './server.ts'
+import { serveWatched, startPlay, startWatch } from './server.ts'
 
 const servers: { close(): unknown }[] = []
 afterEach(async () => {

@@ -2,12 +2,11 @@
 import { Cleanup } from '../../../core/cleanup.ts'
 import { checkAccess, type PageServer, type ServerAddress, serve } from '../../http/serve.ts'
 import { WatchedCollection } from '../runs/collection.ts'
-import { realDataPath } from '../runs/data-path.ts'
+import { realDataPath } from '../runs/confined.ts'
 import { TraceProcesses } from '../tracing/processes.ts'
 import { RunTracing } from '../tracing/tracing.ts'
 import { createApp, type Watched } from './app.ts'
-import { builtPage, type Page, readPage } from './page.ts'
-import { pageService } from './site.ts'
+import { builtPage, createSite, type Page, pageService, readPage } from './site.ts'
 
 export interface WatchOptions extends ServerAddress {
   /** Run directories, or folders of them. */
@@ -59,4 +58,14 @@ export async function serveWatched(
       },
     }
   })
+}
+
+/**
+ * Serves the page to browsers of this machine, until it is closed. (WebGPU is only for pages from https or localhost.)
+ * @throws UsageError if the port cannot be used
+ * @throws RunError if the page is not built
+ */
+export async function startPlay(address: Pick<ServerAddress, 'port'> = {}): Promise<PageServer> {
+  const page = await readPage(builtPage('play'))
+  return serve(address, pageService, (access) => createSite(page, access))
 }

@@ -2,14 +2,19 @@
  * The parts of a server that every page needs: headers, access, the files of the page, and errors as responses. The
  * dashboard adds the routes that its page requests. Files are looked up in a list; nothing in a request becomes a path.
  */
+
+import { readdir, readFile } from 'node:fs/promises'
+import { extname, join, relative, sep } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { type Context, Hono } from 'hono'
 import { compress } from 'hono/compress'
 import { html } from 'hono/html'
+import { RunError } from '../../../core/errors.ts'
+import { packageFile } from '../../../core/package-file.ts'
 import { ProblemError, problemOf } from '../../http/problem.ts'
 import { isOwnName } from '../../http/senders.ts'
 import type { Access, Service } from '../../http/serve.ts'
 import { access } from './access.ts'
-import type { Page } from './page.ts'
 
 /** Serves a page. @param addRoutes Adds the routes that the page requests, which come before its files. */
 export function createSite(page: Page, rules: Access, addRoutes: (app: Hono) => void = () => {}): Hono {
@@ -56,4 +61,44 @@ function problemResponse(c: Context, { message, status }: ProblemError): Respons
   const page = html`<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
     <meta name="color-scheme" content="light dark"><title>Choir</title><h1>Choir</h1><p>${message}</p></html>`
   return c.html(page, status)
+}
+
+interface PageFile {
+  readonly type: string
+  readonly bytes: Uint8Array<ArrayBuffer>
+  /** Whether its name changes with its contents, so that it can be cached for ever. */
+  readonly hashed: boolean
+}
+
+/** Files by URL path; `/` is the page. */
+export type Page = ReadonlyMap<string, PageFile>
+
+/** The folder of a page as `npm run build` leaves it. */
+export const builtPage = (name: 'web' | 'play' | 'share'): string => fileURLToPath(packageFile(`dist/${name}`))
+
+const types: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.bin': 'application/octet-stream',
+}
+
+/** Reads the files of a page. @throws RunError when the page is not built */
+export async function readPage(folder: string): Promise<Page> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])
+  const files = new Map<string, PageFile>()
+  for (const entry of entries) {
+    const type = types[extname(entry.name)]
+    if (!entry.isFile() || type === undefined) continue
+    const file = join(entry.parentPath, entry.name)
+    const path = `/${relative(folder, file).split(sep).join('/')}`
+    files.set(path === '/index.html' ? '/' : path, {
+      type,
+      bytes: new Uint8Array(await readFile(file)),
+      hashed: path.startsWith('/assets/'),
+    })
+  }
+  if (!files.has('/')) throw new RunError(`there is no page in ${folder} (run: npm run build)`)
+  return files
 }

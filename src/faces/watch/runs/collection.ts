@@ -8,11 +8,11 @@ import { stat } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { errorCode } from '../../../node/system/disk.ts'
 import type { Change, Collection, RunSummary } from '../api.ts'
-import { TraceReader } from '../router-traces/trace-reader.ts'
 import { type Discovered, Discovery } from './discovery.ts'
 import { MAX_RUN_MEMORY, readerOf, realFolder } from './open.ts'
 import type { PolledRun, WatchedRun } from './run.ts'
 import { withVariedSettings } from './study-names.ts'
+import { TraceReader } from './trace-reader.ts'
 
 export type { WatchedRun } from './run.ts'
 

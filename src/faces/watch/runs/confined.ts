@@ -6,6 +6,8 @@
 import { constants } from 'node:fs'
 import { type FileHandle, open, realpath } from 'node:fs/promises'
 import { sep } from 'node:path'
+import { option, UsageError, wording } from '../../../core/errors.ts'
+import { errorCode } from '../../../node/system/disk.ts'
 
 /** Whether the real path of `path` is one of `roots` (real paths) or below one; undefined if `path` does not exist. */
 export async function isWithin(roots: readonly string[], path: string): Promise<boolean | undefined> {
@@ -50,4 +52,15 @@ export async function readInside(root: string, path: string, limit: number, star
 
 function isInside(root: string, real: string): boolean {
   return real.startsWith(root.endsWith(sep) ? root : root + sep)
+}
+
+/** The real path. @throws UsageError if there is none */
+export async function realDataPath(path: string): Promise<string> {
+  try {
+    return await realpath(path)
+  } catch (error) {
+    // Folders of runs have been checked before, so this path is from --data.
+    const why = errorCode(error) === 'ENOENT' ? 'there is no such file or folder' : (error as Error).message
+    throw new UsageError(wording`invalid ${option('data')}: "${path}" (${why})`)
+  }
 }

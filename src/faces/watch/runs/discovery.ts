@@ -6,11 +6,11 @@ import { createHash } from 'node:crypto'
 import type { Dirent } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { basename, join, relative, sep } from 'node:path'
-import { isRouterTrace } from '../router-traces/trace-record.ts'
 import { readInside } from './confined.ts'
 import type { FoundRun } from './run.ts'
 import { isRunConfig } from './run-config.ts'
 import { MAX_CONFIG_BYTES } from './run-directory-reader.ts'
+import { isRouterTrace } from './trace-record.ts'
 
 const MAX_DEPTH = 6
 /** Limit of the directory entries examined below a root: enough for thousands of runs, and a bound for any folder. */

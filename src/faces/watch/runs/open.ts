@@ -1,10 +1,10 @@
 /** Opens folders and runs: for the collection that follows them, and for a page that is made of one run once. */
 import { readdir, realpath } from 'node:fs/promises'
 import { UsageError } from '../../../core/errors.ts'
-import { TraceReader } from '../router-traces/trace-reader.ts'
 import { type Discovered, Discovery } from './discovery.ts'
 import type { PolledRun } from './run.ts'
 import { RunDirectoryReader } from './run-directory-reader.ts'
+import { TraceReader } from './trace-reader.ts'
 
 /** Limit of the bytes for loads of experts of one run. */
 export const MAX_RUN_MEMORY = 128 << 20

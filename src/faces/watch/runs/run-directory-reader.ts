@@ -4,18 +4,27 @@
 import { stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { median } from '../../../core/averages.ts'
+import { newestFolder } from '../../../node/run/checkpoint/checkpoint.ts'
 import { parseRanks, RANKS_FILE } from '../../../node/run/ranks/files.ts'
 import { ARM_FILE, armIn, runOfFolder } from '../../../node/run/study-arm.ts'
 import { isHeldByLiveProcess, LOCK_FILE } from '../../../node/system/lock.ts'
-import type { RanksOfSteps, RoutingHistory, RoutingIndex, RunState, RunSummary, Series } from '../api.ts'
+import type { RanksOfSteps, RoutingHistory, RunState, RunSummary, Series } from '../api.ts'
 import { readInside } from './confined.ts'
 import { type Failure, MAX_RECORD_BYTES, nonFiniteFailure, rankFailure } from './failure.ts'
 import { MetricColumns } from './metric-columns.ts'
-import { newestCheckpointKey } from './newest-checkpoint.ts'
 import { RoutingLog } from './routing-log.ts'
-import { type FoundRun, MAX_POLL_BYTES, type PolledRun, type PollResult, QUIET_MS, SETTLED_MS } from './run.ts'
+import {
+  FollowedRun,
+  type FoundRun,
+  MAX_POLL_BYTES,
+  type PolledRun,
+  type PollResult,
+  QUIET_MS,
+  SETTLED_MS,
+} from './run.ts'
 import { type KnownConfig, readRunConfig, unknownConfig } from './run-config.ts'
 import { type SeriesQuery, seriesOf, type Track, trackOf } from './series.ts'
+import type { Snapshots } from './snapshots.ts'
 import { nameOfRun, studyFields } from './study-names.ts'
 import { LineTail } from './tail.ts'
 
@@ -31,11 +40,8 @@ const REFUSED = 'cannot be read (no permission, not a plain file, or a link that
 /** Number of recent steps whose median time is the estimate of the time of a step. */
 const RECENT_STEPS = 50
 
-export class RunDirectoryReader implements PolledRun {
+export class RunDirectoryReader extends FollowedRun implements PolledRun {
   readonly kind = 'choir'
-  readonly id: string
-  readonly directory: string
-  private readonly found: FoundRun
   private readonly columns = new MetricColumns()
   private readonly metrics: LineTail
   private routingLog = new RoutingLog()
@@ -54,14 +60,10 @@ export class RunDirectoryReader implements PolledRun {
   /** The last step, if it and the steps before it were not finite: its record is read once. */
   private failedStep: number | null = null
   private roster: RanksOfSteps['roster'] = []
-  private isReading = true
   private memory = Number.POSITIVE_INFINITY
-  private lastStatus = ''
 
   constructor(found: FoundRun) {
-    this.found = found
-    this.id = found.id
-    this.directory = found.directory
+    super(found)
     this.metrics = new LineTail(found.root, join(found.directory, 'metrics.jsonl'), {
       line: (bytes) => this.columns.add(bytes),
       replaced: () => this.columns.clear(),
@@ -72,15 +74,17 @@ export class RunDirectoryReader implements PolledRun {
     })
   }
 
-  get progress(): { readonly done: number; readonly of: number } | null {
-    if (!this.isReading) return null
-    const { metrics, routingTail } = this
-    return { done: metrics.position + routingTail.position, of: metrics.size + routingTail.size }
+  protected get tails(): readonly LineTail[] {
+    return [this.metrics, this.routingTail]
+  }
+
+  protected get snapshots(): Snapshots {
+    return this.routingLog.snapshots
   }
 
   limit(memory: number): void {
     this.memory = memory
-    this.routingLog.snapshots.limit(memory)
+    this.snapshots.limit(memory)
   }
 
   async poll(signal?: AbortSignal): Promise<PollResult> {
@@ -90,7 +94,7 @@ export class RunDirectoryReader implements PolledRun {
     // Curves come before experts: they are small, and users look at them first.
     const routing = metrics === 'behind' ? 'behind' : await this.routingTail.poll(MAX_POLL_BYTES, signal)
     const isSettled =
-      routing === 'same' && Date.now() - this.routingTail.changed > SETTLED_MS && this.routingLog.snapshots.settle()
+      routing === 'same' && Date.now() - this.routingTail.changed > SETTLED_MS && this.snapshots.settle()
     if (metrics !== 'same' && !this.columns.ranks.isEmpty) await this.readRoster()
     await this.checkCheckpointAndLock()
     const isBehind = metrics === 'behind' || routing === 'behind'
@@ -100,8 +104,8 @@ export class RunDirectoryReader implements PolledRun {
     const state = this.state(Date.now())
     const reason = this.failure?.reason
     const status = [state, reason, this.checkpoint, this.configStamp, this.arm, this.isReading].join()
-    const isChanged = metrics !== 'same' || routing !== 'same' || isSettled || status !== this.lastStatus
-    this.lastStatus = status
+    const isNew = this.hasNewStatus(status)
+    const isChanged = metrics !== 'same' || routing !== 'same' || isSettled || isNew
     return { isChanged, isBehind, isRunning: state === 'running' }
   }
 
@@ -153,20 +157,8 @@ export class RunDirectoryReader implements PolledRun {
     return trackOf(this.columns, metric)
   }
 
-  routing(): RoutingIndex | undefined {
-    return this.routingLog.snapshots.index(this.id)
-  }
-
-  loads(from: number, to: number): Float32Array {
-    return this.routingLog.snapshots.loads(from, to)
-  }
-
-  history(router: number): Float32Array {
-    return this.routingLog.snapshots.history(router)
-  }
-
   routingSummary(router: number): RoutingHistory {
-    return this.routingLog.snapshots.summary(router)
+    return this.snapshots.summary(router)
   }
 
   ranks(span: number, step?: number): RanksOfSteps | undefined {
@@ -198,8 +190,8 @@ export class RunDirectoryReader implements PolledRun {
     return median([...times].filter(Number.isFinite))
   }
 
-  private changed(): number {
-    return Math.max(this.metrics.changed, this.routingTail.changed, this.configChanged)
+  protected override changed(): number {
+    return Math.max(super.changed(), this.configChanged)
   }
 
   private state(now: number): RunState {
@@ -218,8 +210,6 @@ export class RunDirectoryReader implements PolledRun {
   }
 
   private problem(): string | undefined {
-    const skipped = this.metrics.skipped + this.routingTail.skipped
-    const tooLong = skipped > 0 ? `lines longer than 8 MiB are left out: ${skipped}` : undefined
     const refused = (this.metrics.isRefused && 'metrics.jsonl') || (this.routingTail.isRefused && 'routing.jsonl')
     return (
       this.config.problem ??
@@ -229,7 +219,7 @@ export class RunDirectoryReader implements PolledRun {
         ? 'the newest loss is not finite'
         : undefined) ??
       this.routingLog.problem ??
-      tooLong
+      this.tooLong()
     )
   }
 
@@ -249,7 +239,7 @@ export class RunDirectoryReader implements PolledRun {
     if (JSON.stringify(this.config.routers) === before) return
     // The number of routers per snapshot has changed.
     this.routingLog = new RoutingLog(this.config.routers ?? undefined)
-    this.routingLog.snapshots.limit(this.memory)
+    this.snapshots.limit(this.memory)
     this.routingTail.restart()
   }
 
@@ -289,4 +279,14 @@ export class RunDirectoryReader implements PolledRun {
     if (this.isLocked && !isLocked) this.unlockedAt = Date.now()
     this.isLocked = isLocked
   }
+}
+
+/**
+ * A key of the newest checkpoint of a run; null without one. It differs even between checkpoints of the same step,
+ * which a recreated run has.
+ */
+export async function newestCheckpointKey(directory: string): Promise<string | null> {
+  const folder = await newestFolder(join(directory, 'checkpoints')).catch(() => undefined)
+  const found = folder && (await stat(folder).catch(() => undefined))
+  return found ? `${basename(folder)} ${found.ino} ${found.mtimeMs}` : null
 }

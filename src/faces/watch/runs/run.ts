@@ -1,6 +1,8 @@
-/** A run as the dashboard sees it, whatever files it is read from. */
+/** A run as the dashboard sees it, and what both readers of runs have in common. */
 import type { RanksOfSteps, RoutingHistory, RoutingIndex, RunSummary, Series, TokenTrace } from '../api.ts'
 import type { SeriesQuery, Track } from './series.ts'
+import type { Snapshots } from './snapshots.ts'
+import type { LineTail } from './tail.ts'
 
 export interface WatchedRun {
   readonly id: string
@@ -63,3 +65,56 @@ export const SETTLED_MS = 2000
 
 /** A run without new data for this long is no longer being written. */
 export const QUIET_MS = 20_000
+
+/** What is the same for every folder whose files are followed: its place, its loads of experts, and how far it is read. */
+export abstract class FollowedRun {
+  readonly id: string
+  readonly directory: string
+  protected readonly found: FoundRun
+  protected isReading = true
+  private lastStatus = ''
+
+  constructor(found: FoundRun) {
+    this.found = found
+    this.id = found.id
+    this.directory = found.directory
+  }
+
+  protected abstract readonly tails: readonly LineTail[]
+  protected abstract readonly snapshots: Snapshots
+
+  get progress(): { readonly done: number; readonly of: number } | null {
+    if (!this.isReading) return null
+    const sum = (bytes: (tail: LineTail) => number) => this.tails.reduce((total, tail) => total + bytes(tail), 0)
+    return { done: sum(({ position }) => position), of: sum(({ size }) => size) }
+  }
+
+  routing(): RoutingIndex | undefined {
+    return this.snapshots.index(this.id)
+  }
+
+  loads(from: number, to: number): Float32Array {
+    return this.snapshots.loads(from, to)
+  }
+
+  history(router: number): Float32Array {
+    return this.snapshots.history(router)
+  }
+
+  protected changed(): number {
+    return Math.max(...this.tails.map(({ changed }) => changed))
+  }
+
+  /** Whether something else than the lines of its files has changed since the last call. */
+  protected hasNewStatus(status: string): boolean {
+    const isNew = status !== this.lastStatus
+    this.lastStatus = status
+    return isNew
+  }
+
+  /** A message about lines that were skipped, if there are any. */
+  protected tooLong(): string | undefined {
+    const skipped = this.tails.reduce((sum, tail) => sum + tail.skipped, 0)
+    return skipped > 0 ? `lines longer than 8 MiB are left out: ${skipped}` : undefined
+  }
+}

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { RouterInfo } from '../api.ts'
-import { factsOf } from './facts.ts'
+import { factsOf } from './describe-run.ts'
 
 const routers: RouterInfo[] = [0, 1].map((layer) => ({ layer, module: 'ffn', experts: 8, prototypes: 2 }))
 const index = { routers, experts: 8 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
-import { jsonInHtml, pageWith } from './page-with.ts'
+import { jsonInHtml, pageWith } from './share.ts'
 import type { SharedRun } from './shared-run.ts'
 
 const template =

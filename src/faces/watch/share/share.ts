@@ -5,14 +5,14 @@
 import { stat } from 'node:fs/promises'
 import { basename, resolve } from 'node:path'
 import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
+import { escapeXml, sanitize } from '../../../core/text/escape.ts'
 import { expectWritable, writeOutput } from '../../../node/system/output-file.ts'
 import type { OnMessage } from '../../../train/run/messages.ts'
-import { builtPage, readPage } from '../http/page.ts'
-import { realDataPath } from '../runs/data-path.ts'
+import { builtPage, readPage } from '../http/site.ts'
+import { realDataPath } from '../runs/confined.ts'
 import { readOnlyRun } from '../runs/open.ts'
 import { TraceProcesses } from '../tracing/processes.ts'
 import { describeRun } from './describe-run.ts'
-import { pageWith } from './page-with.ts'
 import { sentenceOf } from './sentence.ts'
 import type { SharedRun } from './shared-run.ts'
 
@@ -66,3 +66,28 @@ async function expectNew(file: string): Promise<void> {
       wording`invalid ${option('out')}: "${file}" exists (expected a new file; delete it, or name another)`,
     )
 }
+
+/** Places for the data and for the title in web/share/index.html. */
+const DATA = '<script type="application/json" id="run">null</script>'
+const TITLE = '<title>Choir</title>'
+
+/** @throws RunError if the page lacks a place, because another version of it was built */
+export function pageWith(page: string, run: SharedRun): string {
+  for (const place of [DATA, TITLE])
+    if (page.split(place).length !== 2) throw new RunError(`the shared page lacks ${place} (run: npm run build)`)
+  const title = escapeXml(sanitize(run.name))
+  // Functions, because a replacement text would interpret its dollar signs.
+  return page
+    .replace(TITLE, () => `<title>${title}, the life of its experts</title>`)
+    .replace(DATA, () => DATA.replace('null', () => jsonInHtml(run)))
+}
+
+/**
+ * JSON that ends no element and no line of a script: `<` would begin `</script>` or `<!--`, and U+2028 and U+2029 are
+ * line ends in old scripts.
+ */
+export const jsonInHtml = (value: unknown): string =>
+  JSON.stringify(value).replace(
+    /[<\u2028\u2029]/g,
+    (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )

@@ -7,7 +7,7 @@ import type { RoutingHistory, RoutingIndex, RunState } from '../api.ts'
 export const momentKinds = ['death', 'overload', 'loss', 'recovery', 'drops'] as const
 export type MomentKind = (typeof momentKinds)[number]
 
-/** Something notable that was measured, and that lasted. `rules.ts` has the thresholds. */
+/** Something notable that was measured, and that lasted. `moment-rules.ts` has the thresholds. */
 export interface Moment {
   readonly kind: MomentKind
   /** The step at which it begins. */
@@ -60,7 +60,7 @@ export interface SharedRun {
   /** Settings in plain words, such as `['Experts', '8 in each of 3 layers']`. */
   readonly facts: readonly (readonly [name: string, value: string])[]
   readonly index: Pick<RoutingIndex, 'routers' | 'experts' | 'steps' | 'of'>
-  /** Loads of shape [snapshots][routers][2][experts], as loads-text.ts packs them. */
+  /** Loads of shape [snapshots][routers][2][experts], as `packLoads` (snapshots.ts) packs them. */
   readonly loads: string
   /** Drop rate of each router at each snapshot. */
   readonly dropRates: readonly RoutingHistory['drop_rate'][]

@@ -2,16 +2,17 @@
  * Which snapshots a shared page has: all, or every second, fourth, ..., so that the file stays small, and in any case
  * those at which a moment begins, to which its button jumps.
  */
+
+import { constants, deflateSync } from 'node:zlib'
 import type { RoutingIndex } from '../api.ts'
 import type { WatchedRun } from '../runs/run.ts'
-import { packLoads } from './pack.ts'
 
 /** Most snapshots: playing them takes some seconds, and they are as wide as a heat map. */
 const MAX_SNAPSHOTS = 600
 /** Most characters of packed loads: less than half of a file of 2 MB. */
 const MAX_CHARACTERS = 900_000
 
-export interface ChosenSnapshots {
+interface ChosenSnapshots {
   /** Indices of the snapshots in the run. */
   readonly indices: readonly number[]
   readonly packed: string
@@ -42,4 +43,16 @@ function gathered(
   const loads = new Float32Array(indices.length * size)
   for (const [at, index] of indices.entries()) loads.set(run.loads(index, index + 1), at * size)
   return loads
+}
+
+/**
+ * @param loads Counts, which are whole numbers. Their four bytes are apart, all lowest bytes first, since most of the
+ * others are 0.
+ */
+export function packLoads(loads: Float32Array): string {
+  const bytes = new Uint8Array(4 * loads.length)
+  loads.forEach((count, i) => {
+    for (let byte = 0; byte < 4; byte++) bytes[byte * loads.length + i] = (count / 2 ** (8 * byte)) & 255
+  })
+  return deflateSync(bytes, { level: constants.Z_BEST_COMPRESSION }).toString('base64')
 }

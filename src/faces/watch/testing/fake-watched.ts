@@ -1,7 +1,7 @@
 /** A collection without files for tests: a run, a trace, a dense run, and a run with too many experts to send. */
 import type { Change, RanksOfSteps, RunSummary, TokenTrace } from '../api.ts'
 import type { Watched } from '../http/app.ts'
-import type { Page } from '../http/page.ts'
+import type { Page } from '../http/site.ts'
 import type { WatchedRun } from '../runs/collection.ts'
 
 const summary: RunSummary = {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { beginningOf } from './beginning.ts'
+import { beginningOf } from './traced-model.ts'
 
 test.each([
   ['short', 20, 'short'],

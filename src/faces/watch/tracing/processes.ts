@@ -15,7 +15,7 @@ import { childEnvironment } from '../../../node/system/child-environment.ts'
 import { errorCode } from '../../../node/system/disk.ts'
 import { ProblemError } from '../../http/problem.ts'
 import { isWithin } from '../runs/confined.ts'
-import { newestCheckpointKey } from '../runs/newest-checkpoint.ts'
+import { newestCheckpointKey } from '../runs/run-directory-reader.ts'
 import type { AnswerTo, FromProcess, Question, ToProcess } from './messages.ts'
 
 const script = fileURLToPath(packageFile('dist/faces/watch/tracing/trace-process.js'))

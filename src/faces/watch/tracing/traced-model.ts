@@ -1,5 +1,4 @@
 /** A model from a checkpoint of a run, by default the newest, with the text of the run. It answers one question at a time. */
-
 import { physicalCores } from '../../../engine/native/cores.ts'
 import { openRunData } from '../../../node/run/session.ts'
 import type { Dataset, HeldOutDocument } from '../../../train/data/dataset.ts'
@@ -10,7 +9,6 @@ import { frequentTokens } from '../../../use/infer/top-tokens.ts'
 import { type OpenTracer, openTracer } from '../../../use/runs/routing-trace.ts'
 import { ProblemError } from '../../http/problem.ts'
 import type { DocumentList, TopTokens } from '../api.ts'
-import { beginningOf } from './beginning.ts'
 import type { ExpertRef, HeldOutSentence, TraceInput, UnnamedTrace } from './messages.ts'
 import { permittedData } from './permitted-data.ts'
 
@@ -151,4 +149,19 @@ export class TracedModel {
 function titleOf({ name, metadata = {} }: HeldOutDocument): string {
   const details = Object.values(metadata).filter((value) => value !== '' && !name.includes(String(value)))
   return details.length > 0 ? `${name} (${details.join(', ')})` : name
+}
+
+/**
+ * The beginning of a text that is at most so long, cut after its last whole sentence, or else after its last word. It is
+ * one paragraph: white space becomes one space.
+ */
+export function beginningOf(text: string, most: number): string {
+  const flat = text.replaceAll('\ufffd', '').replace(/\s+/g, ' ').trim()
+  if (flat.length <= most) return flat
+  const start = flat.slice(0, most)
+  const sentences = /^.*[.!?]["'”’)]?(?= )/s.exec(start)?.[0]
+  if (sentences !== undefined && sentences.length >= most / 3) return sentences
+  const words = /^.*\S(?= )/s.exec(start)?.[0]
+  // A surrogate pair must not be cut in half.
+  return words ?? start.replace(/[\ud800-\udbff]$/, '')
 }

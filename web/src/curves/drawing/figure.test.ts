@@ -1,6 +1,6 @@
 import { SaxesParser } from 'saxes'
 import { describe, expect, it, test } from 'vitest'
-import { toCsv } from '../series/csv.ts'
+import { toCsv } from '../download.ts'
 import { drawFigure, FIGURE_WIDTH, type Figure, figureHeight } from './figure.ts'
 import { exits, type Frame, paintMark, pieces } from './paint.ts'
 import { SvgSurface } from './surface.ts'

@@ -6,7 +6,6 @@ import type { RunSummary, Series } from '../../../../src/faces/watch/api.ts'
 import type { LineStyle } from '../../line-styles.ts'
 import { experimentOf } from '../../runs/differences.ts'
 import { sharedName } from '../../runs/names.ts'
-import { type Band, bandOver } from './bands.ts'
 
 export interface Line {
   /** The run, or the first run of a band. */
@@ -169,3 +168,103 @@ export function withMargin({ min, max }: Range, log: boolean): Range {
   const margin = max > min ? 0.06 * (max - min) : Math.abs(max) * 0.1 || 1
   return { min: unscale(min - margin), max: unscale(max + margin) }
 }
+
+interface Band {
+  readonly x: readonly number[]
+  /** Mean of the runs. */
+  readonly y: readonly (number | null)[]
+  readonly band: {
+    readonly low: readonly (number | null)[]
+    readonly high: readonly (number | null)[]
+    /** Number of runs at each x. */
+    readonly count: readonly number[]
+  }
+}
+
+/** Limit of the points of a band, more than a screen has pixels. */
+const MAX_BAND_POINTS = 3000
+
+type Points = Pick<Series, 'x' | 'y'>
+
+export function bandOver(series: readonly Points[]): Band {
+  const x = mergedX(series)
+  const columns = series.map((each) => interpolated(each, x))
+  const y: (number | null)[] = []
+  const low: (number | null)[] = []
+  const high: (number | null)[] = []
+  const count: number[] = []
+  for (let i = 0; i < x.length; i++) {
+    const values = columns.map((each) => each[i] ?? null).filter((value) => value !== null)
+    count.push(values.length)
+    y.push(values.length > 0 ? values.reduce((sum, value) => sum + value, 0) / values.length : null)
+    low.push(values.length > 0 ? Math.min(...values) : null)
+    high.push(values.length > 0 ? Math.max(...values) : null)
+  }
+  return { x, y, band: { low, high, count } }
+}
+
+/** The x of all points of all runs, thinned evenly if there are very many, with the last one kept. */
+function mergedX(series: readonly Points[]): readonly number[] {
+  const all = [...new Set(series.flatMap(({ x }) => x))].sort((one, other) => one - other)
+  const every = Math.ceil(all.length / MAX_BAND_POINTS)
+  return every <= 1 ? all : all.filter((_, index) => index % every === 0 || index === all.length - 1)
+}
+
+/** Values of a run at the places `at`; null beyond its ends and next to a null. Both `x` and `at` ascend. */
+function interpolated({ x, y }: Points, at: readonly number[]): readonly (number | null)[] {
+  let right = 0
+  return at.map((place) => {
+    while (right < x.length && (x[right] as number) < place) right++
+    const after = x[right]
+    if (after === undefined) return null
+    const high = y[right] ?? null
+    if (after === place) return high
+    const before = x[right - 1]
+    const low = y[right - 1] ?? null
+    if (before === undefined || low === null || high === null) return null
+    return low + ((place - before) / (after - before)) * (high - low)
+  })
+}
+
+export interface HoverPoint {
+  readonly x: number
+  readonly y: number
+  readonly left: number
+  readonly top: number
+}
+
+export interface Reading {
+  readonly line: Line
+  readonly index: number
+  /** Where on the x axis the line has this value. Lines have values at other steps than the pointer, and than each other. */
+  readonly x: number
+  readonly value: number
+  /** Whether this line is the closest to the pointer. */
+  readonly closest: boolean
+}
+
+const MAX_LINES = 12
+
+/** The readings at the pointer. A line has a reading until slightly beyond its ends. */
+export function readings(lines: readonly Line[], place: HoverPoint, range: Range, log: boolean): readonly Reading[] {
+  const { x } = place
+  const slack = 0.02 * (range.max - range.min)
+  const found: Omit<Reading, 'closest'>[] = []
+  for (const line of lines) {
+    const index = nearest(line.x, x)
+    const value = line.y[index]
+    const [start = Number.POSITIVE_INFINITY, end = Number.NEGATIVE_INFINITY] = [line.x[0], line.x.at(-1)]
+    if (value === null || value === undefined || x < start - slack || x > end + slack) continue
+    if (log && value <= 0) continue
+    found.push({ line, index, x: line.x[index] ?? x, value })
+  }
+  const near = found.sort((one, other) => distance(one, place, log) - distance(other, place, log)).slice(0, MAX_LINES)
+  const [closest] = near
+  return near
+    .map((reading) => ({ ...reading, closest: reading === closest }))
+    .sort((one, other) => other.value - one.value)
+}
+
+/** Distance from the pointer along y, as drawn. */
+const distance = ({ value }: Pick<Reading, 'value'>, { y }: HoverPoint, log: boolean): number =>
+  Math.abs(log ? Math.log(value / y) : value - y)

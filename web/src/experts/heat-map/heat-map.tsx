@@ -2,18 +2,19 @@
  * A heat map for pointer and arrow keys. The picture is redrawn only when the frame or the box changes; moving parts
  * (the outline of a cell, the current time) are elements on top of it.
  */
-import { type ReadonlySignal, type Signal, useSignal } from '@preact/signals'
+
+import { type ReadonlySignal, type Signal, signal, useSignal, useSignalEffect } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
-import { useEffect, useMemo, useRef } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks'
 import { Legend } from '../legend.tsx'
+import * as view from '../view.ts'
 import { type Axis, axisOf } from './axis.ts'
 import { draw, paletteOf } from './draw.ts'
 import type { Frame } from './frame.ts'
-import { type Cell, type CellText, Cursor, Needle, Outline } from './heat-overlay.tsx'
-import type { MapFile } from './map-csv.ts'
+import type { MapFile } from './map-files.tsx'
 import { MapFiles } from './map-files.tsx'
+import { fittingEnd } from './scale.ts'
 import { useDisplay } from './use-display.ts'
-import { useScaleEnd } from './use-scale-end.ts'
 
 interface HeatMapProps {
   readonly frame: Frame
@@ -196,4 +197,109 @@ function movedBy(key: string, { row, column }: Cell, { rows, columns }: Frame): 
   if (key === 'Home') return { row, column: 0 }
   if (key === 'End') return { row, column: columns - 1 }
   return null
+}
+
+export interface Cell {
+  readonly row: number
+  readonly column: number
+}
+
+/** Description of a cell: a line for screen readers, and the contents of the tooltip. */
+interface CellText {
+  readonly line: string
+  readonly more: ComponentChildren
+}
+
+interface NeedleProps {
+  readonly at: ReadonlySignal<number>
+  readonly across: Axis
+  readonly ratio: number
+}
+
+/** The line at the current snapshot, which moves without a redraw of the map. */
+function Needle({ at, across, ratio }: NeedleProps) {
+  const line = useRef<HTMLDivElement>(null)
+  const latest = useRef({ across, ratio })
+  latest.current = { across, ratio }
+  const placeNeedle = () => {
+    const { across, ratio } = latest.current
+    const x = (across.startOf(at.value) + across.size / 2) / ratio
+    if (line.current) line.current.style.transform = `translateX(${x}px)`
+  }
+  useSignalEffect(placeNeedle)
+  useEffect(placeNeedle, [across, ratio])
+  return <div class="needle" ref={line} />
+}
+
+interface OutlineProps {
+  readonly cell: Cell
+  readonly across: Axis
+  readonly down: Axis
+  readonly ratio: number
+}
+
+function Outline({ cell, across, down, ratio }: OutlineProps) {
+  const px = (pixels: number) => `${pixels / ratio}px`
+  const [left, top] = [across.startOf(cell.column), down.startOf(cell.row)]
+  return (
+    <div class="cell-outline" style={{ left: px(left), top: px(top), width: px(across.size), height: px(down.size) }} />
+  )
+}
+
+interface CursorProps {
+  readonly cursor: ReadonlySignal<Cell | null>
+  readonly byKeys: ReadonlySignal<boolean>
+  readonly across: Axis
+  readonly down: Axis
+  readonly ratio: number
+  readonly describe: (cell: Cell) => CellText | null
+  readonly frame: Frame
+}
+
+/** Outline and tooltip of a cell. If keys moved to the cell, screen readers read it out. */
+function Cursor({ cursor, byKeys, across, down, ratio, describe, frame }: CursorProps) {
+  const cell = cursor.value
+  const text = cell && cell.row < frame.rows && cell.column < frame.columns ? describe(cell) : null
+  const spoken = (
+    <div class="hidden" aria-live="polite">
+      {byKeys.value ? text?.line : ''}
+    </div>
+  )
+  if (!cell || !text) return spoken
+  const px = (pixels: number) => `${pixels / ratio}px`
+  const left = across.startOf(cell.column)
+  const top = down.startOf(cell.row)
+  const side =
+    left > across.pixels / 2
+      ? { right: px(across.pixels - left + 6 * ratio) }
+      : { left: px(left + across.size + 6 * ratio) }
+  return (
+    <>
+      <Outline {...{ cell, across, down, ratio }} />
+      <div class="heat-tip" style={{ ...side, top: px(top + down.size + 6 * ratio) }}>
+        {text.more}
+      </div>
+      {spoken}
+    </>
+  )
+}
+
+/** The ends that fit the heat maps on the page, each by itself. */
+const fitting = signal<ReadonlyMap<object, number>>(new Map())
+
+/** @param values Loads over mean; NaN where there is no expert */
+function useScaleEnd(values: Float32Array): number {
+  const map = useMemo(() => ({}), [])
+  const own = useMemo(() => fittingEnd(values), [values])
+  useLayoutEffect(() => {
+    fitting.value = new Map([...fitting.peek(), [map, own]])
+  }, [own])
+  useLayoutEffect(
+    () => () => {
+      fitting.value = new Map([...fitting.peek()].filter(([other]) => other !== map))
+    },
+    [],
+  )
+  const chosen = view.scale.value
+  return chosen === 'auto' ? Math.max(own, ...fitting.value.values()) : Number(chosen)
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { layerFrame, timeFrame } from './frame.ts'
-import { mapCsv } from './map-csv.ts'
+import { mapCsv } from './map-files.tsx'
 
 const router = { layer: 0, module: 'ffn', experts: 2, prototypes: 1 } as const
 

@@ -1,10 +1,9 @@
 /** Saves a heat map: its numbers as CSV, and its picture with the names on its sides as PNG and SVG. */
 import type { RefObject } from 'preact'
+import { csvText, downloadCsv, savePng, saveSvg } from '../../curves/download.ts'
 import { CanvasSurface, type Surface, SvgSurface } from '../../curves/drawing/surface.ts'
-import { downloadCsv, savePng, saveSvg } from '../../curves/series/download.ts'
 import type { Frame } from './frame.ts'
 import { paintCells } from './map-cells.ts'
-import { type MapFile, mapCsv } from './map-csv.ts'
 import type { Pixels } from './pixels.ts'
 
 interface MapFilesProps {
@@ -111,4 +110,27 @@ function paintPicture(
   }
   const note = `Rows: ${sides[0]}. Columns: ${sides[1]}. Orange: more tokens than the mean of the layer, to ${end}×. Blue: fewer.`
   surface.text(note, EDGE, TITLE + area.height + 26, { ...small, anchor: 'start' })
+}
+
+/** What a file says about the cells of a map. */
+export interface MapFile {
+  /** The beginning of the name of the file, and the title of the picture. */
+  readonly name: string
+  /** What rows are, such as `layer`, and columns. */
+  readonly sides: readonly [rows: string, columns: string]
+  /** The row and the column of a cell in words or numbers, for the table. */
+  readonly placeOf: (row: number, column: number) => readonly [row: string | number, column: string | number]
+}
+
+export function mapCsv(
+  { rows, columns, values }: Frame,
+  { sides, placeOf }: Pick<MapFile, 'sides' | 'placeOf'>,
+): string {
+  const lines: (string | number)[][] = [[...sides, 'tokens over mean']]
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++) {
+      const value = values[row * columns + column] ?? Number.NaN
+      if (!Number.isNaN(value)) lines.push([...placeOf(row, column), value])
+    }
+  return csvText(lines)
 }

@@ -2,7 +2,6 @@
  * Loads snapshots on demand, in chunks and one chunk at a time: first the current chunk, then the next in the direction
  * of movement, then the previous. Obsolete requests are aborted.
  */
-import { ChunkCache } from './chunk-cache.ts'
 
 const SNAPSHOTS_PER_CHUNK = 32
 const MAX_BYTES = 64 * 2 ** 20
@@ -93,5 +92,42 @@ export class LoadsLoader {
     const from = chunk * SNAPSHOTS_PER_CHUNK
     const expected = Math.min(SNAPSHOTS_PER_CHUNK, this.snapshots - from)
     return (this.cache.get(chunk)?.length ?? 0) >= expected * this.floats
+  }
+}
+
+export class ChunkCache {
+  /** A Map keeps its order of insertion: the first is the least recently used. */
+  private readonly chunks = new Map<number, Float32Array>()
+  private readonly maxBytes: number
+  private bytes = 0
+
+  constructor(maxBytes: number) {
+    this.maxBytes = maxBytes
+  }
+
+  get(chunk: number): Float32Array | undefined {
+    const found = this.chunks.get(chunk)
+    if (found) {
+      this.chunks.delete(chunk)
+      this.chunks.set(chunk, found)
+    }
+    return found
+  }
+
+  /** The newest chunk always stays, even if it alone exceeds the limit. */
+  set(chunk: number, loads: Float32Array): void {
+    this.bytes += loads.byteLength - (this.chunks.get(chunk)?.byteLength ?? 0)
+    this.chunks.delete(chunk)
+    this.chunks.set(chunk, loads)
+    for (const [oldest, { byteLength }] of this.chunks) {
+      if (this.bytes <= this.maxBytes || oldest === chunk) return
+      this.chunks.delete(oldest)
+      this.bytes -= byteLength
+    }
+  }
+
+  clear(): void {
+    this.chunks.clear()
+    this.bytes = 0
   }
 }

@@ -1,7 +1,7 @@
 import { signal } from '@preact/signals'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { SeriesAnswer } from '../../../../src/faces/watch/api.ts'
-import { runWith } from '../../testing/run.ts'
+import type { SeriesAnswer } from '../../../src/faces/watch/api.ts'
+import { runWith } from '../testing/run.ts'
 
 // Modules read their fields from the address when they are loaded.
 vi.stubGlobal('location', { search: '', pathname: '/' })
@@ -13,14 +13,14 @@ interface SentRequest {
   readonly fail: (error: Error) => void
 }
 const requests: SentRequest[] = []
-vi.mock('../../client.ts', () => ({
+vi.mock('../client.ts', () => ({
   getJson: (_: string, query: SentRequest['query'], signal: AbortSignal) =>
     new Promise((answer, fail) => requests.push({ query, signal, answer, fail })),
 }))
 
 const { SeriesLoader } = await import('./series-loader.ts')
-const { smoothing } = await import('../settings.ts')
-const store = await import('../../store.ts')
+const { smoothing } = await import('./settings.ts')
+const store = await import('../store.ts')
 
 const answerOf = (y: number): SeriesAnswer => ({
   metric: 'train/loss',

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { TokenRouter } from '../../../src/faces/watch/api.ts'
-import { LINE, layOut } from './text-layout.ts'
-import { traceCsv } from './trace-csv.ts'
+import { traceCsv } from './choices.ts'
+import { LINE, layOut } from './pieces.ts'
 
 const router = (more: Partial<TokenRouter>): TokenRouter => ({
   layer: 0,

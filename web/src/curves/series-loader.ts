@@ -3,10 +3,10 @@
  * (sliders move in small steps); new points of running runs are loaded at most once a second.
  */
 import { effect, type ReadonlySignal, signal, untracked } from '@preact/signals'
-import type { SeriesAnswer } from '../../../../src/faces/watch/api.ts'
-import { getJson } from '../../client.ts'
-import { problem as disconnected, shownRuns, versions } from '../../store.ts'
-import { from, smoothing, to, xAxis } from '../settings.ts'
+import type { SeriesAnswer } from '../../../src/faces/watch/api.ts'
+import { getJson } from '../client.ts'
+import { problem as disconnected, shownRuns, versions } from '../store.ts'
+import { from, smoothing, to, xAxis } from './settings.ts'
 
 const SETTLE_MS = 80
 const REFRESH_MS = 1000

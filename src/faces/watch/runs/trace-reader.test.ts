@@ -1,8 +1,8 @@
-import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { appendFile, mkdtemp, realpath, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { RouterTrace } from './router-trace.ts'
+import { TraceReader } from './trace-reader.ts'
 import { isRouterTrace } from './trace-record.ts'
 
 let folder: string
@@ -27,19 +27,23 @@ const line = (step: number, layer: number, chosen: number[][], more: object = {}
     .replaceAll(',', ', ')
     .replaceAll(':', ': ')
 
-/** Writes the files, then reads them one after the other. */
-async function traceOf(...files: (readonly string[])[]): Promise<RouterTrace> {
-  const paths = files.map((_, rank) => join(folder, `rank${rank}.jsonl`))
-  const trace = new RouterTrace(folder, paths)
+const textOf = (lines: readonly string[]) => lines.map((each) => `${each}\n`).join('')
+const nameOf = (rank: number) => `rank${rank}.jsonl`
+const readerOf = (ranks: number) =>
+  new TraceReader(
+    { id: 'id', path: 'trace', directory: folder, root: folder },
+    Array.from({ length: ranks }, (_, rank) => nameOf(rank)),
+  )
+
+/** Writes the files of a trace that is no longer written, and reads them. */
+async function traceOf(...files: (readonly string[])[]): Promise<TraceReader> {
+  const long = new Date(Date.now() - 60_000)
   for (const [rank, lines] of files.entries()) {
-    await writeFile(paths[rank] ?? '', lines.map((each) => `${each}\n`).join(''))
-    let start = 0
-    for (const each of lines) {
-      trace.add(rank, Buffer.from(each), start)
-      start += Buffer.byteLength(each) + 1
-    }
+    await writeFile(join(folder, nameOf(rank)), textOf(lines))
+    await utimes(join(folder, nameOf(rank)), long, long)
   }
-  trace.snapshots.settle()
+  const trace = readerOf(files.length)
+  for (let polls = 0; polls < 2; polls++) await trace.poll()
   return trace
 }
 
@@ -48,7 +52,7 @@ test('choices are counted by router, and ranks are summed', async () => {
     [line(0, 1, [[0, 2]]), line(0, 3, [[1, 1]]), line(1, 1, [[2, 0]]), line(1, 3, [[0, 1]])],
     [line(0, 1, [[2, 4]]), line(1, 1, [[3, -1]])],
   )
-  expect(trace.snapshots.index('id')).toMatchObject({
+  expect(trace.routing()).toMatchObject({
     routers: [
       { layer: 1, module: 'decoder', experts: 5, prototypes: 1 },
       { layer: 3, module: 'decoder', experts: 2, prototypes: 1 },
@@ -64,28 +68,33 @@ test('choices are counted by router, and ranks are summed', async () => {
     [1, 1, 0, 0, 0],
   ]
   // Drops are unknown, so loads after drops equal the loads before.
-  expect([...trace.snapshots.loads(0, 2)]).toEqual(before.flatMap((loads) => [...loads, ...loads]))
-  expect(trace.step).toBe(1)
-  expect(trace.problem).toBeUndefined()
+  expect([...trace.loads(0, 2)]).toEqual(before.flatMap((loads) => [...loads, ...loads]))
+  expect(trace.summary().step).toBe(1)
+  expect(trace.summary().problem).toBeUndefined()
 })
 
-test('a last step that grows when another rank arrives gets another generation', () => {
-  const trace = new RouterTrace(folder, ['rank0.jsonl', 'rank1.jsonl'])
-  const add = (rank: number, step: number) => trace.add(rank, Buffer.from(line(step, 0, [[0]])), 0)
-  for (const step of [0, 1]) add(0, step)
-  const before = trace.snapshots.index('id')
-  expect([before?.steps, [...trace.snapshots.loads(1, 2)]]).toEqual([
+test('a last step that grows when another rank arrives gets another generation', async () => {
+  const write = (rank: number, ...steps: number[]) =>
+    appendFile(join(folder, nameOf(rank)), textOf(steps.map((step) => line(step, 0, [[0]]))))
+  await write(0, 0, 1)
+  await write(1)
+  const trace = readerOf(2)
+  await trace.poll()
+  const before = trace.routing()
+  expect([before?.steps, [...trace.loads(1, 2)]]).toEqual([
     [0, 1],
     [1, 1],
   ])
-  add(1, 1)
-  expect([...trace.snapshots.loads(1, 2)]).toEqual([2, 2])
-  expect(trace.snapshots.index('id')?.generation).not.toBe(before?.generation)
+  await write(1, 1)
+  await trace.poll()
+  expect([...trace.loads(1, 2)]).toEqual([2, 2])
+  expect(trace.routing()?.generation).not.toBe(before?.generation)
 })
 
 test('measures that follow from choices are computed, the others are null', async () => {
   const trace = await traceOf([line(0, 0, [[0], [0], [0], [2]]), line(1, 0, [[0], [1], [2]])])
-  const { load_cv, load_cv_kept, drop_rate, gate_mean, gate_entropy, dead_experts, max_over_mean } = trace.summary(0)
+  const { load_cv, load_cv_kept, drop_rate, gate_mean, gate_entropy, dead_experts, max_over_mean } =
+    trace.routingSummary(0)
   // Loads 3, 0, 1: mean 4/3, deviation √(14/9).
   expect(load_cv[0]).toBeCloseTo(Math.sqrt(14 / 9) / (4 / 3), 6)
   expect(load_cv[1]).toBe(0)
@@ -96,7 +105,7 @@ test('measures that follow from choices are computed, the others are null', asyn
 
 test('records of multi-token prediction are separate routers', async () => {
   const trace = await traceOf([line(0, 0, [[0]]), line(0, 0, [[1]], { block: 'mtp', mtp_idx: 2 })])
-  expect(trace.snapshots.index('id')?.routers.map(({ module }) => module)).toEqual(['decoder', 'mtp-2'])
+  expect(trace.routing()?.routers.map(({ module }) => module)).toEqual(['decoder', 'mtp-2'])
 })
 
 test('tokens of a step are read again from the position of its lines', async () => {
@@ -115,7 +124,7 @@ test('tokens of a step are read again from the position of its lines', async () 
     ],
     [line(0, 0, [[9, 9]]), line(5, 0, [[1, 0]]), line(5, 1, [[5, 4]])],
   )
-  const recorded = await trace.recorded('id', 1)
+  const recorded = await trace.recorded(1)
   expect(recorded).toMatchObject({ run: 'id', step: 5, loss: null, tokens: ['', '', ''], cut: false })
   expect(recorded.routers).toEqual([
     {
@@ -137,7 +146,7 @@ test('tokens of a step are read again from the position of its lines', async () 
       gate: null,
     },
   ])
-  await expect(trace.recorded('id', 3)).rejects.toThrow('internal: no snapshot 3 of 3')
+  await expect(trace.recorded(3)).rejects.toThrow('internal: no snapshot 3 of 3')
 })
 
 test('a long step is truncated and marked as cut', async () => {
@@ -148,14 +157,14 @@ test('a long step is truncated and marked as cut', async () => {
       Array.from({ length: 5000 }, (_, token) => [token % 4]),
     ),
   ])
-  const { tokens, cut, routers } = await trace.recorded('id', 0)
+  const { tokens, cut, routers } = await trace.recorded(0)
   expect([tokens.length, cut, routers[0]?.expert.length]).toEqual([4096, true, 4096])
 })
 
 test('one token with very many choices does not fill the memory', async () => {
   const many = Array.from({ length: 2000 }, () => 0)
   const trace = await traceOf([line(0, 0, [many, ...Array.from({ length: 4000 }, () => [1])])])
-  const { tokens, cut, routers } = await trace.recorded('id', 0)
+  const { tokens, cut, routers } = await trace.recorded(0)
   expect(cut).toBe(true)
   expect(tokens.length).toBe(2000)
   expect(routers[0]?.expert.length).toBe(2000 * 2000)
@@ -171,8 +180,10 @@ test('lines that are not records, go back a step or repeat a dispatch are left o
     line(2, 0, [[1]]),
     line(1, 0, [[1]]),
   ])
-  expect(trace.problem).toBe('lines that go back to an earlier step are left out: 1 (expected the lines of one run)')
-  expect([...trace.snapshots.history(0)]).toEqual([1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1])
+  expect(trace.summary().problem).toBe(
+    'lines that go back to an earlier step are left out: 1 (expected the lines of one run)',
+  )
+  expect([...trace.history(0)]).toEqual([1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1])
 })
 
 test('a trace is recognised by its first line', async () => {

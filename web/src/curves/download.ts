@@ -1,7 +1,9 @@
 /** Downloads a card, or another picture, as a file. */
-import type { Ink } from '../../shell/theme.ts'
-import { drawFigure, FIGURE_WIDTH, type Figure, figureHeight } from '../drawing/figure.ts'
-import { CanvasSurface, SvgSurface } from '../drawing/surface.ts'
+
+import type { SeriesAnswer } from '../../../src/faces/watch/api.ts'
+import type { Ink } from '../shell/theme.ts'
+import { drawFigure, FIGURE_WIDTH, type Figure, figureHeight } from './drawing/figure.ts'
+import { CanvasSurface, SvgSurface } from './drawing/surface.ts'
 
 /** Pixels of the PNG per unit of the drawing: sharp on paper and on screens of high resolution. */
 export const PNG_SCALE = 2
@@ -46,4 +48,25 @@ function save(blob: Blob, name: string): void {
   link.download = name
   link.click()
   setTimeout(() => URL.revokeObjectURL(address), 1000)
+}
+
+export function toCsv({ x: axis, metric, series }: SeriesAnswer, names: ReadonlyMap<string, string>): string {
+  const rows = [['run', axis, metric, `${metric} (not smoothed)`].map(cell).join(',')]
+  for (const { run, x, y, raw = y } of series) {
+    const name = cell(names.get(run) ?? run)
+    x.forEach((place, i) => {
+      rows.push(`${name},${place},${y[i] ?? ''},${raw[i] ?? ''}`)
+    })
+  }
+  return `${rows.join('\r\n')}\r\n`
+}
+
+/** Lines of a table. */
+export const csvText = (lines: readonly (readonly (string | number)[])[]): string =>
+  `${lines.map((line) => line.map((each) => (typeof each === 'number' ? each : cell(each))).join(',')).join('\r\n')}\r\n`
+
+/** An apostrophe keeps spreadsheets from evaluating text that looks like a formula. */
+function cell(text: string): string {
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
 }

@@ -2,10 +2,9 @@
  * Groups and sorts metrics by the question that they answer, in the order in which a user asks: how good is the model,
  * how are tokens routed, how fast is it, what does the optimizer do. Other metrics are grouped by prefix.
  */
+import { metricName } from '../../../src/core/text/metrics.ts'
 
-import { metricName } from '../../../../src/core/text/metrics.ts'
-
-export interface MetricGroup {
+interface MetricGroup {
   readonly name: string
   readonly metrics: readonly string[]
 }

@@ -1,14 +1,10 @@
 /** The rules of moments, on series made by hand and at random. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { randomFor } from '../../../../core/random.ts'
-import { dropMoments } from './drop-moments.ts'
-import { episodesOf } from './episodes.ts'
-import { expertMoments } from './expert-moments.ts'
-import { findMoments } from './find-moments.ts'
-import { heldOutMoments, trainingMoments } from './loss-moments.ts'
-import { MAX_MOMENTS, ruleTexts } from './rules.ts'
-import type { RouterSeries } from './series.ts'
+import { randomFor } from '../../../core/random.ts'
+import { MAX_MOMENTS, ruleTexts } from './moment-rules.ts'
+import type { RouterSeries } from './moments.ts'
+import { dropMoments, episodesOf, expertMoments, findMoments, heldOutMoments, trainingMoments } from './moments.ts'
 
 const episodes = (states: string) =>
   episodesOf(states.length, (at) => states[at] === 'x').map(({ from, to }) => `${from}-${to}`)
