@@ -23,7 +23,13 @@ import { parseLaw } from '../../src/tools/law/law-file.ts'
 import { simulatedCoverage, truths } from '../../src/tools/law/simulated.ts'
 import { linesOf } from '../../src/tools/study/analysis/map/measured.ts'
 import { pairsOf } from '../../src/tools/study/analysis/map/pairs.ts'
-import { type Coverage, coverageOf, type Predictions, predictionsOf, sharesOf } from '../../src/tools/study/analysis/map/predictions.ts'
+import {
+  type Coverage,
+  coverageOf,
+  type Predictions,
+  predictionsOf,
+  sharesOf,
+} from '../../src/tools/study/analysis/map/predictions.ts'
 import { studyLaw } from '../../src/tools/study/analysis/map/study-law.ts'
 import { expand } from '../../src/tools/study/grid/grid.ts'
 import { readSpecification } from '../../src/tools/study/grid/read-specification.ts'
