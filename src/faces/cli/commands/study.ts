@@ -5,13 +5,8 @@ import { RunError, UsageError } from '../../../core/errors.ts'
 import { duration, joinWords } from '../../../core/text/numbers.ts'
 import { commandLine } from '../../../core/text/shell.ts'
 import { physicalCores } from '../../../engine/native/cores.ts'
-import {
-  builtinNames,
-  builtinStudies,
-  studySizeDescriptions,
-  studySizes,
-} from '../../../tools/study/builtin/studies.ts'
 import type { StudyEvent } from '../../../tools/study/events.ts'
+import { builtinStudies, studySizes } from '../../../tools/study/grid/read-specification.ts'
 import type { StudyOptions } from '../../../tools/study/runs/run-study.ts'
 import { labelled } from '../display/display.ts'
 import { columnsOf, print } from '../display/print.ts'
@@ -48,8 +43,10 @@ interface StudyFlags extends SpecificationFlags {
 }
 
 export function addStudy(program: Command, io: Io): void {
-  const studies = builtinNames.map((name) => `  ${name.padEnd(9)}  ${builtinStudies[name].description}`)
-  const presets = studySizes.map((name) => `  ${name.padEnd(9)}  ${studySizeDescriptions[name]}`)
+  const listed = (described: Readonly<Record<string, string>>) =>
+    Object.entries(described)
+      .map(([name, description]) => `  ${name.padEnd(9)}  ${description}`)
+      .join('\n')
   program
     .command('study')
     .summary('compare settings with a grid of trainings')
@@ -105,10 +102,10 @@ export function addStudy(program: Command, io: Io): void {
       'after',
       `
 Built-in studies:
-${studies.join('\n')}
+${listed(builtinStudies)}
 
 Presets (sizes) of built-in studies:
-${presets.join('\n')}
+${listed(studySizes)}
 
 Examples:
   choir study m6t --out studies/quick

@@ -1,12 +1,14 @@
 /** The study that `choir study` is asked for: a built-in one or a file, with the settings and seeds of its options. */
+import { suggestion } from '../../../core/config/problems.ts'
 import { UsageError } from '../../../core/errors.ts'
-import { nearestName } from '../../../core/text/nearest.ts'
 import { isYamlPath } from '../../../node/run/read-yaml.ts'
-import { type BuiltinStudy, builtinNames, builtinStudies, studySizes } from '../../../tools/study/builtin/studies.ts'
 import { noArms } from '../../../tools/study/grid/arms.ts'
 import {
+  builtinStudies,
   forSearch,
+  readBuiltin,
   readSpecification,
+  studySizes,
   withAssignments,
   withoutSearch,
 } from '../../../tools/study/grid/read-specification.ts'
@@ -40,31 +42,26 @@ export async function loadSpecification(study: string, flags: SpecificationFlags
   return { ...specification, seeds: specification.seeds.slice(0, seeds) }
 }
 
-export const isBuiltin = (study: string): study is BuiltinStudy => Object.hasOwn(builtinStudies, study)
+export const isBuiltin = (study: string): boolean => Object.hasOwn(builtinStudies, study)
 
 /** The name of a study in its report. */
-export const studyName = (study: string, { preset }: SpecificationFlags): string =>
-  isBuiltin(study) ? `${study}, ${preset ?? 'quick'}` : study
+export const studyName = (study: string, { preset = 'quick' }: SpecificationFlags): string =>
+  isBuiltin(study) ? `${study}, ${preset}` : study
 
 async function baseSpecification(study: string, preset: string | undefined): Promise<Specification> {
+  const [names, sizes] = [Object.keys(builtinStudies), Object.keys(studySizes)]
   if (isBuiltin(study)) {
-    const size = studySizes.find((name) => name === (preset ?? 'quick'))
-    if (!size) {
-      const near = nearestName(preset ?? '', studySizes)
-      throw new UsageError(
-        `invalid --preset: "${preset}" (expected ${studySizes.join(' or ')}${near ? `; did you mean "${near}"?` : ''})`,
-      )
-    }
-    return builtinStudies[study].specification(size)
+    const size = preset ?? 'quick'
+    if (!sizes.includes(size))
+      throw new UsageError(`invalid --preset: "${size}" (expected ${sizes.join(' or ')}${suggestion(size, sizes)})`)
+    return readBuiltin(study, size)
   }
-  if (!isYamlPath(study)) {
-    const near = nearestName(study, builtinNames)
+  if (!isYamlPath(study))
     throw new UsageError(
-      `unknown study "${study}" (expected ${builtinNames.join(', ')}, or a YAML file${near ? `; did you mean "${near}"?` : ''})`,
+      `unknown study "${study}" (expected ${names.join(', ')}, or a YAML file${suggestion(study, names)})`,
     )
-  }
   if (preset !== undefined)
-    throw new UsageError(`invalid --preset: only ${builtinNames.join(' and ')} have presets, not a file`)
+    throw new UsageError(`invalid --preset: only ${names.join(' and ')} have presets, not a file`)
   return readSpecification(study)
 }
 

@@ -7,13 +7,12 @@ import { describeModel } from '../../../core/model/describe.ts'
 import { hashTableOf } from '../../../core/model/routing/hash.ts'
 import { temporaryFolder } from '../../../node/data/testing/temporary-folder.ts'
 import { loadConfig } from '../../../node/run/load-config.ts'
-import { builtinNames, builtinStudies, studySizes } from '../builtin/studies.ts'
 import { namedIn } from '../claim.ts'
 import { type SpecificationInput, specificationSchema } from '../specification.ts'
 import { expand } from './grid.ts'
 import { isResultOf, keyOf } from './keys.ts'
 import { NUMERICS } from './numerics.ts'
-import { readSpecification, withAssignments } from './read-specification.ts'
+import { builtinStudies, readBuiltin, readSpecification, studySizes, withAssignments } from './read-specification.ts'
 
 const temporary = temporaryFolder()
 
@@ -357,26 +356,29 @@ describe('the key of a result', () => {
   })
 })
 
-describe.each(builtinNames)('%s', (name) => {
-  test.each(studySizes)('every cell of %s is a valid configuration, and a question uses every arm', async (size) => {
-    const specification = builtinStudies[name].specification(size)
-    const { cells, arms, questions } = await expand(specification)
-    expect(cells.length).toBe(specification.seeds.length * Object.keys(specification.arms).length)
-    for (const { title, claims = [] } of questions) expect(claims.length, title).toBeGreaterThan(0)
-    const asked = new Set(
-      questions.flatMap(({ contrasts, claims = [] }) => [
-        ...contrasts.flatMap(({ baseline, arm }) => [baseline, arm]),
-        ...claims.flatMap((claim) => namedIn(claim).flatMap(({ arms }) => [...arms])),
-      ]),
-    )
-    expect(Object.keys(arms).filter((arm) => !asked.has(arm) && !Object.hasOwn(specification.timedOnly, arm))).toEqual(
-      [],
-    )
-  })
+describe.each(Object.keys(builtinStudies))('%s', (name) => {
+  test.each(Object.keys(studySizes))(
+    'every cell of %s is a valid configuration, and a question uses every arm',
+    async (size) => {
+      const specification = await readBuiltin(name, size)
+      const { cells, arms, questions } = await expand(specification)
+      expect(cells.length).toBe(specification.seeds.length * Object.keys(specification.arms).length)
+      for (const { title, claims = [] } of questions) expect(claims.length, title).toBeGreaterThan(0)
+      const asked = new Set(
+        questions.flatMap(({ contrasts, claims = [] }) => [
+          ...contrasts.flatMap(({ baseline, arm }) => [baseline, arm]),
+          ...claims.flatMap((claim) => namedIn(claim).flatMap(({ arms }) => [...arms])),
+        ]),
+      )
+      expect(
+        Object.keys(arms).filter((arm) => !asked.has(arm) && !Object.hasOwn(specification.timedOnly, arm)),
+      ).toEqual([])
+    },
+  )
 })
 
 test('parameters of the sizes grow twentyfold, and tokens in proportion to active parameters', async () => {
-  const { cells } = await expand(builtinStudies.m6t.specification('standard'))
+  const { cells } = await expand(await readBuiltin('m6t', 'standard'))
   const sized = ['tiny, top-1', 'small, top-1', 'top-1', 'large, top-1'].map((arm) => {
     const { model, train } = cells.find((cell) => cell.arm === arm)?.config ?? ({} as never)
     const { parameters, activeParameters } = describeModel(model)

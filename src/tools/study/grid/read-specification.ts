@@ -1,5 +1,7 @@
-/** Reads specifications from files, and changes them as the command line asks. */
+/** Reads specifications from files, also those of the built-in studies, and changes them as the command line asks. */
+import { fileURLToPath } from 'node:url'
 import { option, UsageError, wording } from '../../../core/errors.ts'
+import { packageFile } from '../../../core/package-file.ts'
 import { readYaml } from '../../../node/run/read-yaml.ts'
 import { parseSet } from '../../../node/run/set-option.ts'
 import { CONFIG_BYTES, readText } from '../../../node/system/read-text.ts'
@@ -7,6 +9,20 @@ import { type ArmSpecification, type Specification, specificationSchema } from '
 import { besideFile } from './part-files.ts'
 import { problemsOf } from './problems.ts'
 import { flatten, isBelow, overlay } from './settings.ts'
+
+/** The built-in studies, with their descriptions in the help text. Each is a file `studies/NAME-SIZE.yaml`. */
+export const builtinStudies: Readonly<Record<string, string>> = {
+  m6t: 'the questions of the M6-T paper',
+  witnesses: 'published trends of other studies, tested here',
+}
+
+export const studySizes: Readonly<Record<string, string>> = {
+  quick: 'a small model and few arms; 13 minutes on two cores',
+  standard: 'a larger model, every arm, four seeds and a learning rate for each arm; takes a night',
+}
+
+export const readBuiltin = (name: string, size: string): Promise<Specification> =>
+  readSpecification(fileURLToPath(packageFile(`studies/${name}-${size}.yaml`)))
 
 /**
  * The specification of a file; files of the user's own parts are looked for beside it first.

@@ -10,9 +10,8 @@ import { bibliography } from '../../report/paper/bibliography.ts'
 import { csvRecords } from '../../report/testing/parse-csv.ts'
 import { checkTex } from '../../report/testing/parse-tex.ts'
 import { analyse } from '../analysis/analyse.ts'
-import { m6t } from '../builtin/m6t.ts'
-import { builtinNames, builtinStudies, studySizes } from '../builtin/studies.ts'
 import type { StudyResults } from '../contract.ts'
+import { builtinStudies, readBuiltin, studySizes } from '../grid/read-specification.ts'
 import { views } from '../specification.ts'
 import { mapStudy } from '../testing/map.ts'
 import { studyOf } from '../testing/results.ts'
@@ -24,7 +23,8 @@ beforeEach(async () => {
 })
 afterEach(() => rm(directory, { recursive: true }))
 
-const write = (results: StudyResults) => writeReport(results, m6t('quick'), { directory }, true)
+const write = async (results: StudyResults) =>
+  writeReport(results, await readBuiltin('m6t', 'quick'), { directory }, true)
 const text = (name: string) => readFile(join(directory, 'paper', name), 'utf8')
 
 const arms = {
@@ -142,11 +142,10 @@ test('files of an earlier report are removed, files of the user stay, and the re
   expect(await text('report.bib')).toContain(createHash('sha256').update('stored').digest('hex'))
 })
 
-test('every paper that a built-in study names has its authors in the bibliography', () => {
-  const questions = builtinNames.flatMap((name) =>
-    studySizes.flatMap((size) => builtinStudies[name].specification(size).questions),
-  )
-  const facts = questions.flatMap((question) => [JSON.stringify(question)])
+test('every paper that a built-in study names has its authors in the bibliography', async () => {
+  const sizes = Object.keys(studySizes)
+  const every = Object.keys(builtinStudies).flatMap((name) => sizes.map((size) => readBuiltin(name, size)))
+  const facts = (await Promise.all(every)).map(({ questions }) => JSON.stringify(questions))
   const bib = bibliography({ ...analyse(everything), facts }, { version: '1', date: new Date(0) })
   const [, ...entries] = bib.split('@misc{').slice(1)
   expect(entries.length).toBeGreaterThan(5)
@@ -154,7 +153,7 @@ test('every paper that a built-in study names has its authors in the bibliograph
 })
 
 test('a report without the files for a paper has no such folder', async () => {
-  const { files } = await writeReport(everything, m6t('quick'), { directory })
+  const { files } = await writeReport(everything, await readBuiltin('m6t', 'quick'), { directory })
   expect(files).not.toHaveProperty('paper')
   expect(await readdir(directory)).not.toContain('paper')
 })
