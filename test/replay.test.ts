@@ -4,8 +4,8 @@
  * @slow
  */
 import { describe, expect, test } from 'vitest'
-import { SCORING_ROUTERS } from '../src/core/model/moe-config.ts'
-import { activatedExperts, routedModules } from '../src/core/model/parameters.ts'
+import { activatedExperts, SCORING_ROUTERS } from '../src/core/model/config/moe-config.ts'
+import { routedModules } from '../src/core/model/parameters.ts'
 import { testRandom } from './support/gradient-check.ts'
 import { caseOf, compareWithGradient, compile, layouts, routers, run } from './support/model-check.ts'
 import { routedOf } from './support/routed.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { moeSchema } from '../../src/core/model/moe-config.ts'
+import { moeSchema } from '../../src/core/model/config/moe-config.ts'
 import { capacityOf } from '../../src/core/model/routing/capacity.ts'
 import { capacity, refusalsOf, rules } from './refusals.ts'
 

@@ -1,7 +1,7 @@
 /** Test cases of kernels that place choices in queues and rows; the graph without kernels gives the same integers. */
 import fc from 'fast-check'
+import type { MoeConfig } from '../../src/core/model/config/moe-config.ts'
 import { modelSchema } from '../../src/core/model/config.ts'
-import type { MoeConfig } from '../../src/core/model/moe-config.ts'
 import { capacityOf, placeChoices } from '../../src/core/model/routing/capacity.ts'
 import { raggedSlots } from '../../src/core/model/routing/slots.ts'
 import * as g from '../../src/faces/library/graph.ts'

@@ -1,5 +1,5 @@
 /** Converts the names of routed modules between witness and model. */
-import type { RoutedModule } from '../../src/core/model/parameters.ts'
+import type { RoutedModule } from '../../src/core/model/config/moe-config.ts'
 import { choicesName } from '../../src/core/model/transformer.ts'
 import type { Routed } from '../witness/model.ts'
 

@@ -1,8 +1,8 @@
 /** Test cases of the kernels of a learned router. Their reference is made of ops of the graph, in float64. */
 import fc from 'fast-check'
 import { routeTokens } from '../../src/core/graph/ops/router.ts'
+import type { MoeConfig } from '../../src/core/model/config/moe-config.ts'
 import { modelSchema } from '../../src/core/model/config.ts'
-import type { MoeConfig } from '../../src/core/model/moe-config.ts'
 import { placeChoices } from '../../src/core/model/routing/capacity.ts'
 import type { RouterLosses } from '../../src/core/model/routing/contract.ts'
 import { routerLosses } from '../../src/core/model/routing/losses.ts'

@@ -1,6 +1,6 @@
 /** Random cases are reproducible, valid, and varied enough to reach every setting. */
 import { describe, expect, test } from 'vitest'
-import { moeSchema } from '../../src/core/model/moe-config.ts'
+import { moeSchema } from '../../src/core/model/config/moe-config.ts'
 import { randomCase } from './generate.ts'
 import { witnessForward } from './model.ts'
 

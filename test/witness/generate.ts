@@ -5,8 +5,8 @@
  * parameters, tokens and targets.
  */
 import type { z } from 'zod'
+import type { moeSchema } from '../../src/core/model/config/moe-config.ts'
 import { type ModelConfig, modelSchema } from '../../src/core/model/config.ts'
-import type { moeSchema } from '../../src/core/model/moe-config.ts'
 import type { Routed, WitnessInput } from './model.ts'
 import { hasExperts, isSparse, parameterShapes } from './parameters.ts'
 

@@ -2,7 +2,7 @@
  * Losses and statistics: cross-entropy of the next token, the two losses of a router (balance and z), and the
  * entropy of the router's distribution.
  */
-import type { MoeConfig } from '../../src/core/model/moe-config.ts'
+import type { MoeConfig } from '../../src/core/model/config/moe-config.ts'
 import { at, logSumExp, type Matrix, mean, rowOf, sigmoid, softmax, sum, type Vector } from './arithmetic.ts'
 import type { Routing } from './routing.ts'
 

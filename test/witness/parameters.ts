@@ -2,8 +2,9 @@
  * The names and shapes of all parameters, and how the witness reads them: by name, as rows. A missing, unknown or
  * misshapen parameter is refused, so the witness also checks the naming.
  */
+
+import type { MoeConfig } from '../../src/core/model/config/moe-config.ts'
 import type { ModelConfig } from '../../src/core/model/config.ts'
-import type { MoeConfig } from '../../src/core/model/moe-config.ts'
 import type { Matrix, Vector } from './arithmetic.ts'
 import { headsOf } from './attention.ts'
 

@@ -1,7 +1,7 @@
 /** Compares the sparse layer with calculations by hand: choices, gates, capacity, mixture, and the router's losses. */
 import { describe, expect, test } from 'vitest'
 import type { z } from 'zod'
-import { type MoeConfig, moeSchema } from '../../src/core/model/moe-config.ts'
+import { type MoeConfig, moeSchema } from '../../src/core/model/config/moe-config.ts'
 import type { Matrix } from './arithmetic.ts'
 import { mixture } from './experts.ts'
 import { balanceLoss, crossEntropy, routerEntropy, routerZLoss } from './losses.ts'

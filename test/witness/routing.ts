@@ -5,7 +5,7 @@
  * choices (`chooseTopK`, prototype by prototype); then, in every group of tokens, each expert serves its
  * queue in order of priority until its capacity is used up (`serve`). Other assignments are dropped.
  */
-import type { MoeConfig } from '../../src/core/model/moe-config.ts'
+import type { MoeConfig } from '../../src/core/model/config/moe-config.ts'
 import type { CapacityRule } from '../../src/core/model/routing/contract.ts'
 import { at, logSumExp, type Matrix, project, rowOf, sigmoid, softmax, sum, type Vector } from './arithmetic.ts'
 

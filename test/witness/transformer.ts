@@ -3,8 +3,9 @@
  * activations, then the feed-forward network (dense or sparse) of the normed activations; norm once more
  * and compare with every token of the vocabulary.
  */
+
+import type { MoeConfig } from '../../src/core/model/config/moe-config.ts'
 import type { ModelConfig } from '../../src/core/model/config.ts'
-import type { MoeConfig } from '../../src/core/model/moe-config.ts'
 import type { CapacityRule } from '../../src/core/model/routing/contract.ts'
 import { add, at, dot, type Matrix, mean, project, rowOf, type Vector } from './arithmetic.ts'
 import { attention, headsOf } from './attention.ts'

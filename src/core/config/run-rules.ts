@@ -1,5 +1,5 @@
 /** Rules between fields of a run that follow from float32 and from tokenizers. */
-import { type MoeConfig, SCORING_ROUTERS } from '../model/moe-config.ts'
+import { type MoeConfig, SCORING_ROUTERS } from '../model/config/moe-config.ts'
 
 interface Rates {
   readonly schedule: { readonly learningRate: number; readonly expertRate: number; readonly routerRate: number }

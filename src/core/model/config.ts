@@ -3,9 +3,9 @@
  * layers. It is pure data: nothing here knows how a layer is computed.
  */
 import { z } from 'zod'
-import { checkLayer, checkPlaces, layerSchema } from './layer-config.ts'
-import { floats, sizes } from './limits.ts'
-import { checkMoe, moeSchema } from './moe-config.ts'
+import { checkLayer, checkPlaces, layerSchema } from './config/layer-config.ts'
+import { floats, sizes } from './config/limits.ts'
+import { checkMoe, moeSchema } from './config/moe-config.ts'
 
 const positive = z.int().positive()
 

@@ -1,9 +1,10 @@
 /** Parameters and floating-point operations of a model, counted from its configuration. */
 import type { Shape } from '../graph/model.ts'
 import { sizeOf } from '../graph/shape.ts'
+import { activatedExperts, moduleName, type RoutedModule } from './config/moe-config.ts'
 import { attentionColumns, type ModelConfig, windowOf } from './config.ts'
-import { ownWork } from './own/work.ts'
-import { activatedExperts, moduleName, parameterSpecs, type RoutedModule, routedModules } from './parameters.ts'
+import { ownWork } from './own-work.ts'
+import { parameterSpecs, routedModules } from './parameters.ts'
 
 export interface ModelDescription {
   readonly parameters: number

@@ -10,8 +10,8 @@ import { combine, combineRagged, dispatch, dispatchRagged } from '../graph/ops/e
 import { reshape } from '../graph/ops/shape.ts'
 import { dim } from '../graph/shape.ts'
 import { kernelTile, scopeName, type Tensor } from '../graph/tensor.ts'
+import type { MoeConfig } from './config/moe-config.ts'
 import type { Experts } from './experts.ts'
-import type { MoeConfig } from './moe-config.ts'
 import type { Choice, Placement } from './routing/contract.ts'
 import { paddedSlots, raggedSlots, tileFor } from './routing/slots.ts'
 

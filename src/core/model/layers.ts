@@ -6,9 +6,9 @@
 import { add, multiply } from '../graph/ops/elementwise.ts'
 import { layerNorm, rmsNorm } from '../graph/ops/fused.ts'
 import { scope, type Tensor } from '../graph/tensor.ts'
+import type { MoeConfig } from './config/moe-config.ts'
 import { embeddingScaleOf, type ModelConfig } from './config.ts'
 import { type FfnWeights, weightsOf } from './ffn.ts'
-import type { MoeConfig } from './moe-config.ts'
 import { isOwnLayer, isSparse, ownLayerName, type Parameters } from './parameters.ts'
 
 /** How the parts of a layer are computed. Rows are tokens: [T, D], or [1, D] for a single token. */

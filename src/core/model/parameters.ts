@@ -8,9 +8,10 @@
 import type { DType, Shape } from '../graph/model.ts'
 import type { QuantizedMatrix } from '../graph/ops/quantized.ts'
 import { input, type Tensor } from '../graph/tensor.ts'
+import { isPlaced } from './config/layer-config.ts'
+import { modulesWith, moduleName, type RoutedModule } from './config/moe-config.ts'
 import { attentionColumns, headWidthOf, type ModelConfig } from './config.ts'
 import { ffnParameters } from './ffn.ts'
-import { isPlaced } from './layer-config.ts'
 import { layerParameters } from './own/layer.ts'
 import { routerParameters } from './routing/routers.ts'
 
@@ -47,15 +48,6 @@ export const isOwnLayer = ({ layer = null }: Pick<Partial<ModelConfig>, 'layer'>
 /** Prefix of the names of the parameters of the user's own layer. */
 export const ownLayerName = (index: number): string => `layers.${index}.own`
 
-/** The modules that a sparse layer may route, each with its own router and N experts. */
-export type RoutedModule = 'ffn' | 'qkv' | 'output'
-
-const modulesWith: Record<NonNullable<ModelConfig['moe']>['attention'], readonly RoutedModule[]> = {
-  none: ['ffn'],
-  qkv: ['qkv', 'ffn'],
-  all: ['qkv', 'output', 'ffn'],
-}
-
 /** The routed modules of a layer, in order of computation; empty for a dense layer. */
 export const routedModules = (config: ModelConfig, layer: number): readonly RoutedModule[] =>
   config.moe && isSparse(config, layer) ? modulesWith[config.moe.attention] : []
@@ -70,15 +62,8 @@ export function moduleWidths(
   return { inputs: module === 'output' ? queries : config.width, outputs: config.width }
 }
 
-/** Prefix of the names of a routed module's parameters. */
-export const moduleName = (layer: number, module: RoutedModule): string =>
-  module === 'ffn' ? `layers.${layer}.moe` : `layers.${layer}.attention.${module}`
-
 /** Name of the matrix [D, 1] of the shared expert's gate, for a module named `module`. */
 export const sharedMix = (module: string): string => `${module}.shared.mix`
-
-/** Number of experts that one token activates in a layer: k times the prototypes; with `expert-choice` the mean. */
-export const activatedExperts = (moe: NonNullable<ModelConfig['moe']>): number => moe.k * moe.prototypes
 
 /** Every parameter of the model, in memory order. */
 export function parameterSpecs(config: ModelConfig): ParameterSpec[] {

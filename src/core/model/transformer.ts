@@ -12,19 +12,13 @@ import { matmul } from '../graph/ops/matmul.ts'
 import { reshape } from '../graph/ops/shape.ts'
 import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
 import { attention, type Projections, type QueryKeyNorms } from './attention.ts'
+import { activatedExperts, moduleName, type RoutedModule } from './config/moe-config.ts'
 import { headScaleOf, type ModelConfig } from './config.ts'
 import { ffn } from './ffn.ts'
 import { embed, layers, scaled } from './layers.ts'
 import { moeLayer, moeProjection, type Pass, type RoutingReport } from './moe.ts'
 import { applyLayer, type LayerOutput, layerParameters } from './own/layer.ts'
-import {
-  activatedExperts,
-  moduleName,
-  ownLayerName,
-  type Parameters,
-  type RoutedModule,
-  routedModules,
-} from './parameters.ts'
+import { ownLayerName, type Parameters, routedModules } from './parameters.ts'
 import { hashTableOf } from './routing/hash.ts'
 
 export interface Activations {

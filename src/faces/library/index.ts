@@ -26,7 +26,7 @@ export type { RunConfig, RunInput, TrainConfig } from '../../core/config/run-con
 export type { Option, Wording } from '../../core/errors.ts'
 export { RunError, UsageError } from '../../core/errors.ts'
 export type { ModelConfig } from '../../core/model/config.ts'
-export type { MoeConfig } from '../../core/model/moe-config.ts'
+export type { MoeConfig } from '../../core/model/config/moe-config.ts'
 export type {
   LayerInput,
   LayerOutput,
@@ -34,7 +34,7 @@ export type {
   LayerShape,
   OwnLayer,
 } from '../../core/model/own/layer.ts'
-export type { RoutedModule } from '../../core/model/parameters.ts'
+export type { RoutedModule } from '../../core/model/config/moe-config.ts'
 export type {
   CapacityRule,
   Choice,

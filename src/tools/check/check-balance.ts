@@ -1,5 +1,5 @@
 /** Checks of a balancing loss of the user's own, in a layer with a router of top-k. */
-import type { MoeConfig } from '../../core/model/moe-config.ts'
+import type { MoeConfig } from '../../core/model/config/moe-config.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { Check, PluginCheck } from './check.ts'
 import type { Runtimes } from './check-router.ts'

@@ -1,5 +1,5 @@
 /** The decisions of routers for one token of a traced pass, as a record has them. */
-import type { MoeConfig } from '../../core/model/moe-config.ts'
+import type { MoeConfig } from '../../core/model/config/moe-config.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import type { RecordedRouter, Route } from '../../node/routes/format.ts'
 import type { RouterTrace } from '../../use/infer/routing-tracer.ts'

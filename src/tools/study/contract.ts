@@ -13,7 +13,7 @@
  */
 
 import type { RunConfig } from '../../core/config/run-config.ts'
-import type { RoutedModule } from '../../core/model/parameters.ts'
+import type { RoutedModule } from '../../core/model/config/moe-config.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import type { EvalRecord } from '../../train/step/records.ts'
 import type { Claim } from './claim.ts'

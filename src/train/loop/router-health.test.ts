@@ -1,7 +1,7 @@
 /** Planted faults of routers, and healthy routers with the noise of sampling. */
 import { describe, expect, test } from 'vitest'
 import type { z } from 'zod'
-import { moeSchema } from '../../core/model/moe-config.ts'
+import { moeSchema } from '../../core/model/config/moe-config.ts'
 import type { LayerCounts } from '../../core/model/routing/statistics.ts'
 import { normalQuantile, type Random, randomFor } from '../../core/random.ts'
 import { RouterHealth, WINDOW } from './router-health.ts'

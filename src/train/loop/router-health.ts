@@ -8,8 +8,8 @@
  * gone for a window is reported again when it comes back.
  */
 import { sumOf } from '../../core/averages.ts'
-import type { MoeConfig } from '../../core/model/moe-config.ts'
-import { activatedExperts } from '../../core/model/parameters.ts'
+import type { MoeConfig } from '../../core/model/config/moe-config.ts'
+import { activatedExperts } from '../../core/model/config/moe-config.ts'
 import { hasRouterWeights } from '../../core/model/routing/routers.ts'
 import type { LayerCounts } from '../../core/model/routing/statistics.ts'
 import { percent } from '../../core/text/numbers.ts'

@@ -8,8 +8,8 @@
 
 import { UsageError } from '../../core/errors.ts'
 import { withKernels } from '../../core/graph/tensor.ts'
+import { causalityOf } from '../../core/model/causality.ts'
 import type { ModelConfig } from '../../core/model/config.ts'
-import { causalityOf } from '../../core/model/routing/causality.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import { randomFor } from '../../core/random.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'

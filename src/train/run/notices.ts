@@ -1,9 +1,9 @@
 /** Notices that a user needs to read the numbers of a run. */
 import { type RunConfig, sequencesOfPass } from '../../core/config/run-config.ts'
 import { sizeOf } from '../../core/graph/shape.ts'
+import { type Activity, causalityOf } from '../../core/model/causality.ts'
 import { withFrozen } from '../../core/model/freeze.ts'
 import { parameterSpecs } from '../../core/model/parameters.ts'
-import { type Activity, causalityOf } from '../../core/model/routing/causality.ts'
 import { count } from '../../core/text/numbers.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
 

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../../core/config/run-config.ts'
 import { anyVocabulary } from '../../core/config/testing/any-vocabulary.ts'
-import type { MoeConfig } from '../../core/model/moe-config.ts'
+import type { MoeConfig } from '../../core/model/config/moe-config.ts'
 import { floatsOf } from '../../engine/contract/arena.ts'
 import { openRuntime } from '../../node/run/session.ts'
 import { RoutingTracer } from '../../use/infer/routing-tracer.ts'

@@ -1,7 +1,7 @@
 /** A model, compiled to trace the routing of text. */
 import { type RunConfig, sequencesOfPass } from '../../core/config/run-config.ts'
 import { UsageError } from '../../core/errors.ts'
-import type { MoeConfig } from '../../core/model/moe-config.ts'
+import type { MoeConfig } from '../../core/model/config/moe-config.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import { separatorOf } from '../../train/data/first-visible.ts'
 import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'

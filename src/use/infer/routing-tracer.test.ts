@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../../core/config/run-config.ts'
 import { anyVocabulary } from '../../core/config/testing/any-vocabulary.ts'
-import type { MoeConfig } from '../../core/model/moe-config.ts'
+import type { MoeConfig } from '../../core/model/config/moe-config.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import { hashTable } from '../../core/model/routing/hash.ts'
 import { randomFor } from '../../core/random.ts'

@@ -9,10 +9,9 @@
 
 import { sizeOf } from '../../core/graph/shape.ts'
 import { type Tensor, withKernels } from '../../core/graph/tensor.ts'
+import type { MoeConfig, RoutedModule } from '../../core/model/config/moe-config.ts'
 import type { ModelConfig } from '../../core/model/config.ts'
 import type { RoutingReport } from '../../core/model/moe.ts'
-import type { MoeConfig } from '../../core/model/moe-config.ts'
-import type { RoutedModule } from '../../core/model/parameters.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import { tokenEntropy } from '../../core/model/routing/losses.ts'
 import { choicesName } from '../../core/model/transformer.ts'

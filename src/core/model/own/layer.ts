@@ -3,12 +3,12 @@
  * activations of all tokens of a pass.
  */
 import { UsageError } from '../../errors.ts'
+import type { Shape } from '../../graph/model.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import { type PluginSettings, Plugins } from '../../plugins.ts'
-import type { LayerConfig } from '../layer-config.ts'
-import type { RouterParameter } from '../routing/contract.ts'
+import type { LayerConfig } from '../config/layer-config.ts'
+import { pluginSettings } from '../config/plugin-settings.ts'
 import { checkParameters } from './parameters.ts'
-import { pluginSettings } from './settings.ts'
 import { attemptIn } from './watched-names.ts'
 
 /** The sizes from which the parameters of a layer follow. */
@@ -24,13 +24,13 @@ export interface LayerShape {
 
 export interface LayerParameter {
   /** The tensor is whole on every rank. Weight decay applies to it if it has two dimensions or more. */
-  readonly shape: RouterParameter['shape']
+  readonly shape: Shape
   /**
    * Initial values: zeros, ones, or a truncated normal with the deviation of matrices, √(`train.init.scale` / rows),
    * where the rows are the last dimension but one. `branch` is `normal` times `train.init.residual`, for a matrix whose
    * product is added to the residual stream, as that of `down` of a feed-forward network is.
    */
-  readonly init: RouterParameter['init'] | 'branch'
+  readonly init: 'zeros' | 'ones' | 'normal' | 'branch'
 }
 
 export interface LayerInput {

@@ -2,7 +2,7 @@
 import type { UsageError } from '../../errors.ts'
 import type { Shape } from '../../graph/model.ts'
 import { joinWords } from '../../text/numbers.ts'
-import { OWN_NAME } from './settings.ts'
+import { OWN_NAME } from '../config/plugin-settings.ts'
 
 interface OwnParameter {
   readonly shape: Shape

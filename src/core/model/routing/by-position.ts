@@ -33,7 +33,7 @@ import {
 } from '../../graph/ops/routing.ts'
 import { concat, reshape, slice, transpose } from '../../graph/ops/shape.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
-import type { MoeConfig } from '../moe-config.ts'
+import type { MoeConfig } from '../config/moe-config.ts'
 import { type Allowance, allowanceOf, serviceOrder } from './allowance.ts'
 import type { Choice, Placement, QueueInput } from './contract.ts'
 

@@ -21,7 +21,7 @@
 import type { Shape } from '../../graph/model.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import type { PluginSettings } from '../../plugins.ts'
-import type { MoeConfig } from '../moe-config.ts'
+import type { MoeConfig } from '../config/moe-config.ts'
 
 /**
  * A router: its parameters, and the function that makes its choices. The built-in routers (`routers.ts`) and routers of

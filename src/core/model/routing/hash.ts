@@ -3,14 +3,19 @@
  * Each routed module of a layer has its own table. Ids are assigned in a shuffled order, so every expert
  * gets the same number of ids (not of tokens: text is not uniform).
  */
-import type { ModelConfig } from '../config.ts'
-import type { RoutedModule } from '../parameters.ts'
+import type { MoeConfig, RoutedModule } from '../config/moe-config.ts'
 
 /** The order of modules by which tables are numbered. */
 const MODULES: readonly RoutedModule[] = ['ffn', 'qkv', 'output']
 
+interface HashedModel {
+  readonly vocabulary: number
+  readonly layers: number
+  readonly moe: MoeConfig | null
+}
+
 /** The table of a routed module of a layer. Models with different seeds share no table. */
-export function hashTableOf({ vocabulary, layers, moe }: ModelConfig, layer: number, module: RoutedModule): Int32Array {
+export function hashTableOf({ vocabulary, layers, moe }: HashedModel, layer: number, module: RoutedModule): Int32Array {
   if (!moe) throw new Error('internal: a hash table of a dense model')
   const index = layer + layers * MODULES.indexOf(module) + moe.hashSeed * layers * MODULES.length
   const tableOf = moe.hashChoices === 'consecutive' ? consecutiveTable : hashTable

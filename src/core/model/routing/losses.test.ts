@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { evaluate } from '../../../../test/support/evaluate.ts'
 import { constant } from '../../graph/tensor.ts'
-import { moeSchema } from '../moe-config.ts'
+import { moeSchema } from '../config/moe-config.ts'
 import { placeChoices } from './capacity.ts'
 import { totalGate } from './losses.ts'
 import { route } from './routers.ts'

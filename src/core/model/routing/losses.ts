@@ -10,7 +10,7 @@ import { oneHot } from '../../graph/ops/indexing.ts'
 import { mean, sum } from '../../graph/ops/reduction.ts'
 import { reshape, slice } from '../../graph/ops/shape.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
-import type { MoeConfig } from '../moe-config.ts'
+import type { MoeConfig } from '../config/moe-config.ts'
 import type { Choice, Placement, RouterLosses } from './contract.ts'
 import { ownBalanceLoss } from './own-balance.ts'
 

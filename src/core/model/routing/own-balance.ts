@@ -2,7 +2,7 @@
 import { UsageError } from '../../errors.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import { Plugins } from '../../plugins.ts'
-import type { MoeConfig } from '../moe-config.ts'
+import type { MoeConfig } from '../config/moe-config.ts'
 import type { Choice, Placement } from './contract.ts'
 
 /** The choices of a router in a pass, before drops. */

@@ -2,9 +2,9 @@
 import { UsageError } from '../../errors.ts'
 import type { Tensor } from '../../graph/tensor.ts'
 import { type PluginSettings, Plugins } from '../../plugins.ts'
-import type { MoeConfig } from '../moe-config.ts'
+import type { MoeConfig } from '../config/moe-config.ts'
+import { pluginSettings } from '../config/plugin-settings.ts'
 import { checkParameters } from '../own/parameters.ts'
-import { pluginSettings } from '../own/settings.ts'
 import { attemptIn } from '../own/watched-names.ts'
 import type { Choice, Router, RouterInput, RouterShape } from './contract.ts'
 

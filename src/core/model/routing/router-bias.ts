@@ -8,8 +8,8 @@
  * The load of an expert is its number of choices before drops, over all micro-batches of the step, and
  * u = `model.moe.biasRate`. The bias has no gradient; `ArenaKernels.balance` computes this rule.
  */
-import type { MoeConfig } from '../moe-config.ts'
-import { moduleName, type ParameterSpec, type RoutedModule } from '../parameters.ts'
+import type { MoeConfig } from '../config/moe-config.ts'
+import { moduleName, type RoutedModule } from '../config/moe-config.ts'
 
 const suffix = '.router.bias'
 
@@ -19,7 +19,7 @@ export const isRouterBias = (name: string): boolean => name.endsWith(suffix)
 /** The biases that a step moves, with the loads that move them: empty for other routers, and without frozen biases. */
 export function movedBiases<Loads extends { readonly layer: number; readonly module: RoutedModule }>(
   moe: MoeConfig | null,
-  specs: readonly ParameterSpec[],
+  specs: readonly { readonly name: string; readonly frozen?: boolean }[],
   loads: readonly Loads[],
 ): { readonly name: string; readonly loads: Loads }[] {
   if (moe?.router !== 'bias') return []

@@ -5,7 +5,7 @@ import { topK } from '../../graph/ops/order.ts'
 import { max, sum } from '../../graph/ops/reduction.ts'
 import { concat, reshape } from '../../graph/ops/shape.ts'
 import { constant, type Tensor } from '../../graph/tensor.ts'
-import type { MoeConfig } from '../moe-config.ts'
+import type { MoeConfig } from '../config/moe-config.ts'
 
 /** A score below any other, but finite in float32. */
 const LOWEST = -3e38

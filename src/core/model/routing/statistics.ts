@@ -1,6 +1,6 @@
 /** Routing statistics: the load of experts, drops and gates of a step, from the counts that a program writes. */
 import { coefficientOfVariation, sumOf } from '../../averages.ts'
-import type { RoutedModule } from '../parameters.ts'
+import type { RoutedModule } from '../config/moe-config.ts'
 
 /** Counts of one routed module of a layer, summed over passes (micro-batches of a step, or evaluation batches). */
 export interface LayerCounts {

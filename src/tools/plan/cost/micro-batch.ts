@@ -2,7 +2,7 @@
  * The time of a micro-batch on the slowest rank of a pipeline stage: computation, recomputation, and the communication of
  * tensors, contexts and experts.
  */
-import { activatedExperts } from '../../../core/model/parameters.ts'
+import { activatedExperts } from '../../../core/model/config/moe-config.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
 import { type Layout, tokenRanks } from '../search/layout.ts'

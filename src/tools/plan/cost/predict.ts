@@ -1,5 +1,7 @@
 /** Predicts memory and speed of a run in a layout. */
-import { activatedExperts, routedModules } from '../../../core/model/parameters.ts'
+
+import { activatedExperts } from '../../../core/model/config/moe-config.ts'
+import { routedModules } from '../../../core/model/parameters.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import { intervalFactors } from '../inputs/fitted.ts'
 import { chanceBelow, type Interval, intervalOn } from '../inputs/intervals.ts'

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { RunError, UsageError } from '../../../core/errors.ts'
-import { type MoeConfig, moeSchema } from '../../../core/model/moe-config.ts'
+import { type MoeConfig, moeSchema } from '../../../core/model/config/moe-config.ts'
 import { loadConfig } from '../../../node/run/load-config.ts'
 import { cvOf, measuredLoads } from './measured-loads.ts'
 

@@ -1,8 +1,7 @@
 /** Expert loads measured by a run of Choir, from its `routing.jsonl`. */
 import { join } from 'node:path'
 import { RunError, UsageError } from '../../../core/errors.ts'
-import type { MoeConfig } from '../../../core/model/moe-config.ts'
-import type { RoutedModule } from '../../../core/model/parameters.ts'
+import type { MoeConfig, RoutedModule } from '../../../core/model/config/moe-config.ts'
 import type { RoutingRecord } from '../../../core/model/routing/statistics.ts'
 import { loadRunConfig } from '../../../node/run/load-config.ts'
 import { readJsonLines } from '../../../node/system/jsonl.ts'

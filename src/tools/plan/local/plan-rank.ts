@@ -1,7 +1,8 @@
 /** Predicts memory, computing time and traffic of a rank of Choir's own training, on a machine like this one. */
 import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
-import { activatedExperts, moduleWidths, parameterSpecs, routedModules } from '../../../core/model/parameters.ts'
+import { activatedExperts } from '../../../core/model/config/moe-config.ts'
+import { moduleWidths, parameterSpecs, routedModules } from '../../../core/model/parameters.ts'
 import { shardsOfRank } from '../../../train/step/ranks/gradient-tree.ts'
 import {
   gradientFlows,

@@ -9,16 +9,10 @@ import { sequencesOfPass } from '../../../core/config/run-config.ts'
 import { sourcesOfSum } from '../../../core/graph/ops/expert.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
 import { counterSums } from '../../../core/graph/tree.ts'
+import type { MoeConfig } from '../../../core/model/config/moe-config.ts'
+import { activatedExperts, type RoutedModule } from '../../../core/model/config/moe-config.ts'
 import { attentionColumns } from '../../../core/model/config.ts'
-import type { MoeConfig } from '../../../core/model/moe-config.ts'
-import {
-  activatedExperts,
-  moduleWidths,
-  type ParameterSpec,
-  parameterSpecs,
-  type RoutedModule,
-  routedModules,
-} from '../../../core/model/parameters.ts'
+import { moduleWidths, type ParameterSpec, parameterSpecs, routedModules } from '../../../core/model/parameters.ts'
 import { capacityOf } from '../../../core/model/routing/capacity.ts'
 import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
 import { tileFor } from '../../../core/model/routing/slots.ts'

@@ -1,5 +1,5 @@
 /** Settings of experts that make a step far slower than another value of the same setting. */
-import type { MoeConfig } from '../../../core/model/moe-config.ts'
+import type { MoeConfig } from '../../../core/model/config/moe-config.ts'
 import { type Prediction, Predictor } from '../cost/predict.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import type { PlannedRun } from '../inputs/settings.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type MoeConfig, moeSchema } from '../../../core/model/moe-config.ts'
+import { type MoeConfig, moeSchema } from '../../../core/model/config/moe-config.ts'
 import { randomFor } from '../../../core/random.ts'
 import { expectedMaximum, keptTokens } from './chance.ts'
 import { rankLoad } from './load.ts'

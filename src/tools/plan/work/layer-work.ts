@@ -1,5 +1,7 @@
 /** Work of one device for one micro-batch: the components of a layer, of embedding and head. */
-import { type RoutedModule, routedModules } from '../../../core/model/parameters.ts'
+
+import type { RoutedModule } from '../../../core/model/config/moe-config.ts'
+import { routedModules } from '../../../core/model/parameters.ts'
 import { outputProjection, queryKeyValue, scores } from './attention.ts'
 import { type Component, network, norm, noWork, residual, type Slice, summedBytes } from './components.ts'
 import type { ModelLoads, RankLoad } from './load.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type MoeConfig, moeSchema } from '../../../core/model/moe-config.ts'
+import { type MoeConfig, moeSchema } from '../../../core/model/config/moe-config.ts'
 import { capacityOf as trainedCapacity } from '../../../core/model/routing/capacity.ts'
 import { cvOf } from '../inputs/measured-loads.ts'
 import { balancedLoads, capacityOf, loadsWithCv, quantilesOf, rankLoad, shuffled } from './load.ts'

@@ -6,9 +6,9 @@
  * expert then computes all of its slots, a ragged expert only the rows that it keeps.
  */
 import gammaQuantile from '@stdlib/stats-base-dists-gamma-quantile'
+import type { MoeConfig } from '../../../core/model/config/moe-config.ts'
+import { activatedExperts, type RoutedModule } from '../../../core/model/config/moe-config.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
-import type { MoeConfig } from '../../../core/model/moe-config.ts'
-import { activatedExperts, type RoutedModule } from '../../../core/model/parameters.ts'
 import { capacityOf as groupCapacity } from '../../../core/model/routing/capacity.ts'
 import { randomFor } from '../../../core/random.ts'
 import { expectedMaximum, keptTokens, type Moments } from './chance.ts'

@@ -1,6 +1,7 @@
 /** The components of a mixture of experts: router, dispatch and combine, and the experts of one rank. */
-import type { MoeConfig } from '../../../core/model/moe-config.ts'
-import { activatedExperts, moduleWidths, type RoutedModule } from '../../../core/model/parameters.ts'
+import type { MoeConfig } from '../../../core/model/config/moe-config.ts'
+import { activatedExperts, type RoutedModule } from '../../../core/model/config/moe-config.ts'
+import { moduleWidths } from '../../../core/model/parameters.ts'
 import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
 import {
   type Component,

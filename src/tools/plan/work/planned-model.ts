@@ -1,8 +1,9 @@
 /** Parameters and operations of a planned model: a model of `src/core/model`, also with multi-head latent attention. */
 import { sizeOf } from '../../../core/graph/shape.ts'
+import { activatedExperts } from '../../../core/model/config/moe-config.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { describeModel, type ModelDescription } from '../../../core/model/describe.ts'
-import { activatedExperts, type ParameterSpec, parameterSpecs } from '../../../core/model/parameters.ts'
+import { type ParameterSpec, parameterSpecs } from '../../../core/model/parameters.ts'
 import type { LatentAttention } from '../inputs/settings.ts'
 import { attentionShape, isWindowed, visibleKeys } from './attention.ts'
 

@@ -1,7 +1,7 @@
 /** Variants of a model with other numbers of experts. They differ in active parameters only by their routers. */
 
+import { activatedExperts } from '../../../core/model/config/moe-config.ts'
 import { type ModelConfig, modelSchema } from '../../../core/model/config.ts'
-import { activatedExperts } from '../../../core/model/parameters.ts'
 import { plural } from '../../../core/text/numbers.ts'
 import type { LawFile } from '../../law/law-file.ts'
 

@@ -3,7 +3,7 @@
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
-import { activatedExperts } from '../../../core/model/parameters.ts'
+import { activatedExperts } from '../../../core/model/config/moe-config.ts'
 import { nearestName } from '../../../core/text/nearest.ts'
 import { type Control, counts, namedIn } from '../claim.ts'
 import type { Prediction, Protocol, Question } from '../contract.ts'

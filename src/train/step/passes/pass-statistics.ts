@@ -3,8 +3,8 @@
  * other ranks as one array.
  */
 import type { Tensor } from '../../../core/graph/tensor.ts'
+import type { RoutedModule } from '../../../core/model/config/moe-config.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
-import type { RoutedModule } from '../../../core/model/parameters.ts'
 import type { LayerCounts } from '../../../core/model/routing/statistics.ts'
 import type { Losses } from '../../../core/model/transformer.ts'
 import type { PortMemory } from '../../../engine/contract/runtime.ts'

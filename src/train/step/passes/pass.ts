@@ -5,10 +5,11 @@
 
 import { sizeOf } from '../../../core/graph/shape.ts'
 import { input, type Tensor } from '../../../core/graph/tensor.ts'
+import { activatedExperts, type RoutedModule } from '../../../core/model/config/moe-config.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import type { Rooms } from '../../../core/model/expert-rows.ts'
 import type { Pass, RoutingReport } from '../../../core/model/moe.ts'
-import { activatedExperts, type RoutedModule, routedModules } from '../../../core/model/parameters.ts'
+import { routedModules } from '../../../core/model/parameters.ts'
 import type { LayerCounts } from '../../../core/model/routing/statistics.ts'
 import { choicesName, type Losses, losses } from '../../../core/model/transformer.ts'
 import { drawDistinct, randomFor } from '../../../core/random.ts'

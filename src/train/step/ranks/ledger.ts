@@ -3,7 +3,7 @@
  * It is read from the orders that kernels posted (`src/engine/contract/order-log.ts`), not computed from the routing.
  */
 import type { Stage } from '../../../core/graph/stages/contract.ts'
-import { moduleName, type RoutedModule } from '../../../core/model/parameters.ts'
+import { moduleName, type RoutedModule } from '../../../core/model/config/moe-config.ts'
 import type { Executable } from '../../../engine/contract/runtime.ts'
 import type { LedgerRecord } from '../records.ts'
 import type { OwnStep } from './times.ts'

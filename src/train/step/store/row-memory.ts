@@ -5,7 +5,7 @@
 import type { Shape } from '../../../core/graph/model.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
-import { ownWork } from '../../../core/model/own/work.ts'
+import { ownWork } from '../../../core/model/own-work.ts'
 import type { ArenaRange } from '../../../engine/contract/arena.ts'
 import type { RowScatter } from '../../../engine/contract/arena-kernels.ts'
 import { paddedFloats } from './bank.ts'

@@ -8,7 +8,7 @@ import {
   type ModelConfig,
   windowOf,
 } from '../../../core/model/config.ts'
-import type { MoeConfig } from '../../../core/model/moe-config.ts'
+import type { MoeConfig } from '../../../core/model/config/moe-config.ts'
 import { isSparse, parameterSpecs } from '../../../core/model/parameters.ts'
 
 /** The fields that change what a model computes. Different ways of writing the same computation become equal. */

@@ -3,7 +3,7 @@
  * models of DeepSeek compress keys and values (MLA).
  */
 import type { ModelConfig } from '../../../core/model/config.ts'
-import type { MoeConfig } from '../../../core/model/moe-config.ts'
+import type { MoeConfig } from '../../../core/model/config/moe-config.ts'
 import { biases, fromMaxWindowLayers, headSettings, rotary, windowsByLayer } from './attention.ts'
 import type { Architecture, TheirTensor } from './contract.ts'
 import { always, counts, decoderSettings, flags, numbers, only, same, valueAt } from './settings.ts'

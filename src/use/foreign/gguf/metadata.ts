@@ -1,7 +1,7 @@
 /** Typed access to the metadata of a GGUF file. It remembers which keys were read, so that unknown ones can be named. */
 import { formatValue } from '../../../core/config/problems.ts'
 import { UsageError } from '../../../core/errors.ts'
-import { isFloat32 } from '../../../core/model/limits.ts'
+import { isFloat32 } from '../../../core/model/config/limits.ts'
 import type { GgufValue } from './header.ts'
 
 export class Metadata {

@@ -8,7 +8,7 @@
  * Tokens that were decoded one by one have other rounding errors than those of a block, so they are never shared.
  */
 import type { ModelConfig } from '../../../core/model/config.ts'
-import { pageOf, pagesFor } from '../../../core/model/token/cache.ts'
+import { pageOf, pagesFor } from '../../../core/model/kv-cache.ts'
 import { PagePool } from './page-pool.ts'
 import { type Known, ReadPrompts } from './read-prompts.ts'
 import type { TokenDecoder } from './token-decoder.ts'

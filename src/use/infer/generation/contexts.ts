@@ -8,9 +8,10 @@
  * is computed for a text does not depend on the others.
  */
 import { UsageError } from '../../../core/errors.ts'
+import { activatedExperts } from '../../../core/model/config/moe-config.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { ownLayers } from '../../../core/model/own/layer.ts'
-import { activatedExperts, routedModules } from '../../../core/model/parameters.ts'
+import { routedModules } from '../../../core/model/parameters.ts'
 import { routerOf } from '../../../core/model/routing/routers.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { generationConfig } from '../../../train/step/evaluation/capacity-rules.ts'

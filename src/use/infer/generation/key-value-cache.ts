@@ -3,7 +3,7 @@
  * a text. A text has any of the pages, in any order.
  */
 import { attentionColumns, type ModelConfig } from '../../../core/model/config.ts'
-import { cacheName, pageOf } from '../../../core/model/token/cache.ts'
+import { cacheName, pageOf } from '../../../core/model/kv-cache.ts'
 import { type ArenaRange, copyRange } from '../../../engine/contract/arena.ts'
 
 export class KeyValueCache {

@@ -1,7 +1,7 @@
 /** Memory for the contexts of texts: as few decoders as possible, or a message that says how many contexts fit. */
 import { option, UsageError, wording } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
-import { pagesFor } from '../../../core/model/token/cache.ts'
+import { pagesFor } from '../../../core/model/kv-cache.ts'
 import { bytes, grouped } from '../../../core/text/numbers.ts'
 import { stagedBytes } from './staged-rows.ts'
 import { TokenDecoder } from './token-decoder.ts'

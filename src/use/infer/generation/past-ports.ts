@@ -1,8 +1,8 @@
 /** The inputs of a program for a block of a prompt that say where it is: its positions, and the rows of earlier ones. */
 import { input, type Tensor } from '../../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
+import { type Past, pastInputs } from '../../../core/model/kv-cache.ts'
 import { type Rotation, rotationOf, writeAngles } from '../../../core/model/rotary.ts'
-import { type Past, pastInputs } from '../../../core/model/token/cache.ts'
 import type { Buffer } from '../../../engine/contract/runtime.ts'
 
 export class PastPorts {

@@ -2,8 +2,9 @@
  * Experts of the hash and random routers, which do not depend on activations but only on the token, or on
  * seed and position. So a token keeps its experts, whether it is computed in a prompt, alone, or again.
  */
+
+import { activatedExperts, type RoutedModule } from '../../../core/model/config/moe-config.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
-import { activatedExperts, type RoutedModule } from '../../../core/model/parameters.ts'
 import { hashTableOf } from '../../../core/model/routing/hash.ts'
 import { drawDistinct, randomFor } from '../../../core/random.ts'
 import { moduleLabels } from '../../../train/step/passes/pass.ts'

@@ -8,10 +8,11 @@
  */
 import { sizeOf } from '../../../core/graph/shape.ts'
 import { input, type KernelSet, type Tensor, withKernels } from '../../../core/graph/tensor.ts'
+import type { RoutedModule } from '../../../core/model/config/moe-config.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
+import { keysAndValues } from '../../../core/model/kv-cache.ts'
 import type { RoutingReport } from '../../../core/model/moe.ts'
-import { type RoutedModule, routedModules } from '../../../core/model/parameters.ts'
-import { keysAndValues } from '../../../core/model/token/cache.ts'
+import { routedModules } from '../../../core/model/parameters.ts'
 import { choicesName, logitsAt, transformer } from '../../../core/model/transformer.ts'
 import type { Binding, Buffer, Executable, PortMemory, Runtime } from '../../../engine/contract/runtime.ts'
 import { inputNameOf, type ModelStore } from '../../../train/step/store/model-store.ts'

@@ -1,6 +1,6 @@
 /** Memory for the keys and values that the pass over a block of a prompt computes, until they are copied to pages. */
 import { attentionColumns, type ModelConfig } from '../../../core/model/config.ts'
-import { cacheName, nextCacheName } from '../../../core/model/token/cache.ts'
+import { cacheName, nextCacheName } from '../../../core/model/kv-cache.ts'
 import type { Arena, ArenaRange } from '../../../engine/contract/arena.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { paddedFloats } from '../../../train/step/store/bank.ts'

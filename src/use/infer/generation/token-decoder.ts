@@ -1,15 +1,17 @@
 /**
  * Decodes the next tokens of texts whose keys and values are in one cache. The tokens of several texts
  * are computed at once, so kernels read every weight once for all of them, and the weights of the chosen experts in
- * place. A step of 7 texts is one of 4, one of 2 and one of 1 (src/core/model/token/token.ts). What is computed for a text
+ * place. A step of 7 texts is one of 4, one of 2 and one of 1 (src/core/model/token-program.ts). What is computed for a text
  * does not depend on the others.
  */
+
+import { activatedExperts } from '../../../core/model/config/moe-config.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
-import { activatedExperts, isSparse, type ParameterSpec } from '../../../core/model/parameters.ts'
+import { pagesFor } from '../../../core/model/kv-cache.ts'
+import { isSparse, type ParameterSpec } from '../../../core/model/parameters.ts'
 import { type Rotation, rotationOf, writeAngles } from '../../../core/model/rotary.ts'
 import { hasRouterWeights } from '../../../core/model/routing/routers.ts'
-import { pagesFor } from '../../../core/model/token/cache.ts'
-import { equalGates, routeName } from '../../../core/model/token/token.ts'
+import { equalGates, routeName } from '../../../core/model/token-program.ts'
 import { choicesName } from '../../../core/model/transformer.ts'
 import { type ArenaRange, floatsOf } from '../../../engine/contract/arena.ts'
 import type { Binding, Buffer, PortMemory } from '../../../engine/contract/runtime.ts'

@@ -7,9 +7,10 @@
  * are copied.
  */
 import { sizeOf } from '../../../core/graph/shape.ts'
+import { activatedExperts } from '../../../core/model/config/moe-config.ts'
 import { attentionColumns, headWidthOf, type ModelConfig } from '../../../core/model/config.ts'
-import { activatedExperts, type ParameterSpec, parameterSpecs } from '../../../core/model/parameters.ts'
-import { pageOf, pagesFor } from '../../../core/model/token/cache.ts'
+import { pageOf, pagesFor } from '../../../core/model/kv-cache.ts'
+import { type ParameterSpec, parameterSpecs } from '../../../core/model/parameters.ts'
 import { MAX_ARENA_BYTES } from '../../../engine/contract/arena.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import { OutOfMemory } from '../../../engine/contract/runtime-error.ts'

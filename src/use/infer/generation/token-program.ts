@@ -2,7 +2,7 @@
 import { withKernels } from '../../../core/graph/tensor.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { type ParameterSpec, parameterSpecs, SymbolicParameters } from '../../../core/model/parameters.ts'
-import { tokenProgram } from '../../../core/model/token/token.ts'
+import { tokenProgram } from '../../../core/model/token-program.ts'
 import type { Executable, Runtime } from '../../../engine/contract/runtime.ts'
 import { inputNameOf, type ModelStore } from '../../../train/step/store/model-store.ts'
 import { QuantizedStore } from '../quantized/quantized-store.ts'

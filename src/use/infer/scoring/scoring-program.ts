@@ -4,7 +4,8 @@
  */
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { withKernels } from '../../../core/graph/tensor.ts'
-import { activatedExperts, type RoutedModule, routedModules } from '../../../core/model/parameters.ts'
+import { activatedExperts, type RoutedModule } from '../../../core/model/config/moe-config.ts'
+import { routedModules } from '../../../core/model/parameters.ts'
 import { choicesName } from '../../../core/model/transformer.ts'
 import { separatorOf } from '../../../train/data/first-visible.ts'
 import { generationConfig } from '../../../train/step/evaluation/capacity-rules.ts'

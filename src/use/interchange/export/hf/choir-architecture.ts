@@ -12,8 +12,9 @@ import {
   windowOf,
 } from '../../../../core/model/config.ts'
 import { ffnParameters } from '../../../../core/model/ffn.ts'
-import type { MoeConfig } from '../../../../core/model/moe-config.ts'
-import { isSparse, moduleName, type RoutedModule, routedModules } from '../../../../core/model/parameters.ts'
+import type { MoeConfig } from '../../../../core/model/config/moe-config.ts'
+import { isSparse, routedModules } from '../../../../core/model/parameters.ts'
+import { moduleName, type RoutedModule } from '../../../../core/model/config/moe-config.ts'
 import { rotationOf } from '../../../../core/model/rotary.ts'
 import { hasRouterWeights } from '../../../../core/model/routing/routers.ts'
 import type { TheirTensor } from '../../../foreign/architectures/contract.ts'

@@ -5,7 +5,7 @@
  * model runs and may be zero. The weighted rows then return to the places of their choices: a choice has one place, so
  * nothing is added to a place twice and the result does not depend on the order of threads.
  */
-import { activatedExperts } from '../../../../core/model/parameters.ts'
+import { activatedExperts } from '../../../../core/model/config/moe-config.ts'
 import type { Value } from './builder.ts'
 import type { Parts } from './layers.ts'
 import type { Choices } from './router.ts'

@@ -2,7 +2,7 @@
  * Routers as ONNX nodes: the choice of experts for each token, and their gates. The formulas are in `docs/routing.md`,
  * as they are outside training; nothing is dropped. Choice z·k + j of a token is the j-th best expert of prototype z.
  */
-import type { MoeConfig } from '../../../../core/model/moe-config.ts'
+import type { MoeConfig } from '../../../../core/model/config/moe-config.ts'
 import type { OnnxBuilder, Value } from './builder.ts'
 
 /** The choices of every token, flat: choice c of token t is number t·K + c. */

@@ -5,21 +5,22 @@
  *
  * What is computed for a text has the same bits whatever the other texts are, and whether there are any.
  */
-import { add } from '../../graph/ops/elementwise.ts'
-import { attendCached, chooseExperts, rowProduct, scaledRow } from '../../graph/ops/token.ts'
-import type { Bits } from '../../graph/quantized-layout.ts'
-import { dim } from '../../graph/shape.ts'
-import { constant, input, scope, type Tensor } from '../../graph/tensor.ts'
-import { normQueriesAndKeys } from '../attention.ts'
-import { attentionColumns, attentionScaleOf, headScaleOf, headWidthOf, type ModelConfig, windowOf } from '../config.ts'
-import { type FfnWeights, weightsOf } from '../ffn.ts'
-import { embed, layers, type Scale } from '../layers.ts'
-import type { MoeConfig } from '../moe-config.ts'
-import { activatedExperts, type Parameters, sharedMix } from '../parameters.ts'
-import { routerWeights } from '../routing/routers.ts'
-import { choicesName, linear, queryKeyNorms } from '../transformer.ts'
-import { cacheName, nextCacheName, pageOf, pagesFor } from './cache.ts'
-import { float32Products, quantizedProducts, type TokenProducts } from './products.ts'
+import { add } from '../graph/ops/elementwise.ts'
+import { attendCached, chooseExperts, rowProduct, scaledRow } from '../graph/ops/token.ts'
+import type { Bits } from '../graph/quantized-layout.ts'
+import { dim } from '../graph/shape.ts'
+import { constant, input, scope, type Tensor } from '../graph/tensor.ts'
+import { normQueriesAndKeys } from './attention.ts'
+import type { MoeConfig } from './config/moe-config.ts'
+import { activatedExperts } from './config/moe-config.ts'
+import { attentionColumns, attentionScaleOf, headScaleOf, headWidthOf, type ModelConfig, windowOf } from './config.ts'
+import { type FfnWeights, weightsOf } from './ffn.ts'
+import { cacheName, nextCacheName, pageOf, pagesFor } from './kv-cache.ts'
+import { embed, layers, type Scale } from './layers.ts'
+import { type Parameters, sharedMix } from './parameters.ts'
+import { routerWeights } from './routing/routers.ts'
+import { float32Products, quantizedProducts, type TokenProducts } from './token-products.ts'
+import { choicesName, linear, queryKeyNorms } from './transformer.ts'
 
 export interface TokenProgramOptions {
   /** Number of tokens, R. */

@@ -3,9 +3,9 @@
  * layer is computed.
  */
 import { z } from 'zod'
-import { PLUGIN_ID } from '../plugins.ts'
+import { PLUGIN_ID } from '../../plugins.ts'
 import { floats, sizes } from './limits.ts'
-import { settingsSchema } from './own/settings.ts'
+import { settingsSchema } from './plugin-settings.ts'
 
 const positive = z.int().positive()
 const nonNegative = floats.nonNegative
@@ -123,6 +123,22 @@ export const moeSchema = z.strictObject({
 })
 
 export type MoeConfig = z.output<typeof moeSchema>
+
+/** The modules that a sparse layer may route, each with its own router and N experts. */
+export type RoutedModule = 'ffn' | 'qkv' | 'output'
+
+export const modulesWith: Record<MoeConfig['attention'], readonly RoutedModule[]> = {
+  none: ['ffn'],
+  qkv: ['qkv', 'ffn'],
+  all: ['qkv', 'output', 'ffn'],
+}
+
+/** Prefix of the names of a routed module's parameters. */
+export const moduleName = (layer: number, module: RoutedModule): string =>
+  module === 'ffn' ? `layers.${layer}.moe` : `layers.${layer}.attention.${module}`
+
+/** Number of experts that one token activates in a layer: k times the prototypes; with `expert-choice` the mean. */
+export const activatedExperts = (moe: MoeConfig): number => moe.k * moe.prototypes
 
 /** Routers that score experts, so that an expert that is given by a record of routes has a gate. */
 export const SCORING_ROUTERS: readonly MoeConfig['router'][] = ['top-k', 'switch', 'prototype', 'sinkhorn', 'bias']

@@ -1,14 +1,14 @@
 /**
  * Products of tokens with the model's matrices, and their rows of its tables, for each format of weights. Matrices are named by their parameters.
  */
-import { quantizedExperts, quantizedProduct, quantizedRows } from '../../graph/ops/quantized.ts'
-import { reshape } from '../../graph/ops/shape.ts'
-import { rowExperts, rowProduct, tableRows } from '../../graph/ops/token.ts'
-import type { Bits } from '../../graph/quantized-layout.ts'
-import type { Tensor } from '../../graph/tensor.ts'
-import type { ModelConfig } from '../config.ts'
-import type { FfnWeights } from '../ffn.ts'
-import { quantizedInput, quantizedParameters } from '../quantized-matrices.ts'
+import { quantizedExperts, quantizedProduct, quantizedRows } from '../graph/ops/quantized.ts'
+import { reshape } from '../graph/ops/shape.ts'
+import { rowExperts, rowProduct, tableRows } from '../graph/ops/token.ts'
+import type { Bits } from '../graph/quantized-layout.ts'
+import type { Tensor } from '../graph/tensor.ts'
+import type { ModelConfig } from './config.ts'
+import type { FfnWeights } from './ffn.ts'
+import { quantizedInput, quantizedParameters } from './quantized-matrices.ts'
 
 export interface TokenProducts {
   /** The rows [R, D] of a table at `index` int32 [R]. */

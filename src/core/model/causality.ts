@@ -5,12 +5,13 @@
  * masked, but routing, or a layer of the user's own, also couples tokens: some routers look at a whole group of tokens, and in some queues a later
  * token may be served before an earlier one. `test/causality.test.ts` checks every answer against the program.
  */
-import type { ModelConfig } from '../config.ts'
-import { isServedByPosition, type MoeConfig } from '../moe-config.ts'
-import { ownLayers } from '../own/layer.ts'
-import { capacityOf } from './capacity.ts'
-import type { CapacityRule } from './contract.ts'
-import { routerOf } from './routers.ts'
+
+import { isServedByPosition, type MoeConfig } from './config/moe-config.ts'
+import type { ModelConfig } from './config.ts'
+import { ownLayers } from './own/layer.ts'
+import { capacityOf } from './routing/capacity.ts'
+import type { CapacityRule } from './routing/contract.ts'
+import { routerOf } from './routing/routers.ts'
 
 /**
  * Which tokens at later positions a token's loss can depend on: no tokens (`causal`), only tokens of other sequences of

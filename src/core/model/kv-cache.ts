@@ -2,11 +2,11 @@
  * Keys and values of earlier tokens: the names of the tables, their pages, their rows as inputs of a pass over a part of a
  * prompt, and the rows that the pass adds.
  */
-import type { Angles } from '../../graph/ops/attention.ts'
-import { gather } from '../../graph/ops/indexing.ts'
-import { transpose } from '../../graph/ops/shape.ts'
-import { input, type Tensor } from '../../graph/tensor.ts'
-import { attentionColumns, headWidthOf, type ModelConfig } from '../config.ts'
+import type { Angles } from '../graph/ops/attention.ts'
+import { gather } from '../graph/ops/indexing.ts'
+import { transpose } from '../graph/ops/shape.ts'
+import { input, type Tensor } from '../graph/tensor.ts'
+import { attentionColumns, headWidthOf, type ModelConfig } from './config.ts'
 
 /** Name of a table of a layer. */
 export const cacheName = (layer: number, kind: 'keys' | 'values'): string => `layers.${layer}.attention.${kind}`

@@ -1,18 +1,18 @@
 /** What the routers and layers of a user's own compute, by their graphs. */
-import { input, type Tensor, withKernels } from '../../graph/tensor.ts'
-import { productFlops, type RowLookup, rowLookups, tablesOf } from '../../graph/traced-work.ts'
-import type { ModelConfig } from '../config.ts'
+import { input, type Tensor, withKernels } from '../graph/tensor.ts'
+import { productFlops, type RowLookup, rowLookups, tablesOf } from '../graph/traced-work.ts'
+import { moduleName } from './config/moe-config.ts'
+import type { ModelConfig } from './config.ts'
 import {
   isOwnLayer,
-  moduleName,
   moduleWidths,
   ownLayerName,
   parameterSpecs,
   routedModules,
   SymbolicParameters,
-} from '../parameters.ts'
-import { route, routerWeights } from '../routing/routers.ts'
-import { ownLayer } from '../transformer.ts'
+} from './parameters.ts'
+import { route, routerWeights } from './routing/routers.ts'
+import { ownLayer } from './transformer.ts'
 
 export interface OwnWork {
   /** What the names of their parameters begin with, before a dot, or are. */

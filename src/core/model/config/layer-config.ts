@@ -3,8 +3,8 @@
  * how the layer is computed.
  */
 import { z } from 'zod'
-import { PLUGIN_ID } from '../plugins.ts'
-import { settingsSchema } from './own/settings.ts'
+import { PLUGIN_ID } from '../../plugins.ts'
+import { settingsSchema } from './plugin-settings.ts'
 
 export const layerSchema = z.strictObject({
   /** The path of the file of a layer, which is stored as `own`. */

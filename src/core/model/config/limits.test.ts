@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { parseInput } from '../config/problems.ts'
-import { type RunInput, runSchema } from '../config/run-config.ts'
-import { UsageError } from '../errors.ts'
+import { parseInput } from '../../config/problems.ts'
+import { type RunInput, runSchema } from '../../config/run-config.ts'
+import { UsageError } from '../../errors.ts'
 
 const refusal = (input: RunInput): string => {
   try {
