@@ -14,7 +14,7 @@ import { type RunInput, runSchema } from '../src/core/config/run-config.ts'
 import { moeSchema } from '../src/core/model/config/moe-config.ts'
 import { randomFor } from '../src/core/random.ts'
 import { train } from '../src/node/train/train.ts'
-import type { EvalRecord, TrainRecord } from '../src/train/step/records.ts'
+import type { EvalRecord, TrainRecord } from '../src/train/step/metrics/records.ts'
 
 type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>
 

@@ -4,7 +4,7 @@
  * @slow
  */
 import { describe, expect, test } from 'vitest'
-import { findDnnl } from '../src/engine/cpu/onednn/library.ts'
+import { findDnnl } from '../src/engine/cpu/primitives/onednn/library.ts'
 import { checkKernels } from './support/kernel-suite.ts'
 
 const library = findDnnl()

@@ -10,7 +10,7 @@ import type { RunConfig } from '../../src/core/config/run-config.ts'
 import type { RoutingRecord } from '../../src/core/model/routing/statistics.ts'
 import { type Random, randomFor } from '../../src/core/random.ts'
 import { loadConfig } from '../../src/node/run/load-config.ts'
-import type { TrainRecord } from '../../src/train/step/records.ts'
+import type { TrainRecord } from '../../src/train/step/metrics/records.ts'
 
 /** Writes `count` runs of `lines` steps each: eight configurations, repeated with other seeds. */
 export async function makeRuns(folder: string, count: number, lines: number): Promise<void> {

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import type { RunConfig } from '../../src/core/config/run-config.ts'
 import type { RoutingRecord } from '../../src/core/model/routing/statistics.ts'
 import { loadConfig } from '../../src/node/run/load-config.ts'
-import type { RanksRecord, TrainRecord } from '../../src/train/step/records.ts'
+import type { RanksRecord, TrainRecord } from '../../src/train/step/metrics/records.ts'
 import type { Workspace } from './support.ts'
 
 interface MadeRun {

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { launchers, worldCommand } from '../../src/engine/world/mpi/testing/launch.ts'
-import type { LedgerRecord, RanksRecord } from '../../src/train/step/records.ts'
+import type { LedgerRecord, RanksRecord } from '../../src/train/step/metrics/records.ts'
 import { metrics, readJsonLines, Workspace } from './support.ts'
 
 const [EXPERT, EXPERTS, WIDTH, LAYERS, STEPS, SHARDS, MICRO] = [2, 4, 32, 2, 3, 4, 2]

@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test, vi } from 'vitest'
 import { families, launchers } from '../../src/engine/world/mpi/testing/launch.ts'
-import type { RanksRecord } from '../../src/train/step/records.ts'
+import type { RanksRecord } from '../../src/train/step/metrics/records.ts'
 import { input, outcome, rankRuns, timeouts } from './rank-runs.ts'
 import { checkpointsOf, expectSuccess, metrics, trainRecords } from './support.ts'
 

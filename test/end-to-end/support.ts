@@ -14,7 +14,7 @@ import type { RunInput } from '../../src/core/config/run-config.ts'
 import { randomFor } from '../../src/core/random.ts'
 import type { Family } from '../../src/engine/world/mpi/library.ts'
 import { type WorldCommand, worldCommand } from '../../src/engine/world/mpi/testing/launch.ts'
-import type { EvalRecord, TrainRecord } from '../../src/train/step/records.ts'
+import type { EvalRecord, TrainRecord } from '../../src/train/step/metrics/records.ts'
 
 const bin = fileURLToPath(new URL('../../bin/choir.js', import.meta.url))
 

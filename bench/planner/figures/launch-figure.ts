@@ -7,7 +7,7 @@ import type { Layout } from '../../../src/tools/launch/layout.ts'
 import { notes } from '../../../src/tools/report/figures/axes.ts'
 import { type Body, isNarrow } from '../../../src/tools/report/figures/body.ts'
 import { type Child, element } from '../../../src/tools/report/markup.ts'
-import { heldExperts } from '../../../src/train/step/ranks/placement.ts'
+import { heldExperts } from '../../../src/train/step/store/placement.ts'
 
 /** Rules in addition to the style of figures. */
 export const launchStyle = `.plot .held { fill-opacity: 0.16; stroke-width: 1.5 } .plot .core { stroke-width: 1.2; fill-opacity: 0.7 }

@@ -6,7 +6,7 @@
  *         ("8-bit optimizers via block-wise quantization"); each block has a bound in float32
  *
  * The two moments of a number are side by side, and numbers are in blocks of {@link MOMENT_BLOCK}. Every unit
- * (`step/ranks/placement.ts`) begins with a block, so that bits do not depend on how units are spread over ranks. A
+ * (`step/store/placement.ts`) begins with a block, so that bits do not depend on how units are spread over ranks. A
  * unit has the codes of its blocks, then the bounds: `int8` of 600 numbers has codes [3, 256, 2] and bounds [3, 2].
  */
 

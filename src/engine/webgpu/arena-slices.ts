@@ -3,8 +3,8 @@ import type { Shape } from '../../core/graph/model.ts'
 import { type Arena, RANGE_START } from '../contract/arena.ts'
 import { RuntimeError } from '../contract/runtime-error.ts'
 import { DeviceArena } from './arena.ts'
-import type { Dispatch, MemoryType, Operand } from './contract.ts'
-import type { Slice } from './slice.ts'
+import type { Dispatch, MemoryType, Operand } from './kernels/contract.ts'
+import type { Slice } from './program/slice.ts'
 
 /** Makes an operand of memory that exists. By default it has floats, as many as fit into the slice. */
 export type Placing = (slice: Slice, shape?: Shape, dtype?: MemoryType) => Operand

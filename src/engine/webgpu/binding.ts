@@ -8,13 +8,13 @@ import type { OrderLog } from '../contract/order-log.ts'
 import type { Binding, Exchanges, RunOptions, RunReport } from '../contract/runtime.ts'
 import { RuntimeError, TooManyRows } from '../contract/runtime-error.ts'
 import type { BoundDispatch } from './bound.ts'
-import type { DeviceGroup, HostWork, Operand } from './contract.ts'
 import { type HostPlaces, hostMemory, type Place } from './host-memory.ts'
+import type { DeviceGroup, HostWork, Operand } from './kernels/contract.ts'
 import { type BoundPorts, fromDevice, toDevice } from './ports.ts'
 import { type Profiler, plainRecorder } from './profile.ts'
 import type { LoweredProgram } from './program/lower-program.ts'
+import type { Slice } from './program/slice.ts'
 import { padded, type WorkQueue } from './queue.ts'
-import type { Slice } from './slice.ts'
 
 /** Services of the runtime for a run. */
 export interface RunParts {

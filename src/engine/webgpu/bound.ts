@@ -1,10 +1,10 @@
 /** Dispatches bound to memory: operands become slices of buffers. */
 import { RuntimeError } from '../contract/runtime-error.ts'
-import type { Dispatch, Workgroups } from './contract.ts'
 import type { Device } from './device.ts'
+import type { Dispatch, Workgroups } from './kernels/contract.ts'
 import { moduleOf } from './module.ts'
+import type { Slice } from './program/slice.ts'
 import type { WorkQueue } from './queue.ts'
-import type { Slice } from './slice.ts'
 
 export interface BoundDispatch {
   readonly dispatch: Dispatch

@@ -4,7 +4,7 @@
  */
 import { option, wording } from '../../core/errors.ts'
 import { RuntimeError } from '../contract/runtime-error.ts'
-import type { DeviceFeatures } from './contract.ts'
+import type { DeviceFeatures } from './kernels/contract.ts'
 
 /** Facts about an adapter that users need to know. */
 export interface AdapterFacts {

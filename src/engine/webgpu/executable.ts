@@ -15,8 +15,8 @@ import type { Device } from './device.ts'
 import { moduleOf } from './module.ts'
 import { bindPorts, toDevice } from './ports.ts'
 import { bytesOfValue, type LoweredProgram, type Step, type Value } from './program/lower-program.ts'
+import { ALIGNMENT, type Slice } from './program/slice.ts'
 import { padded } from './queue.ts'
-import { ALIGNMENT, type Slice } from './slice.ts'
 
 /** Services of the runtime for its programs. */
 export interface ProgramParts extends RunParts {

@@ -13,8 +13,8 @@ import { keyOf, type RunKernel, rangeSlice, sliceOf } from './arena-slices.ts'
 import type { Device } from './device.ts'
 import { gateDispatch, rangeSumsDispatch, squaresDispatch } from './kernels/optimizer/squares.ts'
 import { planSquares, type SquaresPlan } from './kernels/optimizer/squares-plan.ts'
+import { ALIGNMENT, type Slice } from './program/slice.ts'
 import { padded, type WorkQueue } from './queue.ts'
-import { ALIGNMENT, type Slice } from './slice.ts'
 
 /** Bytes of a gate that have a meaning. */
 const GATE_BYTES = 16

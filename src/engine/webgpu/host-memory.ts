@@ -10,9 +10,9 @@ import type { OrderLog } from '../contract/order-log.ts'
 import type { Transfer } from '../contract/ranks.ts'
 import { now } from '../contract/recording.ts'
 import { RuntimeError } from '../contract/runtime-error.ts'
-import type { DeviceGroup, HostMemory, Operand } from './contract.ts'
+import type { DeviceGroup, HostMemory, Operand } from './kernels/contract.ts'
+import type { Slice } from './program/slice.ts'
 import type { WorkQueue } from './queue.ts'
-import type { Slice } from './slice.ts'
 
 /** The memory of an operand, and its value in the program, which other operands may stand for too. */
 export interface Place {

@@ -1,5 +1,5 @@
 /** The WGSL module of a dispatch: declarations of its operands and its code. */
-import type { Dispatch, ElementType, MemoryType } from './contract.ts'
+import type { Dispatch, ElementType, MemoryType } from './kernels/contract.ts'
 
 const elementOf: Readonly<Record<MemoryType, ElementType>> = {
   float16: 'f16',

@@ -5,8 +5,8 @@ import type { Buffer, PortMemory } from '../contract/runtime.ts'
 import { RuntimeError } from '../contract/runtime-error.ts'
 import { BUFFER_USAGE, DeviceArena } from './arena.ts'
 import type { LoweredProgram } from './program/lower-program.ts'
+import { ALIGNMENT, type Slice } from './program/slice.ts'
 import { padded } from './queue.ts'
-import { ALIGNMENT, type Slice } from './slice.ts'
 
 const isRange = (memory: PortMemory): memory is ArenaRange => 'arena' in memory
 

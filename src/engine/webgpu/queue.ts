@@ -3,7 +3,7 @@
  * when results are waited for, so a training step is one submit.
  */
 import { type Device, runtimeError } from './device.ts'
-import { ALIGNMENT, type Slice } from './slice.ts'
+import { ALIGNMENT, type Slice } from './program/slice.ts'
 
 /** Memory that JavaScript can read, to which results are copied. */
 interface Staging {

@@ -9,14 +9,14 @@ import type { CompileOptions, Executable, Precision, Runtime } from '../contract
 import { RuntimeError } from '../contract/runtime-error.ts'
 import { BUFFER_USAGE, DeviceArena } from './arena.ts'
 import { DeviceArenaKernels } from './arena-kernels.ts'
-import type { DeviceGroup } from './contract.ts'
 import type { Device } from './device.ts'
 import { DeviceExecutable } from './executable.ts'
+import type { DeviceGroup } from './kernels/contract.ts'
 import { graphKernels, nodeKernels } from './kernels/table.ts'
 import { Profiler } from './profile.ts'
 import { lowerProgram } from './program/lower-program.ts'
+import type { Slice } from './program/slice.ts'
 import { padded, WorkQueue } from './queue.ts'
-import type { Slice } from './slice.ts'
 
 export interface DeviceOptions {
   /** Whether the time of every dispatch is recorded. */

@@ -1,7 +1,7 @@
 /** Numbers that change with every call of a kernel, such as the learning rate. */
 import { BUFFER_USAGE } from './arena.ts'
+import type { Slice } from './program/slice.ts'
 import { padded, type WorkQueue } from './queue.ts'
-import type { Slice } from './slice.ts'
 
 interface Entry {
   readonly slice: Slice

@@ -2,7 +2,7 @@
 
 import type { RoutingRecord } from '../../core/model/routing/statistics.ts'
 import type { RunLog } from '../../train/run/run-log.ts'
-import type { EvalRecord, TrainRecord } from '../../train/step/records.ts'
+import type { EvalRecord, TrainRecord } from '../../train/step/metrics/records.ts'
 import { bytesOf, type RunFiles, textOf } from './run-files.ts'
 
 type Metrics = TrainRecord | EvalRecord

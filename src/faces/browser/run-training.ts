@@ -5,7 +5,7 @@ import { abortSignal, callback, checkOptions } from '../../core/config/options.t
 import { nextTurn } from '../../core/next-turn.ts'
 import { runToEnd } from '../../train/loop/run-to-end.ts'
 import type { RunMessage } from '../../train/run/messages.ts'
-import type { EvalRecord } from '../../train/step/records.ts'
+import type { EvalRecord } from '../../train/step/metrics/records.ts'
 import type { RunStore } from './storage/run-store.ts'
 import type { StepRecords, WebTraining } from './web-training.ts'
 

@@ -25,8 +25,8 @@ export { type PresetName, presetNames } from '../../core/config/presets.ts'
 export type { RunConfig, RunInput, TrainConfig } from '../../core/config/run-config.ts'
 export type { Option, Wording } from '../../core/errors.ts'
 export { RunError, UsageError } from '../../core/errors.ts'
+export type { MoeConfig, RoutedModule } from '../../core/model/config/moe-config.ts'
 export type { ModelConfig } from '../../core/model/config.ts'
-export type { MoeConfig } from '../../core/model/config/moe-config.ts'
 export type {
   LayerInput,
   LayerOutput,
@@ -34,7 +34,6 @@ export type {
   LayerShape,
   OwnLayer,
 } from '../../core/model/own/layer.ts'
-export type { RoutedModule } from '../../core/model/config/moe-config.ts'
 export type {
   CapacityRule,
   Choice,
@@ -92,6 +91,14 @@ export type { StepProfile } from '../../train/measure/step-profile.ts'
 export type { OnMessage, RunMessage } from '../../train/run/messages.ts'
 export type { Origin } from '../../train/run/origin.ts'
 export type {
+  CapacityEvaluation,
+  DocumentLosses,
+  DomainEvaluation,
+  EvalRecord,
+  RanksRecord,
+  TrainRecord,
+} from '../../train/step/metrics/records.ts'
+export type {
   OptimizerInput,
   OptimizerParameter,
   OptimizerResult,
@@ -99,14 +106,6 @@ export type {
   ParameterRole,
 } from '../../train/step/optimizer/own.ts'
 export type { OwnSchedule, ScheduleInput } from '../../train/step/optimizer/own-schedule.ts'
-export type {
-  CapacityEvaluation,
-  DocumentLosses,
-  DomainEvaluation,
-  EvalRecord,
-  RanksRecord,
-  TrainRecord,
-} from '../../train/step/records.ts'
 export type { OurTensor } from '../../use/foreign/architectures/ours.ts'
 export type { TextEnd } from '../../use/infer/continue-text.ts'
 export type { SamplingOptions } from '../../use/infer/generation/sampling.ts'

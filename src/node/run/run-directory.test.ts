@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type RunConfig, type RunInput, runSchema } from '../../core/config/run-config.ts'
 import { RunError, UsageError } from '../../core/errors.ts'
 import type { RoutingRecord } from '../../core/model/routing/statistics.ts'
-import type { EvalRecord, TrainRecord } from '../../train/step/records.ts'
+import type { EvalRecord, TrainRecord } from '../../train/step/metrics/records.ts'
 import { loadRunConfig } from './load-config.ts'
 import { RunDirectory } from './run-directory.ts'
 

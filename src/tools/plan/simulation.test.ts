@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { RunConfig } from '../../core/config/run-config.ts'
 import { loadConfig } from '../../node/run/load-config.ts'
-import type { Layout } from '../../train/step/ranks/placement.ts'
+import type { Layout } from '../../train/step/store/placement.ts'
 import { rankMemory } from './local/rank-memory.ts'
 import { type SimulationEvent, simulate } from './simulation.ts'
 import { calibrationOf } from './testing/cases.ts'

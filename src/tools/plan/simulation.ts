@@ -21,7 +21,7 @@ import {
   simulateRank,
   storeBytes,
 } from '../../node/train/simulate.ts'
-import { type Layout, ownedSpecs } from '../../train/step/ranks/placement.ts'
+import { type Layout, ownedSpecs } from '../../train/step/store/placement.ts'
 import { layoutOf } from '../../train/step/trainer.ts'
 import type { Calibration } from './local/calibration.ts'
 import { calibrationOf } from './local/plan-local.ts'

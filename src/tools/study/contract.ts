@@ -15,7 +15,7 @@
 import type { RunConfig } from '../../core/config/run-config.ts'
 import type { RoutedModule } from '../../core/model/config/moe-config.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
-import type { EvalRecord } from '../../train/step/records.ts'
+import type { EvalRecord } from '../../train/step/metrics/records.ts'
 import type { Claim } from './claim.ts'
 import type { PredictionSpecification, Quantity, Searched, Settings, View } from './specification.ts'
 import type { Intervals } from './statistics.ts'

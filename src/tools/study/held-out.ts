@@ -1,7 +1,7 @@
 /** Selects the losses of one capacity rule from a record, which has the losses of all rules. */
 import type { RunConfig } from '../../core/config/run-config.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
-import type { EvalRecord } from '../../train/step/records.ts'
+import type { EvalRecord } from '../../train/step/metrics/records.ts'
 import type { FinishedRun, RunRecord, StudyResults } from './contract.ts'
 
 /**

@@ -8,7 +8,7 @@ import type { CeilingReport } from '../measure/mfu.ts'
 import type { StepProfile } from '../measure/step-profile.ts'
 import type { RunMessage } from '../run/messages.ts'
 import type { Origin } from '../run/origin.ts'
-import type { EvalRecord, RanksRecord, TrainRecord } from '../step/records.ts'
+import type { EvalRecord, RanksRecord, TrainRecord } from '../step/metrics/records.ts'
 
 export type TrainEvent =
   | RunMessage

@@ -6,7 +6,7 @@ import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
 import type { ParameterStore, Unit } from '../step/store/store.ts'
 
 interface Place {
-  /** Index of the unit (`src/train/step/ranks/placement.ts`) among all units of the model. */
+  /** Index of the unit (`src/train/step/store/placement.ts`) among all units of the model. */
   readonly index: number
   readonly name: string
 }

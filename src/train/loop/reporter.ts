@@ -14,7 +14,7 @@ import {
 import type { Ceiling } from '../measure/mfu.ts'
 import type { RunLog } from '../run/run-log.ts'
 import type { Evaluation } from '../step/evaluation/evaluation.ts'
-import type { EvalRecord, TrainRecord } from '../step/records.ts'
+import type { EvalRecord, TrainRecord } from '../step/metrics/records.ts'
 import type { StepOutcome } from '../step/trainer.ts'
 import type { TrainEvent, TrainSummary } from './events.ts'
 import type { Observed } from './rank-observer.ts'

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { RanksRecord } from '../step/records.ts'
+import type { RanksRecord } from '../step/metrics/records.ts'
 import { SlowRanks, slowRankText } from './slow-rank.ts'
 
 const roster = ['a', 'a', 'b', 'b'].map((host, rank) => ({ rank, host, pid: 100 + rank }))

@@ -7,7 +7,7 @@ import { maxOverMean, overOthers, sumOf } from '../../core/averages.ts'
 import { fixed, percent } from '../../core/text/numbers.ts'
 import { rankName } from '../../core/text/rank-name.ts'
 import type { Ranks } from '../../engine/contract/ranks.ts'
-import type { RanksRecord } from '../step/records.ts'
+import type { RanksRecord } from '../step/metrics/records.ts'
 import type { RanksSummary, SlowRank } from './events.ts'
 
 /** Number of steps between two comparisons; the mean of a rank over these steps decides whether it is slow. */

@@ -4,7 +4,7 @@ import { runSchema } from '../../core/config/run-config.ts'
 import { describeModel } from '../../core/model/describe.ts'
 import { Reporter } from '../loop/reporter.ts'
 import type { RunLog } from '../run/run-log.ts'
-import type { TrainRecord } from '../step/records.ts'
+import type { TrainRecord } from '../step/metrics/records.ts'
 import { Ceiling } from './mfu.ts'
 
 /** A ceiling whose measurements give these rates in turn, each in `ms`. */

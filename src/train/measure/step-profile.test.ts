@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { type RunInput, runSchema } from '../../core/config/run-config.ts'
 import { anyVocabulary } from '../../core/config/testing/any-vocabulary.ts'
 import { TrainingBench } from '../../node/measure/benchmark.ts'
-import { JAVASCRIPT } from '../step/timeline.ts'
+import { JAVASCRIPT } from '../step/metrics/timeline.ts'
 
 const configOf = (train: RunInput['train']) =>
   runSchema.parse({

@@ -1,6 +1,6 @@
 /** Profile of training steps: times by node, the engine, and the ceilings of the machine. */
 import type { Engine } from '../../engine/contract/engine.ts'
-import type { RecordedSteps } from '../step/timeline.ts'
+import type { RecordedSteps } from '../step/metrics/timeline.ts'
 
 /**
  * Number of steps before recording, until primitives are compiled and all memory has been used once; a short run has

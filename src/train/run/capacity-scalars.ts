@@ -3,7 +3,7 @@
  * every run, so that runs with different capacities, or without experts, share a chart.
  */
 import { type CapacityRule, capacityRules } from '../../core/model/routing/contract.ts'
-import type { CapacityEvaluation } from '../step/records.ts'
+import type { CapacityEvaluation } from '../step/metrics/records.ts'
 
 const names: Readonly<Record<CapacityRule, string>> = {
   train: 'train_capacity',

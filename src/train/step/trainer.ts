@@ -13,10 +13,12 @@ import type { Runtime } from '../../engine/contract/runtime.ts'
 import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
 import type { Batch } from '../data/batches.ts'
 import { kernelTimes, timesSince } from './kernel-times.ts'
+import { type RecordedSteps, Timeline } from './metrics/timeline.ts'
 import type { Optimizer, UpdateSettings } from './optimizer/contract.ts'
 import { createOptimizer, optimizerMemory } from './optimizer/create-optimizer.ts'
 import { sumsOfAllRanks } from './optimizer/norm.ts'
 import { balanceSchedule, learningRate } from './optimizer/schedule.ts'
+import { isRouter, type Updated, updatedOf } from './optimizer/updated.ts'
 import type { GradientShape } from './passes/gradient-pass.ts'
 import {
   type EnqueuedGradient,
@@ -27,12 +29,10 @@ import {
 import type { CompiledPass, ExpertLoads } from './passes/pass.ts'
 import { exchangeScratch } from './ranks/gradient-sum.ts'
 import type { AllToAllStages } from './ranks/ledger.ts'
-import { blockFloatsOf, type Layout } from './ranks/placement.ts'
 import { exchangesOfStep, type OwnStep } from './ranks/times.ts'
 import type { Memory } from './store/bank.ts'
+import { blockFloatsOf, type Layout } from './store/placement.ts'
 import { ParameterStore } from './store/store.ts'
-import { type RecordedSteps, Timeline } from './timeline.ts'
-import { isRouter, type Updated, updatedOf } from './updated.ts'
 
 export interface StepOutcome {
   readonly loss: number

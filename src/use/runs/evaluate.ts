@@ -7,7 +7,7 @@ import type { OnMessage } from '../../train/run/messages.ts'
 import { runNotices } from '../../train/run/notices.ts'
 import { configForCapacity } from '../../train/step/evaluation/capacity-rules.ts'
 import { type EvaluationResult, Evaluator } from '../../train/step/evaluation/evaluation.ts'
-import type { EvalRecord } from '../../train/step/records.ts'
+import type { EvalRecord } from '../../train/step/metrics/records.ts'
 import { openEvaluationText } from './evaluation-text.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from './trained-model.ts'
 

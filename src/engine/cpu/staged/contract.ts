@@ -35,7 +35,7 @@ import type { Shape } from '../../../core/graph/model.ts'
 import type { Halves, StoredType } from '../../../core/graph/stages/contract.ts'
 import type { GroupPlace } from '../../contract/runtime.ts'
 import type { OrderRing } from '../../world/mpi/ring.ts'
-import type { Primitives } from '../primitives.ts'
+import type { Primitives } from '../primitives/primitives.ts'
 import type { OpFunctions } from '../wasm/module.ts'
 
 /** A tensor of a call, row-major. Floats of operands that a kernel lists in `halves` may be bfloat16. */

@@ -7,7 +7,7 @@ import * as declared from '../../../core/graph/kernels/rows.ts'
 import type { Transfer } from '../../contract/ranks.ts'
 import { fittedSizes, type Segment, segmentsOf } from '../../contract/row-segments.ts'
 import { RuntimeError } from '../../contract/runtime-error.ts'
-import { type DeviceGroup, implement, type Operand } from '../contract.ts'
+import { type DeviceGroup, implement, type Operand } from './contract.ts'
 import { bytesOfNumber } from './memory.ts'
 import { widthOf } from './vectors.ts'
 

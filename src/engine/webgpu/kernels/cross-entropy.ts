@@ -3,7 +3,7 @@
  * and sum of exponentials together (Milakov and Gimelshein 2018, algorithm 3), then the results.
  */
 import * as declared from '../../../core/graph/kernels/products.ts'
-import { implement, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
+import { implement, rowsOf, WORKGROUP, workgroupMain } from './contract.ts'
 import { dispatchOf } from './dispatch.ts'
 import { lanesOf, reduction } from './reduce.ts'
 import { heightOf, vectorOf, widthOf } from './vectors.ts'

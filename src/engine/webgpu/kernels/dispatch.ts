@@ -1,5 +1,5 @@
 /** Dispatches whose operands have names. */
-import type { Dispatch, Operand, Use } from '../contract.ts'
+import type { Dispatch, Operand, Use } from './contract.ts'
 
 export interface NamedDispatch<Name extends string> extends Omit<Dispatch, 'operands' | 'code'> {
   /** Operands by the names that `code` uses; undefined if absent in this call. */

@@ -1,8 +1,8 @@
 /** Functions of one number, compared with float64 on a grid that reaches far into their tails. */
 import { describe, expect, test } from 'vitest'
-import { gridOf, implement, linearMain } from '../contract.ts'
 import type { Device } from '../device.ts'
 import { runKernel, testDevice } from '../testing/run-kernel.ts'
+import { gridOf, implement, linearMain } from './contract.ts'
 import { dispatchOf } from './dispatch.ts'
 import { erfCode, geluCode, swishCode } from './math.ts'
 

@@ -2,7 +2,7 @@
  * Floats in memory as float32 or as f16. Kernels compute in float32: they convert what they read, and what they write
  * is rounded to the nearest f16.
  */
-import type { MemoryType, Operand, Use } from '../contract.ts'
+import type { MemoryType, Operand, Use } from './contract.ts'
 
 /** Size of a number in bytes. */
 export const bytesOfNumber = (dtype: MemoryType): number => (dtype === 'float16' ? 2 : 4)

@@ -12,7 +12,7 @@ import {
   rowsOf,
   WORKGROUP,
   workgroupMain,
-} from '../contract.ts'
+} from './contract.ts'
 import { dispatchOf } from './dispatch.ts'
 import { floatArray } from './memory.ts'
 import { lanesOf, reduction, strandSum } from './reduce.ts'

@@ -5,7 +5,7 @@
  * take turns with the columns. Narrow rows have few lanes, so that a workgroup holds several rows. Trees of additions
  * have a fixed shape, hence the same bits in every run, and a small rounding error.
  */
-import { WORKGROUP } from '../contract.ts'
+import { WORKGROUP } from './contract.ts'
 
 /** Number of vectors of a row that a lane should have, for loads that overlap. */
 const VECTORS_OF_LANE = 4

@@ -3,7 +3,7 @@
  * choices.
  */
 import * as declared from '../../../core/graph/kernels/rows.ts'
-import { gridOf, implement, linearMain, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
+import { gridOf, implement, linearMain, rowsOf, WORKGROUP, workgroupMain } from './contract.ts'
 import { dispatchOf } from './dispatch.ts'
 import { floatArray } from './memory.ts'
 import { lanesOf, reduction } from './reduce.ts'

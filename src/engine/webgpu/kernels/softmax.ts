@@ -2,7 +2,7 @@
  * Softmax of rows, in two passes over a row: the first pass keeps a running maximum and the sum of exponentials
  * relative to it (Milakov and Gimelshein 2018, algorithm 3), the second pass writes the results, mostly from the cache.
  */
-import { implement, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
+import { implement, rowsOf, WORKGROUP, workgroupMain } from './contract.ts'
 import { dispatchOf } from './dispatch.ts'
 import { lanesOf, reduction } from './reduce.ts'
 import { axisView } from './views.ts'

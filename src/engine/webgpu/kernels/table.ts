@@ -1,8 +1,9 @@
 /** All kernels, by the type of their node. */
-import type { Kernel } from '../contract.ts'
+
 import { allToAllRows, allToAllSizes, awaitRows, fitRows } from './all-to-all.ts'
 import { attention, attentionGradient } from './attention/attention.ts'
 import { attendCached } from './attention/cached.ts'
+import type { Kernel } from './contract.ts'
 import { crossEntropy } from './cross-entropy.ts'
 import { expertFfn, expertFfnGradient } from './experts/ffn.ts'
 import { expertLinear, expertLinearGradient } from './experts/linear.ts'

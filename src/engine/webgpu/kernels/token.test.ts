@@ -1,11 +1,11 @@
 /** @slow */
 import { describe, expect, test } from 'vitest'
 import type { ChoiceAttributes } from '../../../core/graph/kernels/token.ts'
-import type { Kernel, Signature } from '../contract.ts'
 import { integers, numbers } from '../testing/draws.ts'
 import { runTwice } from '../testing/exact.ts'
 import { runKernel, type TestCall, testDevice } from '../testing/run-kernel.ts'
 import { result } from '../testing/tensors.ts'
+import type { Kernel, Signature } from './contract.ts'
 import { chooseExperts } from './routing/choose-experts.ts'
 import { activateParts, expertRowProduct, rowProduct, rowProductTransposed, sumParts } from './token.ts'
 

@@ -13,7 +13,7 @@ import {
   rowsOf,
   WORKGROUP,
   workgroupMain,
-} from '../contract.ts'
+} from './contract.ts'
 import { dispatchOf } from './dispatch.ts'
 import { geluCode, swishCode } from './math.ts'
 import { lanesOf, reduction } from './reduce.ts'

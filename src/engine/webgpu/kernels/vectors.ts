@@ -1,5 +1,5 @@
 /** Loads of four floats at once where rows allow it, which take fewer instructions for the same bytes. */
-import type { AnyCall, Operand } from '../contract.ts'
+import type { AnyCall, Operand } from './contract.ts'
 import { bytesOfNumber } from './memory.ts'
 
 /**

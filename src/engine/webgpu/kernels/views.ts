@@ -1,6 +1,6 @@
 /** How kernels look at the operands and attributes of a call. */
 import type { AttributeValue } from '../../../core/graph/tensor.ts'
-import type { Operand } from '../contract.ts'
+import type { Operand } from './contract.ts'
 
 /** A tensor as [outer, length, inner]: `length` is the size of an axis, a line the elements along it. */
 export interface AxisView {

@@ -18,14 +18,14 @@ import {
   type MemoryType,
   type Operand,
   operandOf,
-} from '../contract.ts'
+} from '../kernels/contract.ts'
 import { bytesOfNumber } from '../kernels/memory.ts'
-import { ALIGNMENT } from '../slice.ts'
 import { fuseAddends } from './addends.ts'
 import { Fusion } from './fusion.ts'
 import { type GroupDispatch, groupDispatch } from './group-dispatch.ts'
 import type { Root } from './groups.ts'
 import { type DeviceNode, rewrite } from './rewrite.ts'
+import { ALIGNMENT } from './slice.ts'
 import { halvesOf } from './storage.ts'
 
 export interface Value {

@@ -10,7 +10,7 @@ import { normalAxis, sizeOf } from '../../../core/graph/shape.ts'
 import { constant, emit, type Node, type Tensor, withOrigin } from '../../../core/graph/tensor.ts'
 import { numbersOf, patternOf, uniform } from '../codegen/literals.ts'
 import { baseOf, isMap, isReduction } from '../codegen/maps.ts'
-import type { Kernel } from '../contract.ts'
+import type { Kernel } from '../kernels/contract.ts'
 import { findScales } from './scales.ts'
 import { simpler } from './simpler.ts'
 

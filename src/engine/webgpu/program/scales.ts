@@ -5,7 +5,7 @@
 import type { Node, Tensor } from '../../../core/graph/tensor.ts'
 import { patternOf } from '../codegen/literals.ts'
 import { baseOf, dataInputs, isAlias } from '../codegen/maps.ts'
-import type { Kernel } from '../contract.ts'
+import type { Kernel } from '../kernels/contract.ts'
 
 export interface Scales {
   /** Factors of a kernel's results, by name. */

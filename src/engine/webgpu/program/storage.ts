@@ -13,7 +13,7 @@
 import type { Halves } from '../../../core/graph/stages/contract.ts'
 import type { Node, Tensor } from '../../../core/graph/tensor.ts'
 import { dataInputs, isReduction } from '../codegen/maps.ts'
-import type { Kernel } from '../contract.ts'
+import type { Kernel } from '../kernels/contract.ts'
 import type { Fusion } from './fusion.ts'
 import type { Bundle, KernelItem, Root } from './groups.ts'
 

@@ -1,7 +1,7 @@
 /** Numbers for tests of kernels, and comparison of float32 results with float64. */
 import { expect } from 'vitest'
 import { testRandom } from '../../../../test/support/gradient-check.ts'
-import type { Kernel, Signature } from '../contract.ts'
+import type { Kernel, Signature } from '../kernels/contract.ts'
 import { toHalf } from './half.ts'
 import { type Results, runKernel, type TestCall, type TestTensor, testDevice } from './run-kernel.ts'
 

@@ -4,9 +4,16 @@ import type { OperandName, Operands } from '../../../core/graph/kernels/declarat
 import type { Shape } from '../../../core/graph/model.ts'
 import { openNodeDevice } from '../../dawn/node-device.ts'
 import { bindDispatch, record } from '../bound.ts'
-import { type Kernel, type KernelCall, type MemoryType, type Operand, operandOf, type Signature } from '../contract.ts'
 import type { Device } from '../device.ts'
-import type { Slice } from '../slice.ts'
+import {
+  type Kernel,
+  type KernelCall,
+  type MemoryType,
+  type Operand,
+  operandOf,
+  type Signature,
+} from '../kernels/contract.ts'
+import type { Slice } from '../program/slice.ts'
 import { halfBits, halfFromBits } from './half.ts'
 
 /** A tensor in memory of its own: the same object twice is the same memory, for results that overwrite an input. */

@@ -1,6 +1,6 @@
 /** The page's side of the connection: an object that runs a training in a worker. */
 import { RunError } from '../../../core/errors.ts'
-import type { EvalRecord } from '../../../train/step/records.ts'
+import type { EvalRecord } from '../../../train/step/metrics/records.ts'
 import type { TextEnd } from '../../../use/infer/continue-text.ts'
 import type { TextRouting } from '../../../use/infer/text-routing.ts'
 import type { WritingOptions } from '../../../use/infer/writing-options.ts'

@@ -1,7 +1,7 @@
 import pc from 'picocolors'
 import { expect, test } from 'vitest'
 import { fitted } from '../../../core/text/columns.ts'
-import type { CapacityEvaluation, EvalRecord } from '../../../train/step/records.ts'
+import type { CapacityEvaluation, EvalRecord } from '../../../train/step/metrics/records.ts'
 import { capacityTable, droplessNote, ruleText } from './capacities.ts'
 
 const plainColors = pc.createColors(false)

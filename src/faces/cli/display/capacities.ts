@@ -1,7 +1,7 @@
 /** Text of an evaluation under the three capacity rules: one line if they hardly differ, otherwise a small table. */
 import { type CapacityRule, capacityRules } from '../../../core/model/routing/contract.ts'
 import { fixed, percent } from '../../../core/text/numbers.ts'
-import type { EvalRecord } from '../../../train/step/records.ts'
+import type { EvalRecord } from '../../../train/step/metrics/records.ts'
 import type { Colors } from '../io.ts'
 
 /** Smallest difference of losses, in nats a token, that shows in three decimals. */

@@ -1,7 +1,7 @@
 import pc from 'picocolors'
 import { expect, test } from 'vitest'
 import { fitted } from '../../../core/text/columns.ts'
-import type { DomainEvaluation, EvalRecord } from '../../../train/step/records.ts'
+import type { DomainEvaluation, EvalRecord } from '../../../train/step/metrics/records.ts'
 import { domainTable } from './domains.ts'
 
 const plainColors = pc.createColors(false)

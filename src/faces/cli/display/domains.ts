@@ -2,7 +2,7 @@
 
 import { count, fixed } from '../../../core/text/numbers.ts'
 import { printable } from '../../../core/text/printable.ts'
-import type { EvalRecord } from '../../../train/step/records.ts'
+import type { EvalRecord } from '../../../train/step/metrics/records.ts'
 import type { Colors } from '../io.ts'
 
 const GAP = 3

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import protobuf from 'protobufjs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { RoutingRecord } from '../../../core/model/routing/statistics.ts'
-import type { EvalRecord } from '../../../train/step/records.ts'
+import type { EvalRecord } from '../../../train/step/metrics/records.ts'
 import { loadConfig } from '../load-config.ts'
 import { RunEvents } from './run-events.ts'
 

@@ -2,7 +2,7 @@
 import { type RunConfig, runSchema } from '../../../core/config/run-config.ts'
 import { loadFields, type RoutingRecord, telling } from '../../../core/model/routing/statistics.ts'
 import { capacityScalars } from '../../../train/run/capacity-scalars.ts'
-import type { EvalRecord, RanksRecord, TrainRecord } from '../../../train/step/records.ts'
+import type { EvalRecord, RanksRecord, TrainRecord } from '../../../train/step/metrics/records.ts'
 import { EventWriter } from './event-writer.ts'
 import { sessionEnd, sessionStart, settingsOf } from './hparams.ts'
 

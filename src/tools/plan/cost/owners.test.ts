@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { sizeOf } from '../../../core/graph/shape.ts'
 import { parameterSpecs } from '../../../core/model/parameters.ts'
-import { alone, heldSpecs, sharesOf } from '../../../train/step/ranks/placement.ts'
+import { alone, heldSpecs, sharesOf } from '../../../train/step/store/placement.ts'
 import { loadCluster, loadPlannedRun } from '../inputs/load-plan.ts'
 import { plan } from '../plan.ts'
 import { rank } from '../search/search.ts'

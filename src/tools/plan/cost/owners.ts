@@ -1,5 +1,5 @@
 /**
- * Exchange through owners, as the ranks of `choir train` do it (`src/train/step/ranks/placement.ts`): each part of a
+ * Exchange through owners, as the ranks of `choir train` do it (`src/train/step/store/placement.ts`): each part of a
  * tensor has one owner, which receives its gradient from every rank that holds the part, updates it, and sends the new
  * parameters back. A collective divides every tensor evenly instead. With AdamW the parts are blocks of rows, and owners
  * get nearly equally many; with other optimizers they are whole matrices, and relays add the gradients of large ones.
@@ -13,7 +13,7 @@ import {
   type Layout as Placement,
   type Share,
   sharesOf,
-} from '../../../train/step/ranks/placement.ts'
+} from '../../../train/step/store/placement.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import { optimizerOf, type PlannedRun } from '../inputs/settings.ts'
 import type { Layout } from '../search/layout.ts'

@@ -9,7 +9,7 @@ import type { RoutedModule } from '../../../core/model/config/moe-config.ts'
 import { moduleWidths } from '../../../core/model/parameters.ts'
 import { loadRunConfig } from '../../../node/run/load-config.ts'
 import { readJsonLines } from '../../../node/system/jsonl.ts'
-import type { LedgerRecord } from '../../../train/step/records.ts'
+import type { LedgerRecord } from '../../../train/step/metrics/records.ts'
 import { rankLoad } from '../work/load.ts'
 import type { ModelTraffic } from '../work/mixture.ts'
 

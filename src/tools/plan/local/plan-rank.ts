@@ -3,7 +3,7 @@ import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config
 import { sizeOf } from '../../../core/graph/shape.ts'
 import { activatedExperts } from '../../../core/model/config/moe-config.ts'
 import { moduleWidths, parameterSpecs, routedModules } from '../../../core/model/parameters.ts'
-import { shardsOfRank } from '../../../train/step/ranks/gradient-tree.ts'
+import { shardsOfRank } from '../../../train/step/store/gradient-tree.ts'
 import {
   gradientFlows,
   heldSpecs,
@@ -11,7 +11,7 @@ import {
   type Layout as Placement,
   parameterFlows,
   sharesOf,
-} from '../../../train/step/ranks/placement.ts'
+} from '../../../train/step/store/placement.ts'
 import { Predictor } from '../cost/predict.ts'
 import { balancedLoads, type ModelLoads } from '../work/load.ts'
 import type { Calibration } from './calibration.ts'

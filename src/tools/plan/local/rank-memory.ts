@@ -19,12 +19,12 @@ import { tileFor } from '../../../core/model/routing/slots.ts'
 import { MAX_ARENA_BYTES } from '../../../engine/contract/arena.ts'
 import { adafactorScratch } from '../../../train/step/optimizer/adafactor.ts'
 import { factoredSize } from '../../../train/step/optimizer/factored-size.ts'
-import { momentFloats } from '../../../train/step/optimizer/moment-floats.ts'
 import { ownStateFloats, ruleOf } from '../../../train/step/optimizer/own-rule.ts'
 import { gradientScratch } from '../../../train/step/passes/gradient-program.ts'
 import { exchangeScratch } from '../../../train/step/ranks/gradient-sum.ts'
-import { partialSums } from '../../../train/step/ranks/gradient-tree.ts'
-import { heldSpecs, type Layout, ownedSpecs, sharesOf, sourcesKept } from '../../../train/step/ranks/placement.ts'
+import { partialSums } from '../../../train/step/store/gradient-tree.ts'
+import { momentFloats } from '../../../train/step/store/moment-floats.ts'
+import { heldSpecs, type Layout, ownedSpecs, sharesOf, sourcesKept } from '../../../train/step/store/placement.ts'
 
 const FLOAT_BYTES = 4
 /** The rows of an expert are padded to a multiple of at most this number. */

@@ -2,7 +2,7 @@
  * The difference of two arms between texts. Seeds show how much trainings differ on one held-out text; its documents
  * show how much texts differ. The same groups of documents are drawn for both arms and all seeds.
  */
-import type { DocumentLosses } from '../../../train/step/records.ts'
+import type { DocumentLosses } from '../../../train/step/metrics/records.ts'
 import { bootstrapTexts, type TextGroup } from '../bootstrap.ts'
 import type { FinishedRun } from '../contract.ts'
 import { type Interval, type Intervals, mean } from '../statistics.ts'

@@ -6,7 +6,7 @@
  */
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import { hasOwnPart } from '../../../train/measure/leak.ts'
-import type { CapacityEvaluation } from '../../../train/step/records.ts'
+import type { CapacityEvaluation } from '../../../train/step/metrics/records.ts'
 import type { Cell, Contrast, FinishedRun, Rate, StudyResults, Timing } from '../contract.ts'
 import { valueAt } from '../grid/settings.ts'
 import { atCapacity, fairRule } from '../held-out.ts'

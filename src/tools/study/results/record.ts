@@ -14,7 +14,7 @@ import type { RoutingRecord } from '../../../core/model/routing/statistics.ts'
 import { version } from '../../../core/version.ts'
 import { readJsonLines } from '../../../node/system/jsonl.ts'
 import { describeProcessor } from '../../../node/system/processor.ts'
-import type { CapacityEvaluation, EvalRecord, RanksRecord, TrainRecord } from '../../../train/step/records.ts'
+import type { CapacityEvaluation, EvalRecord, RanksRecord, TrainRecord } from '../../../train/step/metrics/records.ts'
 import type { Curve, FinishedRun, LayerHistory, RoutingMeans } from '../contract.ts'
 import { NUMERICS } from '../grid/numerics.ts'
 

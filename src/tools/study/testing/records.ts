@@ -1,5 +1,5 @@
 /** Made-up records of runs. */
-import type { EvalRecord } from '../../../train/step/records.ts'
+import type { EvalRecord } from '../../../train/step/metrics/records.ts'
 import type { FinishedRun } from '../contract.ts'
 import { NUMERICS } from '../grid/numerics.ts'
 import { describeMachine } from '../results/record.ts'

@@ -8,7 +8,7 @@
 import type { CapacityRule } from '../../../core/model/routing/contract.ts'
 import type { BatchShape } from '../../data/batches.ts'
 import type { DocumentGroups } from '../../data/document-groups.ts'
-import type { DocumentLosses, DomainEvaluation } from '../records.ts'
+import type { DocumentLosses, DomainEvaluation } from '../metrics/records.ts'
 import { byRule } from './capacity-rules.ts'
 
 export class DocumentSums {

@@ -3,7 +3,7 @@
  * expert, or a block of rows of another tensor) has a sum of its own, so that the bits do not depend on how tensors are
  * spread over ranks.
  */
-import type { Updated } from '../updated.ts'
+import type { Updated } from './updated.ts'
 
 /**
  * The sums of squares of all updated units of the model, in its order, from those of the units that this rank owns.

@@ -8,11 +8,11 @@ import { pluginSettings } from '../../../core/model/config/plugin-settings.ts'
 import { withFrozen } from '../../../core/model/freeze.ts'
 import { type ParameterSpec, parameterSpecs } from '../../../core/model/parameters.ts'
 import { isRouterBias } from '../../../core/model/routing/router-bias.ts'
-import type { Share } from '../ranks/placement.ts'
 import { paddedFloats } from '../store/bank.ts'
-import { isRouter } from '../updated.ts'
+import type { Share } from '../store/placement.ts'
 import { type OptimizerParameter, optimizerFault, ownOptimizer, type ParameterRole } from './own.ts'
 import { tensorUpdate, type UpdateConfig } from './tensor-update.ts'
+import { isRouter } from './updated.ts'
 
 export interface Rule {
   /** Shapes of the state's tensors, by name, of a parameter or of one expert. */

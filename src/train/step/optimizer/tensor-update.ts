@@ -5,7 +5,7 @@
  */
 import type { TrainConfig } from '../../../core/config/run-config.ts'
 import type { ParameterSpec } from '../../../core/model/parameters.ts'
-import { isRouter } from '../updated.ts'
+import { isRouter } from './updated.ts'
 
 /** The settings of an update. */
 export type UpdateConfig = Pick<TrainConfig, 'optimizer' | 'schedule'>

@@ -13,14 +13,15 @@ import type { Ranks } from '../../../engine/contract/ranks.ts'
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import type { NodeTime, StepEvent } from '../../../engine/contract/times.ts'
 import type { Batch } from '../../data/batches.ts'
+import { addStatistics } from '../metrics/pass-statistics.ts'
+import { Timeline } from '../metrics/timeline.ts'
 import { GradientSum } from '../ranks/gradient-sum.ts'
-import { shardsOfRank } from '../ranks/gradient-tree.ts'
 import type { AllToAllStages } from '../ranks/ledger.ts'
 import { keptByRank } from '../ranks/load.ts'
 import { ParameterSharing } from '../ranks/parameter-sharing.ts'
-import type { Layout } from '../ranks/placement.ts'
+import { shardsOfRank } from '../store/gradient-tree.ts'
+import type { Layout } from '../store/placement.ts'
 import { RowMemory, rowScratch } from '../store/row-memory.ts'
-import { Timeline } from '../timeline.ts'
 import {
   balanceName,
   compilePass,
@@ -31,7 +32,6 @@ import {
   type Shared,
 } from './gradient-pass.ts'
 import type { CompiledPass, ExpertLoads } from './pass.ts'
-import { addStatistics } from './pass-statistics.ts'
 
 export interface GradientResult {
   /** Mean loss over the passes of all ranks, nats per token. */

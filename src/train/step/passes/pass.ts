@@ -23,11 +23,11 @@ import type {
 } from '../../../engine/contract/runtime.ts'
 import type { NodeTime, StepEvent } from '../../../engine/contract/times.ts'
 import { firstVisible } from '../../data/first-visible.ts'
+import { emptyCounts, outputsOf, statisticsOf, statisticsPrefix, statisticsSize } from '../metrics/pass-statistics.ts'
 import { GrowingProgram, type Growth, type Trace } from '../ranks/growing-program.ts'
 import { type AllToAllStages, allToAllStages } from '../ranks/ledger.ts'
-import { sourcesKept } from '../ranks/placement.ts'
 import { inputNameOf, type ModelStore, type TracedParameters } from '../store/model-store.ts'
-import { emptyCounts, outputsOf, statisticsOf, statisticsPrefix, statisticsSize } from './pass-statistics.ts'
+import { sourcesKept } from '../store/placement.ts'
 
 /** How to find the documents of a window, for attention that does not cross them. */
 interface Documents {

@@ -15,9 +15,9 @@ import type { Addition, ArenaKernels } from '../../../engine/contract/arena-kern
 import { channels, type Ranks } from '../../../engine/contract/ranks.ts'
 import { NOT_POSTED } from '../../../engine/contract/runtime.ts'
 import { paddedFloats } from '../store/bank.ts'
+import { shardsOfRank } from '../store/gradient-tree.ts'
+import { heldSpecs, type Layout, type Part, type Share, sharesOf, sourcesKept } from '../store/placement.ts'
 import type { ParameterStore } from '../store/store.ts'
-import { shardsOfRank } from './gradient-tree.ts'
-import { heldSpecs, type Layout, type Part, type Share, sharesOf, sourcesKept } from './placement.ts'
 import { RangeExchange, type RangeTransfer } from './range-exchange.ts'
 
 /**

@@ -5,7 +5,7 @@
 import type { Stage } from '../../../core/graph/stages/contract.ts'
 import { moduleName, type RoutedModule } from '../../../core/model/config/moe-config.ts'
 import type { Executable } from '../../../engine/contract/runtime.ts'
-import type { LedgerRecord } from '../records.ts'
+import type { LedgerRecord } from '../metrics/records.ts'
 import type { OwnStep } from './times.ts'
 
 /** An all-to-all of a program, by the index of its stage. */

@@ -1,8 +1,8 @@
 /** The assignments that the experts of each rank compute. */
 
 import type { LayerCounts } from '../../../core/model/routing/statistics.ts'
-import { addStatistics } from '../passes/pass-statistics.ts'
-import type { Layout } from './placement.ts'
+import { addStatistics } from '../metrics/pass-statistics.ts'
+import type { Layout } from '../store/placement.ts'
 
 /**
  * @param passes `CompiledPass.statistics` of all passes, in the order of their ranks.

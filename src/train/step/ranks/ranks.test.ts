@@ -21,11 +21,11 @@ import { ranksInProcess } from '../../../engine/world/in-process/ranks.ts'
 import { openRuntime } from '../../../node/run/session.ts'
 import { ownOptimizers } from '../optimizer/own.ts'
 import { GradientProgram } from '../passes/gradient-program.ts'
+import { isReproducible } from '../store/gradient-tree.ts'
 import { initialize, initialScales } from '../store/initialize.ts'
 import { parameterTensors } from '../store/named-tensors.ts'
+import { alone, gradientFlows, heldSpecs, type Layout, parameterFlows, placeOf, sharesOf } from '../store/placement.ts'
 import { createStore, layoutOf, Trainer } from '../trainer.ts'
-import { isReproducible } from './gradient-tree.ts'
-import { alone, gradientFlows, heldSpecs, type Layout, parameterFlows, placeOf, sharesOf } from './placement.ts'
 
 const SHARDS = 8
 const STEPS = 4

@@ -12,7 +12,7 @@
 
 import { median } from '../../../core/averages.ts'
 import type { LoggedOrder, OrderLog } from '../../../engine/contract/order-log.ts'
-import type { Interval, Timeline } from '../timeline.ts'
+import type { Interval, Timeline } from '../metrics/timeline.ts'
 
 /** A rank's own step. Times are in ms from its begin. */
 export interface OwnStep {

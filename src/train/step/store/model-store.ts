@@ -6,8 +6,8 @@ import type { Tensor } from '../../../core/graph/tensor.ts'
 import { type ParameterSpec, type Parameters, SymbolicParameters } from '../../../core/model/parameters.ts'
 import type { ArenaRange } from '../../../engine/contract/arena.ts'
 import type { PortMemory, ProgramMemory } from '../../../engine/contract/runtime.ts'
-import type { Layout } from '../ranks/placement.ts'
 import type { BorrowedScratch } from './bank.ts'
+import type { Layout } from './placement.ts'
 
 /** Memory for kernels in arenas other than the arena of their program. */
 export type Beside = NonNullable<ProgramMemory['beside']>

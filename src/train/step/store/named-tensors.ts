@@ -6,7 +6,7 @@ import { sizeOf } from '../../../core/graph/shape.ts'
 import type { ParameterSpec } from '../../../core/model/parameters.ts'
 import type { ArenaRange } from '../../../engine/contract/arena.ts'
 import { type CompactState, MOMENT_BLOCK, momentLayout } from '../../../engine/contract/moments.ts'
-import { placeOf, unitsOf } from '../ranks/placement.ts'
+import { placeOf, unitsOf } from './placement.ts'
 import type { ParameterStore } from './store.ts'
 
 export interface NamedTensor {

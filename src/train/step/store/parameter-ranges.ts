@@ -5,8 +5,8 @@
  */
 import { sizeOf } from '../../../core/graph/shape.ts'
 import type { ParameterSpec } from '../../../core/model/parameters.ts'
-import type { Share } from '../ranks/placement.ts'
 import { paddedFloats } from './bank.ts'
+import type { Share } from './placement.ts'
 import type { ParameterStore, Piece } from './store.ts'
 
 /** A range of owned parameters of one bank. */

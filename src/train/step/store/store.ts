@@ -11,8 +11,11 @@ import { sizeOf } from '../../../core/graph/shape.ts'
 import { expertName, type ParameterSpec } from '../../../core/model/parameters.ts'
 import type { Arena, ArenaRange } from '../../../engine/contract/arena.ts'
 import { type CompactState, momentLayout } from '../../../engine/contract/moments.ts'
-import { momentFloats } from '../optimizer/moment-floats.ts'
-import { partialSums } from '../ranks/gradient-tree.ts'
+import { type Bank, BESIDE_BYTES, type BorrowedScratch, type Memory, paddedFloats, type Regions } from './bank.ts'
+import { partialSums } from './gradient-tree.ts'
+import { type Beside, FloatParameters, type ModelStore, type TracedParameters } from './model-store.ts'
+import { momentFloats } from './moment-floats.ts'
+import { placeTensors, type TensorLocation } from './place-tensors.ts'
 import {
   alone,
   heldExperts,
@@ -23,10 +26,7 @@ import {
   sharesOf,
   sourcesKept,
   unitsOf,
-} from '../ranks/placement.ts'
-import { type Bank, BESIDE_BYTES, type BorrowedScratch, type Memory, paddedFloats, type Regions } from './bank.ts'
-import { type Beside, FloatParameters, type ModelStore, type TracedParameters } from './model-store.ts'
-import { placeTensors, type TensorLocation } from './place-tensors.ts'
+} from './placement.ts'
 
 /** A range of parameters in a bank, and where its gradients lie; offsets and count are in floats. */
 export interface Piece {

@@ -1,5 +1,6 @@
 /** Compares what two configurations compute in evaluation without capacity. Settings of training are left out. */
 import { type Fields, isFields } from '../../../core/config/fields.ts'
+import type { MoeConfig } from '../../../core/model/config/moe-config.ts'
 import {
   attentionScaleOf,
   embeddingScaleOf,
@@ -8,7 +9,6 @@ import {
   type ModelConfig,
   windowOf,
 } from '../../../core/model/config.ts'
-import type { MoeConfig } from '../../../core/model/config/moe-config.ts'
 import { isSparse, parameterSpecs } from '../../../core/model/parameters.ts'
 
 /** The fields that change what a model computes. Different ways of writing the same computation become equal. */

@@ -2,8 +2,9 @@
  * DeepSeek-style experts with attention that Choir has: DeepSeekMoE 16B (`deepseek`) and dots.llm1 (`dots1`). Later
  * models of DeepSeek compress keys and values (MLA).
  */
-import type { ModelConfig } from '../../../core/model/config.ts'
+
 import type { MoeConfig } from '../../../core/model/config/moe-config.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
 import { biases, fromMaxWindowLayers, headSettings, rotary, windowsByLayer } from './attention.ts'
 import type { Architecture, TheirTensor } from './contract.ts'
 import { always, counts, decoderSettings, flags, numbers, only, same, valueAt } from './settings.ts'

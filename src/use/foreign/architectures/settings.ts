@@ -3,8 +3,8 @@ import { type Fields, isFields } from '../../../core/config/fields.ts'
 import { merge } from '../../../core/config/preset-fields.ts'
 import { formatValue, listWithOr } from '../../../core/config/problems.ts'
 import { UsageError } from '../../../core/errors.ts'
-import type { ModelConfig } from '../../../core/model/config.ts'
 import { float32Range, isFloat32 } from '../../../core/model/config/limits.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
 import type { Setting } from './contract.ts'
 
 /** Refuses the value of a key. @throws UsageError always, with the key, the value and what is supported */

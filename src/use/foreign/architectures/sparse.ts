@@ -1,6 +1,7 @@
 /** Sparse decoders with softmax routers: Mixtral, OLMoE, Qwen2-MoE, Qwen3-MoE, GraniteMoE and GraniteMoEShared. */
-import type { ModelConfig } from '../../../core/model/config.ts'
+
 import type { MoeConfig } from '../../../core/model/config/moe-config.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
 import { biases, headSettings, rotary, windowOfAll, windowsByLayer } from './attention.ts'
 import type { Architecture, TheirTensor } from './contract.ts'
 import { graniteScales } from './dense.ts'

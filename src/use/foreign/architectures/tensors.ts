@@ -1,6 +1,7 @@
 /** Tensors of which architectures are made. Their names are Llama's, which most other architectures share. */
-import { attentionColumns, headWidthOf, type ModelConfig } from '../../../core/model/config.ts'
+
 import type { MoeConfig } from '../../../core/model/config/moe-config.ts'
+import { attentionColumns, headWidthOf, type ModelConfig } from '../../../core/model/config.ts'
 import { isSparse } from '../../../core/model/parameters.ts'
 import type { TheirTensor } from './contract.ts'
 

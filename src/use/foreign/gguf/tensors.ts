@@ -1,6 +1,7 @@
 /** The tensors of a model as llama.cpp names them. Experts of a layer are one tensor. */
-import { attentionColumns, headWidthOf, type ModelConfig } from '../../../core/model/config.ts'
+
 import type { MoeConfig } from '../../../core/model/config/moe-config.ts'
+import { attentionColumns, headWidthOf, type ModelConfig } from '../../../core/model/config.ts'
 import { isSparse } from '../../../core/model/parameters.ts'
 import { rotationOf } from '../../../core/model/rotary.ts'
 import type { TheirTensor } from '../architectures/contract.ts'

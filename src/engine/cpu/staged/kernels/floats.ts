@@ -1,5 +1,5 @@
 /** Tensors of floats that are float32 or bfloat16 in memory (`Kernel.halves`). */
-import type { FactorType, MatrixLayout } from '../../primitives.ts'
+import type { FactorType, MatrixLayout } from '../../primitives/primitives.ts'
 import type { KernelCall, KernelTensor } from '../contract.ts'
 
 export const isHalf = ({ dtype }: KernelTensor): boolean => dtype === 'bfloat16'

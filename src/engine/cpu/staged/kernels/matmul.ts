@@ -4,7 +4,7 @@
  * band reads a band of one factor and all of the other.
  */
 import * as declared from '../../../../core/graph/kernels/products.ts'
-import type { Product } from '../../primitives.ts'
+import type { Product } from '../../primitives/primitives.ts'
 import { implement, type KernelCall, type KernelTensor } from '../contract.ts'
 import { addressAt, elementBytes, isHalf } from './floats.ts'
 

@@ -34,7 +34,7 @@ export class Bfloat16 {
   }
 }
 
-/** Bytes from a pair of rows to the next one in a stripe of a packed matrix (`STRIPE` in src/engine/cpu/primitives.ts). */
+/** Bytes from a pair of rows to the next one in a stripe of a packed matrix (`STRIPE` in src/engine/cpu/primitives/primitives.ts). */
 export const PACKED_STEP: usize = 256
 
 /** Pairs of rows of a packed matrix with `inner` rows. */

@@ -125,7 +125,7 @@ function expandPair(w: usize, scales: usize, first: usize, second: usize): void 
 
 /**
  * Writes a block of 16 columns of w as bfloat16, to 16 columns of a stripe of a packed matrix (`productOfPacked` in
- * src/engine/cpu/primitives.ts) with `inner` rows, and zeros to the rows of padding.
+ * src/engine/cpu/primitives/primitives.ts) with `inner` rows, and zeros to the rows of padding.
  */
 export function int8Pack(w: usize, out: usize, inner: u32): void {
   for (let left = packedPairs(inner); left > 0; w += 1056) {

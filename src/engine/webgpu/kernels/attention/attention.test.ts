@@ -1,9 +1,9 @@
 /** @slow */
 import { describe, expect, test } from 'vitest'
-import { operandOf } from '../../contract.ts'
 import type { Device } from '../../device.ts'
 import { toHalf } from '../../testing/half.ts'
 import { runKernel, type TestTensor, testDevice } from '../../testing/run-kernel.ts'
+import { operandOf } from '../contract.ts'
 import { attention, attentionGradient } from './attention.ts'
 
 interface Case {

@@ -3,7 +3,7 @@
  * memory. The forward pass keeps one number of each query, from which the gradient recomputes the scores.
  */
 import * as declared from '../../../../core/graph/kernels/attention.ts'
-import { implement, scratch } from '../../contract.ts'
+import { implement, scratch } from '../contract.ts'
 import { bytesOf } from '../vectors.ts'
 import { keyValueGradient, queryGradient } from './backward.ts'
 import { attentionCall } from './call.ts'

@@ -6,7 +6,7 @@
  * A workgroup recomputes P and dS for its rows of the result. So, unlike in the paper, no two workgroups add to the
  * same element, and the order of additions is fixed.
  */
-import { type Dispatch, type Operand, rowsOf, workgroupMain } from '../../contract.ts'
+import { type Dispatch, type Operand, rowsOf, workgroupMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import {
   type AttentionCall,

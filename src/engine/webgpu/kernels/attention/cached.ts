@@ -8,7 +8,7 @@
  */
 import * as declared from '../../../../core/graph/kernels/attention.ts'
 import { dim } from '../../../../core/graph/shape.ts'
-import { type Dispatch, implement, type KernelCall, rowsOf, scratch, workgroupMain } from '../../contract.ts'
+import { type Dispatch, implement, type KernelCall, rowsOf, scratch, workgroupMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { arrayOfHeads, checkedShape, headConstants, readerOf, rotationOf, slotsOf, writerOf } from './heads.ts'
 

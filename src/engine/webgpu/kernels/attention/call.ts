@@ -1,7 +1,7 @@
 /** A call of attention: its shape, how its inputs are bound, and WGSL that its dispatches share. */
 import type { AttentionAttributes } from '../../../../core/graph/kernels/attention.ts'
 import { dim } from '../../../../core/graph/shape.ts'
-import type { Operand } from '../../contract.ts'
+import type { Operand } from '../contract.ts'
 import type { FloatArray } from '../memory.ts'
 import { arrayOfHeads, checkedShape, type HeadShape, headConstants, readerOf, rotationOf } from './heads.ts'
 import { type Factor, type Tiles, tileDeclarations, vectorOf } from './tiles.ts'

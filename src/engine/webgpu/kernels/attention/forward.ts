@@ -2,7 +2,7 @@
  * Attention of a tile of queries over its keys, with an online softmax (Milakov and Gimelshein 2018): the maximum of a
  * row so far, and sums relative to it, which shrink when it grows. Powers are of 2, which GPUs have an instruction for.
  */
-import { type Dispatch, type Operand, rowsOf, workgroupMain } from '../../contract.ts'
+import { type Dispatch, type Operand, rowsOf, workgroupMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { type AttentionCall, attentionModule, factors, openQueries, workgroupsOf } from './call.ts'
 import { arrayOfHeads, writerOf } from './heads.ts'

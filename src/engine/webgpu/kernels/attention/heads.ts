@@ -12,7 +12,7 @@
  */
 import { option, wording } from '../../../../core/errors.ts'
 import { RuntimeError } from '../../../contract/runtime-error.ts'
-import type { Operand } from '../../contract.ts'
+import type { Operand } from '../contract.ts'
 import { type FloatArray, floatArray } from '../memory.ts'
 
 /** Maximum width of a head: each invocation of a token's workgroup has at most one slot. */

@@ -1,5 +1,5 @@
 /** Two numbers of each query, with which the gradient recomputes its weights and their gradient. */
-import { type Dispatch, gridOf, linearMain, type Operand } from '../../contract.ts'
+import { type Dispatch, gridOf, linearMain, type Operand } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { arrayOfHeads, type HeadShape, headConstants, readerOf } from './heads.ts'
 

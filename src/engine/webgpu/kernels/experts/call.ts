@@ -1,7 +1,7 @@
 /** Parts that the kernels of experts have in common: tiles, results, and calls without rows. */
 import type { SourceSums } from '../../../../core/graph/kernels/experts.ts'
 import type { Shape } from '../../../../core/graph/model.ts'
-import type { AnyCall, Dispatch, Operand } from '../../contract.ts'
+import type { AnyCall, Dispatch, Operand } from '../contract.ts'
 import { linesOf } from '../products/floats.ts'
 import { tilingOf } from '../products/matmul.ts'
 import { emptySums, type Output, sumOutput } from '../products/output.ts'

@@ -6,7 +6,7 @@
 import type { SourceSums } from '../../../../core/graph/kernels/experts.ts'
 import * as declared from '../../../../core/graph/kernels/experts.ts'
 import { dim } from '../../../../core/graph/shape.ts'
-import { type Dispatch, implement, type Operand, scratch } from '../../contract.ts'
+import { type Dispatch, implement, type Operand, scratch } from '../contract.ts'
 import { type Lines, linesOf } from '../products/floats.ts'
 import { sumOutput } from '../products/output.ts'
 import { bytesOfCall } from '../vectors.ts'

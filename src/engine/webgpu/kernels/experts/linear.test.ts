@@ -4,7 +4,6 @@
  * @slow
  */
 import { describe, expect, test } from 'vitest'
-import { operandOf } from '../../contract.ts'
 import {
   expectExact,
   float,
@@ -18,6 +17,7 @@ import {
 } from '../../testing/exact.ts'
 import { LAYOUTS, matricesOf, PackedRows } from '../../testing/packed-rows.ts'
 import { testDevice } from '../../testing/run-kernel.ts'
+import { operandOf } from '../contract.ts'
 import { expertLinear, expertLinearGradient } from './linear.ts'
 
 const oneSource = { leaves: 1, parts: 1, sources: 1 }

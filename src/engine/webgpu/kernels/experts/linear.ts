@@ -2,7 +2,7 @@
 import type { SourceSums } from '../../../../core/graph/kernels/experts.ts'
 import * as declared from '../../../../core/graph/kernels/experts.ts'
 import { dim } from '../../../../core/graph/shape.ts'
-import { implement, type Operand } from '../../contract.ts'
+import { implement, type Operand } from '../contract.ts'
 import { linesOf } from '../products/floats.ts'
 import { bytesOf, bytesOfCall } from '../vectors.ts'
 import { expertTiles, lowerEmpty, resultOf, sourcesOf } from './call.ts'

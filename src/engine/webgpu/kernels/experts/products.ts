@@ -1,5 +1,5 @@
 /** Products over rows packed by expert, as tiled products: of rows with matrices, and of rows with rows. */
-import { type Dispatch, rowsOf } from '../../contract.ts'
+import { type Dispatch, rowsOf } from '../contract.ts'
 import type { Lines } from '../products/floats.ts'
 import { type Output, productDispatch } from '../products/output.ts'
 import { productCode, type Tile } from '../products/product-tiles.ts'

@@ -6,7 +6,7 @@
  * products that follow. So the products compute nothing for rows that do not exist, and the host reads nothing back. A
  * layer and its gradient share the list.
  */
-import { type Dispatch, type Operand, scratch, WORKGROUP } from '../../contract.ts'
+import { type Dispatch, type Operand, scratch, WORKGROUP } from '../contract.ts'
 import type { Tile } from '../products/product-tiles.ts'
 
 export interface RowTiles {

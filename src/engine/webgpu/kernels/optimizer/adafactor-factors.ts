@@ -1,5 +1,5 @@
 /** Adafactor's factors of rows and columns, from means of squared gradients. */
-import { type Dispatch, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { type Dispatch, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { reduction, strandSum } from '../reduce.ts'
 import { ROWS, type Stack, tileGroups, tileMain } from './adafactor-tiles.ts'

@@ -6,7 +6,7 @@
  * A matrix is cut into *tiles*, each for one workgroup. Sums over a tile go to scratch memory; a later dispatch adds
  * them in the order of the tiles.
  */
-import { type Dispatch, gridOf, linearMain, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { type Dispatch, gridOf, linearMain, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { reduction } from '../reduce.ts'
 import { columnFactors, rowFactors, squares } from './adafactor-factors.ts'

@@ -1,7 +1,7 @@
 /** How Adafactor cuts a stack of matrices into tiles, one for each workgroup, and the memory for sums over them. */
 import { dim } from '../../../../core/graph/shape.ts'
 import { adafactorStateSize } from '../../../contract/arena-kernels.ts'
-import { type Operand, rowsOf, scratch, WORKGROUP, type Workgroups, workgroupMain } from '../../contract.ts'
+import { type Operand, rowsOf, scratch, WORKGROUP, type Workgroups, workgroupMain } from '../contract.ts'
 import { powerOfFourFrom } from '../reduce.ts'
 import { vectorOf } from '../vectors.ts'
 

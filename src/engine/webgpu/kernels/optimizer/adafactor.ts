@@ -1,6 +1,6 @@
 /** Adafactor in place, without momentum (Shazeer and Stern 2018, algorithms 4 and 5), for tensors of one shape. */
 import { dim } from '../../../../core/graph/shape.ts'
-import { type Dispatch, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { type Dispatch, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { reduction } from '../reduce.ts'
 import { vectorOf } from '../vectors.ts'

@@ -1,5 +1,5 @@
 /** AdamW (Loshchilov and Hutter 2019, algorithm 2), in place. */
-import { type Dispatch, gridOf, linearMain, type Operand } from '../../contract.ts'
+import { type Dispatch, gridOf, linearMain, type Operand } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { vectorOf } from '../vectors.ts'
 

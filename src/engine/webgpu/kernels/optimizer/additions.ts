@@ -9,7 +9,7 @@ import {
   scratch,
   WORKGROUP,
   workgroupMain,
-} from '../../contract.ts'
+} from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { vectorOf, widthOf } from '../vectors.ts'
 

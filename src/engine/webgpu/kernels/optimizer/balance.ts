@@ -1,5 +1,5 @@
 /** Biases of experts that move against their loads (Wang et al. 2024, algorithm 1), in place. */
-import { type Dispatch, type Operand, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { type Dispatch, type Operand, WORKGROUP, workgroupMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { reduction } from '../reduce.ts'
 

@@ -7,7 +7,7 @@
  * A *window* is a part of an arena that one dispatch binds, with the blocks in it.
  */
 import { type Arena, type ArenaRange, RANGE_START } from '../../../contract/arena.ts'
-import { WORKGROUP } from '../../contract.ts'
+import { WORKGROUP } from '../contract.ts'
 
 /** Number of vectors of a block that an invocation adds. */
 const VECTORS = 8

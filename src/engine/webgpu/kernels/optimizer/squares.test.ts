@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { type Arena, RANGE_START } from '../../../contract/arena.ts'
-import { implement } from '../../contract.ts'
 import type { Device } from '../../device.ts'
 import { runKernel, testDevice } from '../../testing/run-kernel.ts'
 import { Random, result } from '../../testing/tensors.ts'
+import { implement } from '../contract.ts'
 import { gateDispatch, rangeSumsDispatch, squaresDispatch } from './squares.ts'
 import { planSquares } from './squares-plan.ts'
 

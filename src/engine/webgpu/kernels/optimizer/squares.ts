@@ -7,7 +7,7 @@
  * on, which counts as infinite.
  */
 import { MAX_SQUARES } from '../../../contract/arena-kernels.ts'
-import { type Dispatch, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { type Dispatch, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { reduction } from '../reduce.ts'
 import { vectorOf } from '../vectors.ts'

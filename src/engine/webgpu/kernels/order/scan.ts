@@ -1,5 +1,5 @@
 /** Running sums: ONNX `CumSum`. */
-import { type Dispatch, implement, type Operand, rowsOf, scratch, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { type Dispatch, implement, type Operand, rowsOf, scratch, WORKGROUP, workgroupMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { type AxisView, axisView, elementOf, powerOfTwo } from '../views.ts'
 

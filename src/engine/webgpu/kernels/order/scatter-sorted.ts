@@ -15,7 +15,7 @@ import {
   scratch,
   WORKGROUP,
   workgroupMain,
-} from '../../contract.ts'
+} from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { lanesOf, reduction } from '../reduce.ts'
 import { sortInScratch } from './sort.ts'

@@ -1,6 +1,6 @@
 /** ONNX `ScatterElements`. */
 import type { Attributes } from '../../../../core/graph/kernels/declaration.ts'
-import { type Dispatch, gridOf, implement, linearMain } from '../../contract.ts'
+import { type Dispatch, gridOf, implement, linearMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { bytesOfCall } from '../vectors.ts'
 import { axisView, elementOf, floatOf } from '../views.ts'

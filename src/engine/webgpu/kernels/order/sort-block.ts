@@ -11,7 +11,7 @@
  *
  * All sizes, strides and spacings are powers of two.
  */
-import { type Operand, rowsOf, WORKGROUP, type Workgroups, workgroupMain } from '../../contract.ts'
+import { type Operand, rowsOf, WORKGROUP, type Workgroups, workgroupMain } from '../contract.ts'
 import { powerOfTwo } from '../views.ts'
 
 /** Maximum number of entries that a workgroup sorts in its memory: 8 bytes each, 16 KiB. */

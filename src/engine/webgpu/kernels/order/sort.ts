@@ -2,7 +2,7 @@
  * The first entries of rows in order, for rows of any length: blocks are sorted in workgroup memory (`sort-block.ts`),
  * then runs in scratch memory continue the same network, one dispatch for each stride that exceeds a block.
  */
-import { type Dispatch, gridOf, linearMain, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { type Dispatch, gridOf, linearMain, type Operand, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { blockSort, blocksOf, compareIn, network, type Sorted, sortPlan } from './sort-block.ts'
 

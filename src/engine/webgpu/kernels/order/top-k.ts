@@ -9,7 +9,7 @@ import {
   scratch,
   WORKGROUP,
   workgroupMain,
-} from '../../contract.ts'
+} from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { bytesOfCall, widthOf } from '../vectors.ts'
 import { axisView, elementOf } from '../views.ts'

@@ -4,7 +4,7 @@
  * know the form.
  */
 import { dim } from '../../../../core/graph/shape.ts'
-import type { Operand, Use } from '../../contract.ts'
+import type { Operand, Use } from '../contract.ts'
 
 /** WGSL types of numbers. */
 export type Float = 'f32' | 'f16'

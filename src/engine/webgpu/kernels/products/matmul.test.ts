@@ -6,7 +6,6 @@
 import { describe, expect, test } from 'vitest'
 import * as declared from '../../../../core/graph/kernels/products.ts'
 import type { AttributeValue } from '../../../../core/graph/tensor.ts'
-import { implement, type Kernel, operandOf } from '../../contract.ts'
 import {
   type Exact,
   expectExact,
@@ -18,6 +17,7 @@ import {
   runTwice,
 } from '../../testing/exact.ts'
 import { type TestTensor, testDevice } from '../../testing/run-kernel.ts'
+import { implement, type Kernel, operandOf } from '../contract.ts'
 import { asFloats } from './floats.ts'
 import { fusedMatmul, matmul, onnxMatmul, tiledMatmul, tilingOf } from './matmul.ts'
 import { productOf } from './product.ts'

@@ -5,7 +5,7 @@
  */
 import * as declared from '../../../../core/graph/kernels/products.ts'
 import { sizeOf } from '../../../../core/graph/shape.ts'
-import { type Dispatch, implement, rowsOf, scratch } from '../../contract.ts'
+import { type Dispatch, implement, rowsOf, scratch } from '../contract.ts'
 import { bytesOfCall } from '../vectors.ts'
 import { emptySums, type Output, productDispatch, sumOutput, sumParts } from './output.ts'
 import { offsetOf, type Product, type ProductCall, productOf } from './product.ts'

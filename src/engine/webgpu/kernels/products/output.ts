@@ -1,7 +1,7 @@
 /**
  * The outputs of products: WGSL that takes results, four at a time, and writes them; and the dispatches that use it.
  */
-import { type Dispatch, gridOf, linearMain, type Use } from '../../contract.ts'
+import { type Dispatch, gridOf, linearMain, type Use } from '../contract.ts'
 import { asFloats, type Floats, type Lines, literal, readFour, writeFour } from './floats.ts'
 
 export interface Output {

@@ -4,7 +4,7 @@
  */
 import type { Shape } from '../../../../core/graph/model.ts'
 import { dim } from '../../../../core/graph/shape.ts'
-import type { KernelCall, Operand } from '../../contract.ts'
+import type { KernelCall, Operand } from '../contract.ts'
 import { floatOf } from '../views.ts'
 import { type Lines, linesOf } from './floats.ts'
 import { type Output, sumOutput } from './output.ts'

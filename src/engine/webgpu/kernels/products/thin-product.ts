@@ -2,7 +2,7 @@
  * A vector times a matrix, or a matrix times a vector: each number of the matrix is used once, so that only reading it
  * fast matters. A workgroup computes several results, and several invocations share the sum of each.
  */
-import { type Dispatch, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { type Dispatch, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
 import { readFour } from './floats.ts'
 import { type Output, productDispatch, withLines } from './output.ts'
 import { type Matrices, offsetOf, type Product } from './product.ts'

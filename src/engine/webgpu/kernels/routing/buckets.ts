@@ -3,7 +3,7 @@
  * invocation goes through the positions of one expert, and keeps its buckets in registers.
  */
 import * as declared from '../../../../core/graph/kernels/queues.ts'
-import { gridOf, implement, linearMain } from '../../contract.ts'
+import { gridOf, implement, linearMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 
 /** Number of positions whose numbers are loaded together, since loads take long and do not depend on the buckets. */

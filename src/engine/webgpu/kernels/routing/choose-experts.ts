@@ -1,7 +1,7 @@
 /** The router's choices for the next tokens of a few texts, by the rules of src/core/model/routing/routers.ts. */
 import * as declared from '../../../../core/graph/kernels/token.ts'
 import { dim } from '../../../../core/graph/shape.ts'
-import { implement, rowsOf, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { implement, rowsOf, WORKGROUP, workgroupMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { COMES_FIRST, FLOAT_KEY } from '../order/sort-block.ts'
 import { reduction } from '../reduce.ts'

@@ -3,7 +3,7 @@
  * group, which are few numbers, and places its own choices.
  */
 import * as declared from '../../../../core/graph/kernels/pack-rows.ts'
-import { gridOf, implement, WORKGROUP, workgroupMain } from '../../contract.ts'
+import { gridOf, implement, WORKGROUP, workgroupMain } from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { bytesOfCall, heightOf, widthOf } from '../vectors.ts'
 

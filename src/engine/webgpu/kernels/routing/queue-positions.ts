@@ -13,7 +13,7 @@ import {
   scratch,
   WORKGROUP,
   workgroupMain,
-} from '../../contract.ts'
+} from '../contract.ts'
 import { dispatchOf } from '../dispatch.ts'
 import { scanDispatches } from '../order/scan.ts'
 import { bytesOfCall } from '../vectors.ts'

@@ -2,6 +2,9 @@
  * Choir's own architecture for transformers: every model that generates text, computed by the Python file that goes
  * with it. `modeling_choir.py` reads these keys and tensors.
  */
+
+import type { MoeConfig } from '../../../../core/model/config/moe-config.ts'
+import { moduleName, type RoutedModule } from '../../../../core/model/config/moe-config.ts'
 import {
   attentionColumns,
   attentionScaleOf,
@@ -12,9 +15,7 @@ import {
   windowOf,
 } from '../../../../core/model/config.ts'
 import { ffnParameters } from '../../../../core/model/ffn.ts'
-import type { MoeConfig } from '../../../../core/model/config/moe-config.ts'
 import { isSparse, routedModules } from '../../../../core/model/parameters.ts'
-import { moduleName, type RoutedModule } from '../../../../core/model/config/moe-config.ts'
 import { rotationOf } from '../../../../core/model/rotary.ts'
 import { hasRouterWeights } from '../../../../core/model/routing/routers.ts'
 import type { TheirTensor } from '../../../foreign/architectures/contract.ts'

@@ -10,9 +10,10 @@
  *
  * Only standard ops are used. Nothing is dropped: experts have no capacity.
  */
+
+import { moduleName, type RoutedModule } from '../../../../core/model/config/moe-config.ts'
 import { attentionColumns, embeddingScaleOf, headScaleOf, type ModelConfig } from '../../../../core/model/config.ts'
 import { isSparse, routedModules } from '../../../../core/model/parameters.ts'
-import { moduleName, type RoutedModule } from '../../../../core/model/config/moe-config.ts'
 import { hashTableOf } from '../../../../core/model/routing/hash.ts'
 import type { Weights } from '../weights.ts'
 import { attention, cacheNames, cachesOf, type Projections, positionsOf } from './attention.ts'

@@ -4,7 +4,7 @@
  * for each head of keys. So a batch has a matrix for each head of keys, and gradients of keys are added up turn by
  * turn.
  */
-import type { Batch, Primitives, Product } from '../../../primitives.ts'
+import type { Batch, Primitives, Product } from '../../../primitives/primitives.ts'
 import type { KernelTensor, KernelThread } from '../../contract.ts'
 import { elementBytes } from '../floats.ts'
 import { bytesFor, type QueryBlock, type Shape } from './head-shape.ts'

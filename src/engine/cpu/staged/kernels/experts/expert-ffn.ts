@@ -8,7 +8,7 @@
  */
 
 import * as declared from '../../../../../core/graph/kernels/experts.ts'
-import type { MatrixLayout } from '../../../primitives.ts'
+import type { MatrixLayout } from '../../../primitives/primitives.ts'
 import { implement, type KernelTensor } from '../../contract.ts'
 import { addressAt, isHalf, rowsOf, typeOf } from '../floats.ts'
 import {

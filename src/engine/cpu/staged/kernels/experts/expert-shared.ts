@@ -7,7 +7,7 @@
  */
 import type { SourceSums } from '../../../../../core/graph/kernels/experts.ts'
 import { counterStep, counterSums } from '../../../../../core/graph/tree.ts'
-import type { Primitives } from '../../../primitives.ts'
+import type { Primitives } from '../../../primitives/primitives.ts'
 import type { KernelTensor, KernelThread } from '../../contract.ts'
 import { addressAt } from '../floats.ts'
 

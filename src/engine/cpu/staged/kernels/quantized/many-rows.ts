@@ -8,7 +8,7 @@
  */
 import * as declared from '../../../../../core/graph/kernels/quantized.ts'
 import { type Bits, BLOCK, quantizedBytes } from '../../../../../core/graph/quantized-layout.ts'
-import { packedBytes, packedRows, STRIPE } from '../../../primitives.ts'
+import { packedBytes, packedRows, STRIPE } from '../../../primitives/primitives.ts'
 import { implement, type KernelMemory, type KernelTensor, type KernelThread, type Scratch } from '../../contract.ts'
 import { GroupRows, groupsOf, PIECE, sizesOf } from '../experts/expert-shared.ts'
 import { addressAt } from '../floats.ts'

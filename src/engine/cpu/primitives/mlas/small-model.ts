@@ -5,13 +5,13 @@
  * takes one or two microseconds more than its arithmetic, which is little beside the work of a task. Sizes of the
  * models are free, so one model serves all shapes.
  */
-import { toOnnx } from '../../../core/graph/onnx.ts'
-import type { Tensor } from '../../../core/graph/tensor.ts'
-import { RuntimeError } from '../../contract/runtime.ts'
-import { addressOf, Out, type Pointer, type Strings, stringArray } from '../../native/ffi.ts'
-import { createSessionNow } from '../onnxruntime/compile.ts'
-import type { Environment } from '../onnxruntime/environment.ts'
-import { expectSuccess, takeFailure } from '../onnxruntime/errors.ts'
+import { toOnnx } from '../../../../core/graph/onnx.ts'
+import type { Tensor } from '../../../../core/graph/tensor.ts'
+import { RuntimeError } from '../../../contract/runtime.ts'
+import { addressOf, Out, type Pointer, type Strings, stringArray } from '../../../native/ffi.ts'
+import { createSessionNow } from '../../onnxruntime/compile.ts'
+import type { Environment } from '../../onnxruntime/environment.ts'
+import { expectSuccess, takeFailure } from '../../onnxruntime/errors.ts'
 import type { OrtRun } from '../ort-run.ts'
 import type { Runnable } from '../primitives.ts'
 

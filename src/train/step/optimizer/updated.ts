@@ -3,10 +3,10 @@
  * long enough (`train.routerSteps`): they do not count in the norm, and the optimizer's momentum does not move them
  * either.
  */
-import type { ParameterSpec } from '../../core/model/parameters.ts'
-import { isRouterBias } from '../../core/model/routing/router-bias.ts'
-import type { ArenaRange } from '../../engine/contract/arena.ts'
-import type { ParameterStore, Unit } from './store/store.ts'
+import type { ParameterSpec } from '../../../core/model/parameters.ts'
+import { isRouterBias } from '../../../core/model/routing/router-bias.ts'
+import type { ArenaRange } from '../../../engine/contract/arena.ts'
+import type { ParameterStore, Unit } from '../store/store.ts'
 
 export interface Updated {
   /** Owned units. */

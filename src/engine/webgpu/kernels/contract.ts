@@ -35,11 +35,11 @@ import type {
   AttributesOf,
   OperandName,
   Operands,
-} from '../../core/graph/kernels/declaration.ts'
-import type { DType, Shape } from '../../core/graph/model.ts'
-import { sizeOf } from '../../core/graph/shape.ts'
-import type { Halves } from '../../core/graph/stages/contract.ts'
-import type { Transfer } from '../contract/ranks.ts'
+} from '../../../core/graph/kernels/declaration.ts'
+import type { DType, Shape } from '../../../core/graph/model.ts'
+import { sizeOf } from '../../../core/graph/shape.ts'
+import type { Halves } from '../../../core/graph/stages/contract.ts'
+import type { Transfer } from '../../contract/ranks.ts'
 
 /** Numbers in memory: a float32 value of a program may be kept as `float16` (`program/storage.ts`). */
 export type MemoryType = DType | 'float16'

@@ -5,9 +5,9 @@
  * added or the row that is subtracted. Unlike with oneDNN, factors are always float32, and results have no gaps between
  * rows.
  */
-import { constant, emit, input, type Tensor } from '../../../core/graph/tensor.ts'
-import { RuntimeError } from '../../contract/runtime.ts'
-import { acquireEnvironment, type Environment } from '../onnxruntime/environment.ts'
+import { constant, emit, input, type Tensor } from '../../../../core/graph/tensor.ts'
+import { RuntimeError } from '../../../contract/runtime.ts'
+import { acquireEnvironment, type Environment } from '../../onnxruntime/environment.ts'
 import { type OrtRun, ortRunAt } from '../ort-run.ts'
 import {
   type Activation,

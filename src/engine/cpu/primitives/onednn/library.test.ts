@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { packageFile } from '../../../core/package-file.ts'
+import { packageFile } from '../../../../core/package-file.ts'
 import { findDnnl } from './library.ts'
 
 const built = (path: string): string => JSON.stringify(packageFile(`dist/engine/cpu/${path}`).href)

@@ -1,6 +1,6 @@
 /** Compares primitives of both libraries on one thread with plain loops, for every layout and sides of length 1. */
 import { afterEach, describe, expect, test } from 'vitest'
-import { addressOf } from '../native/ffi.ts'
+import { addressOf } from '../../native/ffi.ts'
 import { Mlas } from './mlas/mlas.ts'
 import { Dnnl } from './onednn/dnnl.ts'
 import { findDnnl } from './onednn/library.ts'

@@ -5,9 +5,9 @@
  * Only builds that compute on the calling thread are accepted, because our threads share the work themselves.
  */
 
-import { UsageError } from '../../../core/errors.ts'
-import { loadLibrary } from '../../native/ffi.ts'
-import { koffi } from '../../native/koffi.ts'
+import { UsageError } from '../../../../core/errors.ts'
+import { loadLibrary } from '../../../native/ffi.ts'
+import { koffi } from '../../../native/koffi.ts'
 
 type Library = ReturnType<typeof loadLibrary>
 

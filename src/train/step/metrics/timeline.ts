@@ -2,8 +2,8 @@
  * Records where the time of training steps goes. The programs and kernels of a step run one after the other and report
  * their own times; the rest of the step is JavaScript, and waiting between them.
  */
-import { now } from '../../engine/contract/recording.ts'
-import type { NodeTime, StepEvent } from '../../engine/contract/times.ts'
+import { now } from '../../../engine/contract/recording.ts'
+import type { NodeTime, StepEvent } from '../../../engine/contract/times.ts'
 
 export interface RecordedSteps {
   /** Number of steps since the recording was last reset. */

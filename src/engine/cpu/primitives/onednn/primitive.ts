@@ -1,6 +1,6 @@
 /** The functions of oneDNN that we call, and a primitive with its arguments. */
-import { RuntimeError } from '../../contract/runtime.ts'
-import { addressOf } from '../../native/ffi.ts'
+import { RuntimeError } from '../../../contract/runtime.ts'
+import { addressOf } from '../../../native/ffi.ts'
 import type { Runnable } from '../primitives.ts'
 
 export const OK = 0

@@ -1,4 +1,4 @@
-import { RANGE_START } from '../contract/arena.ts'
+import { RANGE_START } from '../../contract/arena.ts'
 
 /** Part of a buffer. */
 export interface Slice {

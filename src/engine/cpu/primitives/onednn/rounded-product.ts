@@ -3,7 +3,7 @@
  * round float32 itself. Factors are rounded block by block into a small buffer of the thread, and multiplied
  * while they are in the cache: rounding costs a twentieth of the time that the product saves.
  */
-import { addressOf } from '../../native/ffi.ts'
+import { addressOf } from '../../../native/ffi.ts'
 import type { MatrixLayout, Product, Runnable } from '../primitives.ts'
 
 /** Maximum number of elements in a block of a and of b, unless two rows or columns have more. */

@@ -2,8 +2,8 @@
  * The function OrtApi.Run, found by its address, for threads that run models without the rest of ONNX Runtime's API.
  */
 
-import type { Pointer } from '../native/ffi.ts'
-import { koffi } from '../native/koffi.ts'
+import type { Pointer } from '../../native/ffi.ts'
+import { koffi } from '../../native/koffi.ts'
 
 /** OrtApi.Run with addresses as numbers, which are faster than bigints. @returns the address of a status, or 0 */
 export type OrtRun = (...args: readonly number[]) => number

@@ -1,5 +1,5 @@
 import { type CompactState, momentLayout } from '../../../engine/contract/moments.ts'
-import { type Layout, placeOf, type Share } from '../ranks/placement.ts'
+import { type Layout, placeOf, type Share } from './placement.ts'
 
 /**
  * Number of floats that AdamW's state of a share takes in a region of moments. Compact state has one region, float32

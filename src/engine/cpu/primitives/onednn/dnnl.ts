@@ -5,8 +5,8 @@
  * overhead of half a microsecond, so callers may cut work finely. Memory is float32; with `bf16` math a
  * product rounds its factors to bfloat16 and still sums in float32.
  */
-import { type Precision, RuntimeError } from '../../contract/runtime.ts'
-import { addressOf, keepUntilHere, Out } from '../../native/ffi.ts'
+import { type Precision, RuntimeError } from '../../../contract/runtime.ts'
+import { addressOf, keepUntilHere, Out } from '../../../native/ffi.ts'
 import {
   type Activation,
   type Batch,

@@ -2,9 +2,9 @@
  * Records of a run: the lines of metrics.jsonl and ledger.jsonl. The lines of routing.jsonl are in
  * src/core/model/routing/statistics.ts.
  */
-import type { RoutedModule } from '../../core/model/config/moe-config.ts'
-import type { CapacityRule } from '../../core/model/routing/contract.ts'
-import type { RoutingSummary } from '../../core/model/routing/statistics.ts'
+import type { RoutedModule } from '../../../core/model/config/moe-config.ts'
+import type { CapacityRule } from '../../../core/model/routing/contract.ts'
+import type { RoutingSummary } from '../../../core/model/routing/statistics.ts'
 
 /** A line of metrics.jsonl for a training step. Field names follow other trainers. */
 export interface TrainRecord extends RoutingSummary {
