@@ -42,9 +42,9 @@ const impure = [
   'src/core/graph/options.test.ts',
   'src/core/graph/own-op.test.ts',
   'src/core/graph/ops/stop-gradient.test.ts',
-  'src/core/model/own-layer.test.ts',
+  'src/core/model/own/layer.test.ts',
   'web/src/curves/drawing/painter.test.ts',
-  'web/src/curves/series/series-loader.test.ts',
+  'web/src/curves/series-loader.test.ts',
 ]
 const isPure = (path: string): boolean => pure.some((folder) => path.startsWith(`${folder}/`)) && !impure.includes(path)
 

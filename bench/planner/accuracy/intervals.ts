@@ -11,7 +11,7 @@ export interface Residual {
 }
 
 /** Share of cases that intervals should hold. */
-export const COVERAGE = 0.8
+const COVERAGE = 0.8
 
 /**
  * The factor q such that published/predicted is between 1/q and q for a share `COVERAGE` of systems like the systems of

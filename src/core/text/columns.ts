@@ -3,7 +3,7 @@ import { printable } from './printable.ts'
 
 /** The text without the codes of colours. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the codes begin with a control character
-export const uncoloured = (text: string): string => text.replace(/\x1b\[[\d;]*m/g, '')
+const uncoloured = (text: string): string => text.replace(/\x1b\[[\d;]*m/g, '')
 
 /** Columns that a text occupies on a terminal, without its colour codes. */
 export function widthOf(text: string): number {

@@ -65,7 +65,7 @@ export const withRate = (config: RunConfig, learningRate: number): RunConfig => 
 })
 
 /** A configuration with another number of steps. Everything else stays as it is, including the steps of warm-up. */
-export const withSteps = (config: RunConfig, steps: number): RunConfig => ({
+const withSteps = (config: RunConfig, steps: number): RunConfig => ({
   ...config,
   train: { ...config.train, steps },
 })

@@ -2,8 +2,8 @@
 
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
-import type { ModelConfig } from '../../../core/model/config.ts'
 import { activatedExperts } from '../../../core/model/config/moe-config.ts'
+import type { ModelConfig } from '../../../core/model/config.ts'
 import { nearestName } from '../../../core/text/nearest.ts'
 import { type Control, counts, namedIn } from '../claim.ts'
 import type { Prediction, Protocol, Question } from '../contract.ts'
@@ -193,7 +193,7 @@ export const mapExperts = ({ moe }: ModelConfig): number | null =>
   moe !== null && activatedExperts(moe) === 1 && moe.sharedHidden === 0 ? moe.experts : null
 
 /** The reason why an arm cannot be compared with its baseline on a map; null if it can. */
-export function mapProblem(baseline: ModelConfig, arm: ModelConfig): string | null {
+function mapProblem(baseline: ModelConfig, arm: ModelConfig): string | null {
   if (baseline.moe !== null) return 'the baseline has experts (view map: set model.moe: null for it)'
   if (mapExperts(arm) === null)
     return 'the arm does not use one expert for each token (view map: model.moe.k 1, prototypes 1, sharedHidden 0)'

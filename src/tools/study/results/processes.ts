@@ -325,7 +325,7 @@ export const factsOf = (specification: Specification): StudyFacts => ({
 })
 
 /** The reason why two processes cannot work on one study; null if they can. */
-export function whyDifferent(ours: StudyFacts, theirs: StudyFacts): string | null {
+function whyDifferent(ours: StudyFacts, theirs: StudyFacts): string | null {
   if (ours.numerics !== theirs.numerics)
     return `it computes with version ${theirs.numerics} of the numerics, and this program with ${ours.numerics}, so losses differ`
   const [a, b] = [ours.specification, theirs.specification] as const
@@ -335,7 +335,7 @@ export function whyDifferent(ours: StudyFacts, theirs: StudyFacts): string | nul
 }
 
 /** The first source whose text differs, quoted; null if no text differs. */
-export function textDifference({ texts: ours }: StudyFacts, { texts: theirs }: StudyFacts): string | null {
+function textDifference({ texts: ours }: StudyFacts, { texts: theirs }: StudyFacts): string | null {
   const differing = Object.keys(ours ?? {}).find(
     (name) => theirs?.[name] !== undefined && !isDeepStrictEqual(ours?.[name], theirs[name]),
   )

@@ -218,7 +218,7 @@ export function noteProcess(directory: string, engine: string): void {
 }
 
 /** Distinct machines, programs and engines of a run in order of use, joined by semicolons. */
-export async function provenanceOf(directory: string): Promise<Provenance> {
+async function provenanceOf(directory: string): Promise<Provenance> {
   const lines: Provenance[] = []
   for await (const line of readJsonLines<Provenance>(fileIn(directory))) lines.push(line)
   const each = (field: keyof Provenance) => [...new Set(lines.map((line) => line[field]))].join('; ')

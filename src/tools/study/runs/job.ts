@@ -270,7 +270,7 @@ async function hasCheckpoint(directory: string, signal: AbortSignal): Promise<bo
  * of a run; null if the model sees no later token of its own text. A router or a layer of the user's own that sees later
  * tokens and denies it is found here.
  */
-export async function leakOf(directory: string): Promise<FinishedRun['leak']> {
+async function leakOf(directory: string): Promise<FinishedRun['leak']> {
   const cleanup = new Cleanup()
   try {
     const trained = await loadModel(directory, {}, () => {})

@@ -77,7 +77,7 @@ const KEPT = '.kept'
 type Fate = 'removable' | 'kept' | 'continued'
 
 /** Marks the checkpoints of a run. Checkpoints that were marked to stay keep their mark. */
-export async function markCheckpoints(directory: string, fate: Fate): Promise<void> {
+async function markCheckpoints(directory: string, fate: Fate): Promise<void> {
   const folder = checkpointsOf(directory)
   // Without this folder there is nothing to mark.
   const mark = (name: string) => writeFile(join(folder, name), '').catch(() => {})
@@ -89,7 +89,7 @@ export async function markCheckpoints(directory: string, fate: Fate): Promise<vo
 const areKept = (directory: string): boolean => existsSync(join(checkpointsOf(directory), KEPT))
 
 /** Whether the checkpoints of a run are marked for removal. */
-export const areRemovable = (directory: string): boolean => existsSync(join(checkpointsOf(directory), REMOVABLE))
+const areRemovable = (directory: string): boolean => existsSync(join(checkpointsOf(directory), REMOVABLE))
 
 /**
  * Removes the checkpoints of a run, and then their mark, unless they were marked to stay. On some systems that may fail

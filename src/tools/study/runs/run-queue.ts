@@ -305,7 +305,7 @@ export class CellTraining {
 }
 
 /** The fields by which events name a run. */
-export const nameOf = ({ arm, seed, rate, config, branch }: Cell): RunName => ({
+const nameOf = ({ arm, seed, rate, config, branch }: Cell): RunName => ({
   arm,
   seed,
   rate,

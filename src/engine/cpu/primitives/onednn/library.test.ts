@@ -24,7 +24,7 @@ async function inProcess(code: string, env: Record<string, string>): Promise<Rec
 /** The result of the search, or the error's name and message. */
 const find = (env: Record<string, string>) =>
   inProcess(
-    `import { findDnnl } from ${built('onednn/library.js')}
+    `import { findDnnl } from ${built('primitives/onednn/library.js')}
      let result
      try { result = findDnnl() } catch ({ name, message }) { result = { name, message } }
      console.log(JSON.stringify(result))`,
