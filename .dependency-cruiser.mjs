@@ -130,7 +130,6 @@ const ofNode = {
     packages: [],
   },
   'tools/launch': { below: ['core/text', 'node/run'], packages: ['yaml'] },
-  'tools/corpus': { below: ['core/text', 'node/system'], packages: ['htmlparser2', 'zod'] },
   'tools/plan': {
     below: [
       'core/graph',
@@ -232,7 +231,6 @@ const ofNode = {
       'tools/report',
       'tools/launch',
       'tools/check',
-      'tools/corpus',
       'tools/plan',
       'tools/study',
       'tools/routes',

@@ -107,8 +107,6 @@ describe('every line of', () => {
     ['devices', 'devices --json'],
     ['watch', 'watch runs/x --share --json'],
     ['prune', 'prune --dry-run --json'],
-    ['corpus', 'corpus --json'],
-    ['corpus', 'corpus manuals --json --out'],
   ])('choir %s has documented fields in snake_case, and the first line has the version', async (command, line) => {
     const fake = fakeIo({ ranks })
     const { operations } = fake.io

@@ -33,7 +33,6 @@ const commands = [
   'routing',
   'generate',
   'serve',
-  'corpus',
   'check',
   'inspect',
   'import',

@@ -49,7 +49,6 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   routing: async () => (await import('./commands/routing.ts')).addRouting,
   generate: async () => (await import('./commands/generate.ts')).addGenerate,
   serve: async () => (await import('./commands/serve.ts')).addServe,
-  corpus: async () => (await import('./commands/corpus.ts')).addCorpus,
   check: async () => (await import('./commands/check.ts')).addCheck,
   inspect: async () => (await import('./commands/inspect.ts')).addInspect,
   import: async () => (await import('./commands/import.ts')).addImport,

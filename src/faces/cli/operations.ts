@@ -69,8 +69,6 @@ export const operations = {
     return { ...signal, problems: signalProblems(signal) }
   },
   checkPlugin: imported(() => import('../../tools/check/check-file.ts'), 'checkPluginFile'),
-  createCorpus: imported(() => import('../../tools/corpus/create.ts'), 'createCorpus'),
-  listRecipes: imported(() => import('../../tools/corpus/catalogue.ts'), 'listRecipes'),
   benchmark: imported(() => import('../../node/measure/benchmark.ts'), 'benchmark'),
   measureMachine: imported(() => import('../../node/measure/machine.ts'), 'measureMachine'),
   foreignLibraries: imported(() => import('../../node/system/foreign-libraries.ts'), 'foreignLibraries'),

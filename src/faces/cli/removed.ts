@@ -5,6 +5,7 @@
  * `'plan --html': 'use --out FILE, which writes the same figures'`.
  */
 export const removed: Readonly<Record<string, string>> = {
+  corpus: 'in a clone, npx tsx bench/corpora/make.ts makes the same texts from packages of Debian (docs/corpora.md)',
   'plan --validate':
     'the errors of predictions are in docs/planner.md; in a clone, npx tsx bench/planner/validate.ts prints each',
 }

@@ -374,31 +374,6 @@ export function fakeIo(settings: Settings = {}): Fake {
       time: { over: 'top-k', ratio: 1.25 },
       warning: 'cannot keep the router',
     }),
-    createCorpus: async (recipe, folder) => ({
-      folder,
-      isUnchanged: false,
-      manifest: {
-        ...{ kind: 'corpus', recipe, recipeVersion: 1, without: [], documents: 2, bytes: 5e6, sha256: 'ab12' },
-        domains: [{ name: 'git', file: 'git.jsonl', documents: 2, bytes: 5e6, sha256: 'cd34' }],
-        packages: [
-          {
-            ...{ name: 'git-doc', version: '2.47', licences: ['GPL-2'], documents: 2 },
-            bytes: { files: 6e6, cleaned: 5.5e6, kept: 5e6, repeated: 1e4 },
-            dropped: { short: 1, duplicate: 0, copied: 2, binary: 0, encoding: 0, damaged: 0 },
-          },
-        ],
-      },
-    }),
-    listRecipes: async () => [
-      {
-        name: 'manuals',
-        about: 'documentation',
-        packages: [
-          { name: 'git-doc', domains: ['git'], licence: 'GPL-2', found: { name: 'git-doc', version: '2.47' } },
-          { name: 'perl-doc', domains: ['perl'], licence: 'Artistic' },
-        ],
-      },
-    ],
     foreignLibraries: async () => [{ package: 'webgpu', paths: ['dist/win32-x64'], bytes: 3e7 }],
     deleteLibraries: async (libraries) => {
       calls.push({ name: 'deleteLibraries', args: [libraries] })

@@ -103,7 +103,7 @@ test('a source that matches nothing is refused, with the nearest name', async ()
   }
   await refused('sotuu', /no file, folder or corpus "sotuu" \(did you mean "sotu"\?\)/)
   await refused(join(root, 'zz.txt'), /did you mean ".*z\.txt"\?/)
-  await refused('/nowhere/at/all/xyzzy', /corpora: sotu, moby-dick; choir corpus assembles larger ones/)
+  await refused('/nowhere/at/all/xyzzy', /corpora: sotu, moby-dick/)
   await refused(join(root, '*.csv'), /no file matches .*\*\.csv/)
   await refused(join(root, 'empty'), /folder .*empty has no files to read \(hidden ones are left out\)/)
 })

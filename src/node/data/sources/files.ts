@@ -126,9 +126,7 @@ async function suggestion(entry: string): Promise<string> {
   const siblings = await readdir(dirname(resolve(entry))).catch(() => [])
   const sibling = nearestName(basename(entry), siblings)
   const near = corpus ?? (sibling === undefined ? undefined : join(dirname(entry), sibling))
-  return near === undefined
-    ? ` (corpora: ${corpusNames.join(', ')}; choir corpus assembles larger ones)`
-    : ` (did you mean "${near}"?)`
+  return near === undefined ? ` (corpora: ${corpusNames.join(', ')})` : ` (did you mean "${near}"?)`
 }
 
 /** Number of bytes at the start of standard input that determine whether it is JSONL. */

@@ -1,8 +1,8 @@
 import { rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { temporaryFolder } from '../../node/data/testing/temporary-folder.ts'
-import { Packages } from './packages.ts'
+import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts'
+import { licencesOf, Packages } from './packages.ts'
 import { extractedPackage, installedPackages, writeFiles } from './testing/packages.ts'
 
 const temporary = temporaryFolder()
@@ -61,4 +61,15 @@ test('a folder of documentation that is a link leads into another package, and n
   writeFiles(root, { 'git-doc/usr/share/doc/empty': '' })
   symlinkSync(outside, join(root, 'git-doc/usr/share/doc/git-doc'))
   expect(new Packages(root).find('git-doc')).toMatchObject({ licences: [], copyright: undefined })
+})
+
+test('the licences of a copyright file are found by its fields, or by phrases of their texts', () => {
+  const fields =
+    'Format: https://www.debian.org/doc/\n\nFiles: *\nLicense: GPL-2+\n text\n\nFiles: a\nLicense: MIT or BSD\n\nLicense: GPL-2+\n'
+  expect(licencesOf(fields)).toEqual(['GPL-2+', 'MIT or BSD'])
+  expect(licencesOf('under the terms of the GNU Free\nDocumentation License. Some is in the public domain.')).toEqual([
+    'GFDL',
+    'public-domain',
+  ])
+  expect(licencesOf('Do what you like.')).toEqual([])
 })

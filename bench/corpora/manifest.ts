@@ -5,9 +5,9 @@
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { parseJson } from '../../core/text/json.ts'
-import { bytes, grouped, plural } from '../../core/text/numbers.ts'
-import { checksum } from '../../node/system/disk.ts'
+import { parseJson } from '../../src/core/text/json.ts'
+import { bytes, grouped, plural } from '../../src/core/text/numbers.ts'
+import { checksum } from '../../src/node/system/disk.ts'
 
 export const manifestFile = '.corpus.json'
 export const summaryFile = '.summary.txt'
@@ -100,7 +100,7 @@ export async function isWhole(folder: string, { domains }: Manifest): Promise<bo
 export function summaryText(manifest: Manifest): string {
   const { recipe, recipeVersion, without, documents, bytes: size, sha256, domains, packages } = manifest
   const lines = [
-    `Corpus ${recipe}, version ${recipeVersion} of its recipe, made by choir corpus`,
+    `Corpus ${recipe}, version ${recipeVersion} of its recipe, made by bench/corpora/make.ts`,
     '',
     `${plural(documents, 'document')}, ${bytes(size)} of text, SHA-256 ${sha256}`,
     ...(without.length > 0 ? [`without ${without.join(', ')}`] : []),

@@ -1,8 +1,8 @@
 /** Runs programs of the system that unpack and fetch packages. */
 import { spawn } from 'node:child_process'
-import { RunError, type Wording, wording } from '../../core/errors.ts'
-import { childEnvironment } from '../../node/system/child-environment.ts'
-import { errorCode } from '../../node/system/disk.ts'
+import { RunError, type Wording, wording } from '../../src/core/errors.ts'
+import { childEnvironment } from '../../src/node/system/child-environment.ts'
+import { errorCode } from '../../src/node/system/disk.ts'
 
 /** Where a child can lead a group of processes, which is stopped as a whole. */
 const HAS_GROUPS = process.platform !== 'win32'

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test, vi } from 'vitest'
-import { temporaryFolder } from '../../node/data/testing/temporary-folder.ts'
+import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts'
 import { runProgram } from './programs.ts'
 
 const temporary = temporaryFolder()

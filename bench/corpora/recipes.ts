@@ -1,5 +1,5 @@
 /**
- * The recipes of `choir corpus`, as tables. Packages have their names in Debian 13; sizes of the result are in
+ * The recipes of make.ts, as tables. Packages have their names in Debian 13; sizes of the result are in
  * docs/corpora.md. A change here, or to a cleaner, that changes the text of a corpus counts up VERSION.
  */
 import type { PackageNote, Part, Recipe } from './recipe.ts'

@@ -3,8 +3,8 @@
  */
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { option, RunError, UsageError, type Wording, wording } from '../../core/errors.ts'
-import { joinWords } from '../../core/text/numbers.ts'
+import { option, RunError, UsageError, type Wording, wording } from '../../src/core/errors.ts'
+import { joinWords } from '../../src/core/text/numbers.ts'
 import type { Origin } from './manifest.ts'
 import { runProgram } from './programs.ts'
 import { matchesPackage, newestMatch } from './recipe.ts'

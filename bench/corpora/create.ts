@@ -5,12 +5,12 @@
 import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { option, RunError, UsageError, wording } from '../../core/errors.ts'
-import { nearestName } from '../../core/text/nearest.ts'
-import { joinWords } from '../../core/text/numbers.ts'
-import { makeFolder, removeEmptyFolders, syncFolder, writeError } from '../../node/system/disk.ts'
-import { CONFIG_BYTES, readText } from '../../node/system/read-text.ts'
-import { makeTemporaryFolder, sweepLeftovers } from '../../node/system/temporary-folders.ts'
+import { option, RunError, UsageError, wording } from '../../src/core/errors.ts'
+import { nearestName } from '../../src/core/text/nearest.ts'
+import { joinWords } from '../../src/core/text/numbers.ts'
+import { makeFolder, removeEmptyFolders, syncFolder, writeError } from '../../src/node/system/disk.ts'
+import { CONFIG_BYTES, readText } from '../../src/node/system/read-text.ts'
+import { makeTemporaryFolder, sweepLeftovers } from '../../src/node/system/temporary-folders.ts'
 import { type BuildProgress, buildCorpus } from './build.ts'
 import { downloadPackages, expectInArchive, leavingOut, newestPackages, versionsOf } from './download.ts'
 import { isWhole, type Manifest, type Origin, parseOrigin, readManifest } from './manifest.ts'
@@ -153,7 +153,7 @@ function leftOut(recipe: Recipe, without: readonly string[]): string[] {
     const near = nearestName(name, patterns)
     throw new UsageError(
       wording`invalid ${option('without')}: ${JSON.stringify(name)} is not a package of the recipe ${recipe.name}${
-        near === undefined ? ' (see: choir corpus)' : ` (did you mean "${near}"?)`
+        near === undefined ? ' (without a recipe, the command lists them)' : ` (did you mean "${near}"?)`
       }`,
     )
   })

@@ -1,7 +1,8 @@
 /** Decides which documents a corpus keeps, writes them to the files of their domains, and counts what is left out. */
 import { createHash } from 'node:crypto'
+import { closeSync, fsyncSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import type { Document } from './documents.ts'
-import { DomainFile } from './domain-file.ts'
 import type { DomainRecord, PackageRecord } from './manifest.ts'
 import type { Package } from './packages.ts'
 import type { Part } from './recipe.ts'
@@ -12,6 +13,9 @@ const MIN_DOCUMENT = 200
 
 /** Paragraphs of at least this length are left out if many documents have them. Code repeats more than prose. */
 const MIN_REPEATED = { code: 160, prose: 80 }
+
+/** Characters of lines that are written at once. */
+const BUFFERED = 1 << 20
 
 export class CorpusWriter {
   documents = 0
@@ -89,5 +93,56 @@ export class CorpusWriter {
     const file = this.files.get(domain) ?? new DomainFile(this.folder, domain)
     this.files.set(domain, file)
     return file
+  }
+}
+
+/** A JSONL file of a corpus, while it is written. */
+class DomainFile {
+  private documents = 0
+  private readonly domain: string
+  private readonly path: string
+  private readonly hash = createHash('sha256')
+  private handle: number | undefined
+  private lines: string[] = []
+  private length = 0
+  private bytes = 0
+
+  constructor(folder: string, domain: string) {
+    this.domain = domain
+    this.path = join(folder, `${domain}.jsonl`)
+    mkdirSync(dirname(this.path), { recursive: true })
+    this.handle = openSync(this.path, 'wx')
+  }
+
+  /** @param bytes bytes of the document's text */
+  write(document: { readonly text: string; readonly name: string; readonly package: string }, bytes: number): void {
+    const line = `${JSON.stringify(document)}\n`
+    this.lines.push(line)
+    this.length += line.length
+    this.documents++
+    this.bytes += bytes
+    if (this.length >= BUFFERED) this.flush()
+  }
+
+  close(): DomainRecord {
+    this.flush()
+    if (this.handle !== undefined) fsyncSync(this.handle)
+    this.release()
+    const { domain: name, documents, bytes } = this
+    return { name, file: `${name}.jsonl`, documents, bytes, sha256: this.hash.digest('hex') }
+  }
+
+  /** Closes the file, whole or not. Idempotent. */
+  release(): void {
+    if (this.handle !== undefined) closeSync(this.handle)
+    this.handle = undefined
+  }
+
+  private flush(): void {
+    const chunk = Buffer.from(this.lines.join(''))
+    this.lines = []
+    this.length = 0
+    this.hash.update(chunk)
+    for (let at = 0; at < chunk.length; ) at += writeSync(this.handle as number, chunk, at)
   }
 }
