@@ -9,7 +9,6 @@ import { option, UsageError, wording } from '../../core/errors.ts'
 import { parameterSpecs } from '../../core/model/parameters.ts'
 import { version } from '../../core/version.ts'
 import { RANGE_START } from '../../engine/contract/arena.ts'
-import type { Engine } from '../../engine/contract/engine.ts'
 import type { LocalPlace } from '../../engine/contract/gpu-choice.ts'
 import { gatherJson, type Ranks } from '../../engine/contract/ranks.ts'
 import type { Runtime } from '../../engine/contract/runtime.ts'
@@ -17,7 +16,6 @@ import { refuseDifferences, together } from '../../train/run/agreement.ts'
 import { isReproducible } from '../../train/step/store/gradient-tree.ts'
 import { type Layout, rowFloats, sourcesKept } from '../../train/step/store/placement.ts'
 import { layoutOf } from '../../train/step/trainer.ts'
-import type { RunDirectory } from '../run/run-directory.ts'
 import type { RankGroup } from '../run/session.ts'
 import type { TrainOptions } from './options.ts'
 
@@ -147,10 +145,4 @@ export async function expectSharedFolder(ranks: Ranks, directory: string): Promi
         `${all[0]?.host} writes (expected a folder that all machines share)`,
     )
   })
-}
-
-/** Writes `engine.json` into the run directory: the engine that computes the run now, with the GPU and its driver. */
-export async function recordEngine(files: RunDirectory | null, engine: Engine): Promise<null> {
-  await files?.write('engine.json', `${JSON.stringify(engine)}\n`)
-  return null
 }

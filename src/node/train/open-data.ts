@@ -1,24 +1,32 @@
 /** Opens the text of a training: the first rank reads it before the other ranks do. */
 import { join } from 'node:path'
-import type { RunConfig } from '../../core/config/run-config.ts'
 import { option, UsageError, wording } from '../../core/errors.ts'
-import { type Ranks, sumOverRanks } from '../../engine/contract/ranks.ts'
+import { sumOverRanks } from '../../engine/contract/ranks.ts'
+import type { TrainingReplay } from '../../train/data/batches.ts'
 import type { Dataset } from '../../train/data/dataset.ts'
 import { fromFirst, refuseDifferences, together } from '../../train/run/agreement.ts'
 import { MissingText } from '../data/sources/files.ts'
 import { tokenizerFromJson } from '../data/tokenizer/native-tokenizer.ts'
 import { openRunData } from '../run/session.ts'
-import type { TrainOptions } from './options.ts'
+import { openReplay } from './open-replay.ts'
+import type { Training } from './training.ts'
 
-/**
- * The data of a run, equal on all ranks; null if any rank was asked to stop meanwhile.
- * @param saved The run's tokenizer.json; null if the run has none yet.
- */
-export async function openData(
-  config: RunConfig,
-  { directory, resume, signal, onEvent, ranks = null }: TrainOptions,
-  saved: string | null,
-): Promise<Dataset | null> {
+/** What a training reads: its text, and the routes that it replays, if it does. */
+export interface TrainingText {
+  readonly data: Dataset
+  readonly replay: TrainingReplay | null
+}
+
+/** The text, equal on all ranks; null if any rank was asked to stop meanwhile. @param saved As in `OpenedRun`. */
+export async function openText(training: Training, saved: string | null): Promise<TrainingText | null> {
+  const data = await openData(training, saved)
+  if (!data) return null
+  training.cleanup.defer(() => data.close())
+  return { data, replay: await openReplay(training.config, data, training.options) }
+}
+
+async function openData({ config, options, ranks }: Training, saved: string | null): Promise<Dataset | null> {
+  const { directory, resume, signal, onEvent } = options
   const open = async (tokenizer: string | null): Promise<Dataset | null> => {
     try {
       return await openRunData(config, {
@@ -37,24 +45,18 @@ export async function openData(
       throw error
     }
   }
-  let data: Dataset | null = null
+  let ofFirst: Dataset | null = null
   const tokenizer = await fromFirst(ranks, async () => {
-    data = await open(saved)
-    return data?.tokenizer.json ?? null
+    ofFirst = await open(saved)
+    return ofFirst?.tokenizer.json ?? null
   })
-  if (tokenizer !== null && ranks && ranks.rank > 0) data = await together(ranks, () => open(tokenizer))
-  else if (tokenizer !== null) await together(ranks, () => null)
-  const opened = data as Dataset | null
-  const isComplete = opened !== null && tokenizer !== null
-  if (!(await isCompleteEverywhere(ranks, isComplete))) {
-    await opened?.close()
+  const data = tokenizer === null ? null : await together(ranks, () => ofFirst ?? open(tokenizer))
+  // A rank that was asked to stop has no text.
+  const [missing] = await sumOverRanks(ranks, Float64Array.of(data ? 0 : 1))
+  if (missing !== 0) {
+    await data?.close()
     return null
   }
-  await refuseDifferences(ranks, { 'the text': opened?.hash ?? '' })
-  return opened
-}
-
-async function isCompleteEverywhere(ranks: Ranks | null, isComplete: boolean): Promise<boolean> {
-  const missing = Float64Array.of(isComplete ? 0 : 1)
-  return (await sumOverRanks(ranks, missing))[0] === 0
+  await refuseDifferences(ranks, { 'the text': data?.hash ?? '' })
+  return data
 }

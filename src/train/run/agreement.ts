@@ -14,14 +14,14 @@ interface Failure {
 type Outcome<T> = { readonly value: T } | { readonly failure: Failure }
 
 /**
- * Runs `work` on the first rank; all ranks return its result, which must be JSON, or throw its error.
+ * Runs `work` on the first rank; all ranks return its result, which must be JSON or undefined, or throw its error.
  */
 export async function fromFirst<T>(ranks: Ranks | null, work: () => T | Promise<T>): Promise<T> {
   if (!ranks) return work()
   const own: Outcome<T> | null = ranks.rank === 0 ? await attempt(work) : null
   const [outcome] = (await gatherJson(ranks, own)) as [Outcome<T>]
-  if ('value' in outcome) return outcome.value
-  throw errorOf(outcome.failure)
+  if ('failure' in outcome) throw errorOf(outcome.failure)
+  return outcome.value
 }
 
 /**
