@@ -1,6 +1,5 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { randomFor } from '../../core/random.ts'
 import { temporaryFolder } from '../../node/data/testing/temporary-folder.ts'
 import type { RecordedRouter, RoutedToken } from '../../node/routes/format.ts'
 import { madeRouter, writeMade } from '../../node/routes/testing/made-record.ts'
@@ -68,54 +67,4 @@ test('records of other texts or routers are refused', async () => {
   )
   const elsewhere = tokensWith().map((token) => ({ ...token, document: token.document + 50 }))
   await expect(compared(tokensWith(), elsewhere)).rejects.toThrow(/have no token in common/)
-})
-
-/** A record of two layers with five experts, whose choices are drawn with uneven shares, and are not alike. */
-function drawnTokens(change: (routes: readonly number[][]) => readonly number[][] = (routes) => routes): RoutedToken[] {
-  const random = randomFor(1, 'routes')
-  const draw = (among: number) => Math.floor(among * random.uniform() ** 2)
-  return Array.from({ length: 400 }, (_, i): RoutedToken => {
-    const first = draw(5)
-    const chosen = [[first, (first + 1 + draw(4)) % 5], [draw(5)]]
-    const routes = change(chosen).map((experts) => ({
-      ...{ experts, gates: experts.map(() => 0.5), entropy: 1, dropped: [] },
-    }))
-    return { document: i % 10, position: Math.floor(i / 10), token: i, text: 'a', routes }
-  })
-}
-
-const five = [madeRouter({ choices: 2, experts: 5 }), madeRouter({ layer: 1, experts: 5 })]
-
-async function mixedUp(change: (routes: readonly number[][]) => readonly number[][]) {
-  const root = make()
-  const a = await writeMade(join(root, 'a'), { routers: five, tokens: drawnTokens() })
-  const b = await writeMade(join(root, 'b'), { routers: five, tokens: drawnTokens(change) })
-  return (await compareRoutes(a, b)).routers.map(({ mixed_up }) => mixed_up)
-}
-
-test('experts with other numbers are found, also if a few choices differ', async () => {
-  const names = [3, 0, 4, 1, 2]
-  let token = 0
-  const found = await mixedUp(([first = [], second = []]) => [
-    token++ % 20 === 0 ? [0, 1] : first.map((expert) => names[expert] as number),
-    second,
-  ])
-  expect(found).toEqual([{ experts: names, common: expect.closeTo(0.96, 1) }, undefined])
-})
-
-test('a router with the choices of another layer is found', async () => {
-  const tokens = drawnTokens().map(({ routes, ...token }) => ({ ...token, routes: [...routes].reverse() }))
-  const root = make()
-  const turned = [madeRouter({ experts: 5 }), madeRouter({ layer: 1, choices: 2, experts: 5 })]
-  const a = await writeMade(join(root, 'a'), { routers: five, tokens: drawnTokens() })
-  const b = await writeMade(join(root, 'b'), { routers: turned, tokens })
-  const { routers } = await compareRoutes(a, b)
-  expect(routers[1]?.mixed_up).toEqual({ layer: 0, common: 1 })
-})
-
-test('two different routers are no mix-up, nor are the same ones', async () => {
-  const random = randomFor(2, 'others')
-  const others = () => [[Math.floor(4 * random.uniform()), 4], [Math.floor(5 * random.uniform())]]
-  expect(await mixedUp(others)).toEqual([undefined, undefined])
-  expect(await mixedUp((routes) => routes)).toEqual([undefined, undefined])
 })

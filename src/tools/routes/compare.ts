@@ -7,7 +7,6 @@ import type { RecordedRouter, Route, RoutedToken, RoutesHeader } from '../../nod
 import { type RoutesRecord, readRoutes } from '../../node/routes/read-routes.ts'
 import { dealDocuments } from '../../train/data/document-groups.ts'
 import { bootstrapTexts } from '../study/bootstrap.ts'
-import { MixUps } from './mix-ups.ts'
 
 export interface RouterAgreement extends Pick<RecordedRouter, 'layer' | 'module'> {
   /** Share of the tokens for which both records have the same experts, in any order, with its 95 % interval. */
@@ -17,15 +16,6 @@ export interface RouterAgreement extends Pick<RecordedRouter, 'layer' | 'module'
   readonly common: number
   /** Largest difference of the gates of common choices. */
   readonly gate_difference: number
-  /** The experts or the layer under whose names the second record has the choices of this router, if it mixed them up. */
-  readonly mixed_up?: {
-    /** The number in the second record of each expert of the first; null for an expert without tokens. */
-    readonly experts?: readonly (number | null)[]
-    /** Layer of the router of the second record that chooses as this one. */
-    readonly layer?: number
-    /** Share of the choices of the first record that the second one has under these names. */
-    readonly common: number
-  }
 }
 
 export interface RoutesComparison {
@@ -54,7 +44,6 @@ export async function compareRoutes(
   const { groups, groupOf } = dealDocuments(documents)
   const groupOfDocument = new Map(documents.map(({ document }, i) => [document, groupOf[i] as number]))
   const counts = routers.map(() => new Agreement(groups))
-  const mixUps = new MixUps(routers)
   const tokens = new Float64Array(groups)
   const unmatched = [new Map<string, RoutedToken>(), new Map<string, RoutedToken>()] as const
   let matched = 0
@@ -66,23 +55,15 @@ export async function compareRoutes(
       continue
     }
     unmatched[(1 - side) as 0 | 1].delete(place)
-    expectSameToken(side === 0 ? [token, other] : [other, token])
+    const [mine, theirs] = side === 0 ? [token, other] : [other, token]
+    expectSameToken(mine, theirs)
     const group = groupOfDocument.get(token.document) ?? 0
     tokens[group] = (tokens[group] as number) + 1
-    const [mine, theirs] = side === 0 ? [token, other] : [other, token]
     for (const [i, count] of counts.entries()) count.add(mine.routes[i] as Route, theirs.routes[i] as Route, group)
-    mixUps.add(mine.routes, theirs.routes)
     if (++matched % 1024 === 0) signal?.throwIfAborted()
   }
   if (matched === 0) throw new UsageError(`invalid records: ${first} and ${second} have no token in common`)
-  const agreements = counts.map((count, i): RouterAgreement => {
-    const found = mixUps.of(i)
-    const agreement = count.of(routers[i] as RecordedRouter, tokens)
-    if (!found) return agreement
-    const { experts, router, common } = found
-    const layer = router === null ? undefined : routers[router]?.layer
-    return { ...agreement, mixed_up: { ...(experts && { experts }), ...(layer !== undefined && { layer }), common } }
-  })
+  const agreements = counts.map((count, i) => count.of(routers[i] as RecordedRouter, tokens))
   return {
     kind: 'comparison',
     tokens: matched,
@@ -163,7 +144,7 @@ function expectSameRouters(first: RoutesHeader, second: RoutesHeader): void {
   )
 }
 
-function expectSameToken([first, second]: readonly [RoutedToken, RoutedToken]): void {
+function expectSameToken(first: RoutedToken, second: RoutedToken): void {
   if (first.token === second.token) return
   throw new UsageError(
     `invalid records: document ${first.document} has token ${first.token} at position ${first.position} in one and ` +

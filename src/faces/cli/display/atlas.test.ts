@@ -1,7 +1,7 @@
 import pc from 'picocolors'
 import { expect, test } from 'vitest'
 import type { Atlas, ExpertAtlas, RouterAtlas } from '../../../tools/routes/atlas/contract.ts'
-import { atlasText, comparisonText } from './atlas.ts'
+import { atlasText } from './atlas.ts'
 
 const plain = pc.createColors(false)
 
@@ -65,25 +65,4 @@ test('the experts that are worth most and least', () => {
   expect(text).toContain('\n\n  loss without an expert, over 3.2500 on 4,000 tokens, nats a token\n')
   expect(text).toMatch(/most: layer 0, expert 2 \+0\.3000 \(\+0\.2950 to \+0\.3050\); layer 0, expert 0 \+0\.1000/)
   expect(text).toMatch(/least: layer 0, expert 1 −0\.0100 \(−0\.0150 to −0\.0050\); layer 0, expert 3 \+0\.0200/)
-})
-
-test('mixed-up experts and layers of a comparison', () => {
-  const router = { module: 'ffn', same: 0.1, interval: null, common: 0.1, gate_difference: 0 } as const
-  const text = comparisonText(
-    {
-      ...{ kind: 'comparison', tokens: 10, only_first: 0, only_second: 0, same: 0.1 },
-      routers: [
-        { ...router, layer: 0, mixed_up: { experts: [1, 0, 2, null], common: 0.998 } },
-        { ...router, layer: 1, mixed_up: { layer: 3, common: 1 } },
-        { ...router, layer: 2 },
-      ],
-    },
-    plain,
-    120,
-  )
-  expect(text).toContain(
-    'layer 0: the second record has 99.8 % of these choices with other numbers (0 is 1, 1 is 0): were they mixed up?',
-  )
-  expect(text).toContain('layer 1: the second record has 100.0 % of these choices in its layer 3: were they mixed up?')
-  expect(text).not.toContain('layer 2: the second')
 })

@@ -6,7 +6,7 @@
 import { titledTable } from '../../../core/text/columns.ts'
 import { fixed, grouped, percent, plural } from '../../../core/text/numbers.ts'
 import type { Atlas, ExpertAtlas, RouterAtlas } from '../../../tools/routes/atlas/contract.ts'
-import type { RouterAgreement, RoutesComparison } from '../../../tools/routes/compare.ts'
+import type { RoutesComparison } from '../../../tools/routes/compare.ts'
 import { collapseOf } from '../../../train/loop/router-health.ts'
 import type { Colors } from '../io.ts'
 
@@ -115,19 +115,7 @@ function ablated({ ablation, routers }: Atlas): string[] {
 const lowestLift = ({ top }: ExpertAtlas): number => Math.max(0, ...top.map(({ interval }) => interval?.[0] ?? 0))
 
 /** @param columns Columns of the terminal. */
-/** A line on experts or layers that the second record has under other names. */
-function mixUpText(router: RouterAgreement): string[] {
-  const { mixed_up } = router
-  if (!mixed_up) return []
-  const { experts, layer, common } = mixed_up
-  const moved = (experts ?? []).flatMap((to, from) => (to === null || to === from ? [] : [`${from} is ${to}`]))
-  const shown = `${moved.slice(0, 6).join(', ')}${moved.length > 6 ? ', ...' : ''}`
-  const names = layer === undefined ? `with other numbers (${shown})` : `in its layer ${layer}`
-  return [
-    `  ${nameOf(router)}: the second record has ${percent(common, 1)} of these choices ${names}: were they mixed up?`,
-  ]
-}
-
+/** @param columns Columns of the terminal. */
 export function comparisonText(found: RoutesComparison, colors: Colors, columns: number): string {
   const rows = found.routers.map((router) => [
     nameOf(router),
@@ -150,7 +138,6 @@ export function comparisonText(found: RoutesComparison, colors: Colors, columns:
     '',
     `  ${colors.bold(percent(found.same, 2))} of the decisions about ${grouped(tokens)} tokens have the same experts` +
       `${apart > 0 ? `; ${plural(apart, 'other token')} ${apart === 1 ? 'is' : 'are'} in one record only` : ''}.`,
-    ...found.routers.flatMap((router) => mixUpText(router)),
     '',
   ].join('\n')
 }
