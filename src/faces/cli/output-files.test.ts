@@ -23,15 +23,13 @@ async function choir(...args: string[]) {
 const text = (file: string) => readFileSync(file, 'utf8')
 
 const place = ['--nodes', '1', '--ranks-per-node', '1', '--threads', '8']
-const pods = ['--kubernetes', '--image', 'r/c:1', '--volume', 'claim:/data', '--out', '/data/run']
 const writers: [words: (config: string) => string[], option: string, what: string][] = [
   [(given) => ['plan', given, '--cluster', 'a100-1'], 'html', 'a report of choir plan'],
   [(given) => ['plan', given, '--cluster', 'a100-1'], 'trace', 'a timeline'],
   [(given) => ['train', given, '--out', join(folder, 'run')], 'trace', 'a timeline'],
   [() => ['bench', '--only', 'top-1', '--json'], 'trace', 'a timeline'],
   [() => ['bench', '--only', 'top-1', '--json'], 'out', 'a file of results of choir bench'],
-  [(given) => ['launch', 'train', given, '--slurm', ...place], 'write', 'a script or manifest of choir launch'],
-  [(given) => ['launch', 'train', given, ...pods, ...place], 'write', 'a script or manifest of choir launch'],
+  [(given) => ['launch', 'train', given, '--slurm', ...place], 'write', 'a script of choir launch'],
 ]
 
 test.each(writers)(

@@ -12,7 +12,7 @@ import { expectWritable } from '../../node/system/output-file.ts'
 const kinds = {
   report: ['a report of choir plan', /^<!DOCTYPE html>.*name="generator" content="choir".*Made by .*>plan</s],
   trace: ['a timeline', /^\s*\{\s*"displayTimeUnit"\s*:\s*"\w+",\s*"traceEvents"\s*:/],
-  script: ['a script or manifest of choir launch', /^(#!\/bin\/bash\n#SBATCH|apiVersion: ).*attempt\(\) \{/s],
+  script: ['a script of choir launch', /^#!\/bin\/bash\n#SBATCH.*attempt\(\) \{/s],
   measurements: ['a file of results of choir bench', /^\s*\{\s*"machine"\s*:\s*\{.*"rows"\s*:\s*\[/s],
 } as const satisfies Record<string, readonly [string, RegExp]>
 

@@ -6,6 +6,8 @@
  */
 export const removed: Readonly<Record<string, string>> = {
   corpus: 'in a clone, npx tsx bench/corpora/make.ts makes the same texts from packages of Debian (docs/corpora.md)',
+  'launch --kubernetes':
+    'put the command of choir launch train ... --print --mpi openmpi into the launcher of your MPIJob, with --hostfile /etc/mpi/hostfile for its --host (docs/launch.md)',
   'plan --validate':
     'the errors of predictions are in docs/planner.md; in a clone, npx tsx bench/planner/validate.ts prints each',
 }

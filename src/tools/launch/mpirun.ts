@@ -24,20 +24,13 @@ export interface MpirunSettings {
   readonly mpirun: string
   /** Names of variables that all ranks need; MPICH passes all variables on anyway. */
   readonly variables?: readonly string[]
-  /** File with the hosts, for a list that is known only after this text is written. */
-  readonly hostfile?: string
 }
 
 /** `mpirun` and its options; the program of the ranks follows. */
-export function mpirunWords(layout: Layout, { library, mpirun, variables = [], hostfile }: MpirunSettings): string[] {
+export function mpirunWords(layout: Layout, { library, mpirun, variables = [] }: MpirunSettings): string[] {
   const { hosts, ranks, threads, bound, oversubscribe } = layout
   const isOpenMpi = library === 'openmpi'
-  const where =
-    hostfile !== undefined
-      ? [isOpenMpi ? '--hostfile' : '-f', hostfile]
-      : hosts
-        ? [isOpenMpi ? '--host' : '-hosts', hostList(hosts)]
-        : []
+  const where = hosts ? [isOpenMpi ? '--host' : '-hosts', hostList(hosts)] : []
   const head = [mpirun, ...where, '-n', String(ranks)]
   if (!isOpenMpi) return [...head, '-bind-to', bound ? `core:${threads}` : 'none']
   return [

@@ -14,7 +14,6 @@
  */
 import { option, UsageError, wording } from '../../core/errors.ts'
 import { commandLine } from '../../core/text/shell.ts'
-import { attemptFunction } from './shell-job.ts'
 
 /** Place and time limit of a job. */
 export interface SlurmSettings {
@@ -69,7 +68,7 @@ export function sbatchScript(script: BatchScript): string {
     '',
     `cd ${commandLine([folder])} || exit 1`,
     '',
-    ...attemptFunction(before, command, { on: 'USR1', send: stopSignal }),
+    ...attemptFunction(before, command, stopSignal),
     '',
     ...(restarts > 0 ? attempts(restarts, directory) : ['attempt']),
     '',
@@ -81,6 +80,37 @@ export function sbatchScript(script: BatchScript): string {
     `exit "$code"`,
   ]
   return `${lines.join('\n')}\n`
+}
+
+/**
+ * Lines that define a function `attempt`, which runs the command and waits until it has ended by itself, and set the trap
+ * that passes Slurm's warning on to it as the signal on which it saves and stops.
+ * @param before lines that set "$@", the arguments of the command, at each attempt
+ */
+function attemptFunction(before: readonly string[], command: string, send: BatchScript['stopSignal']): string[] {
+  return [
+    'stopping= job=',
+    'stop() {',
+    '  stopping=1 warned=1',
+    `  if [ -n "$job" ]; then kill -${send} "$job" 2>/dev/null; fi`,
+    '}',
+    'trap stop USR1',
+    '',
+    '# Sets code to the exit code of the training. A trapped signal ends "wait" early, so it waits again.',
+    'attempt() {',
+    ...before.map((line) => `  ${line}`),
+    `  ${command} &`,
+    '  job=$!',
+    `  if [ -n "$stopping" ]; then kill -${send} "$job"; fi`,
+    '  warned=1',
+    '  while [ -n "$warned" ]; do',
+    '    warned=',
+    '    wait "$job"',
+    '    code=$?',
+    '  done',
+    '  job=',
+    '}',
+  ]
 }
 
 /**

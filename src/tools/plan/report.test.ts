@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { loadCluster, loadPlannedRun } from './inputs/load-plan.ts'
 import { type Plan, plan } from './plan.ts'
 import { reportOf, writePlanReport } from './report.ts'
-import { whatIf } from './search/what-if.ts'
+import { whatIf } from './what-if.ts'
 
 const planned = async (sets: readonly string[] = []): Promise<Plan> =>
   plan(await loadPlannedRun('m6t-1t', sets), await loadCluster('v100-480'))

@@ -10,10 +10,10 @@ import { type BytesByKind, memoryKinds, total } from './cost/memory.ts'
 import type { Prediction } from './cost/predict.ts'
 import { timeKinds } from './cost/time-kinds.ts'
 import { demandWords, fitWords, rangeOf } from './inputs/intervals.ts'
+import { layoutName, recomputationName } from './inputs/layout.ts'
 import { calibratedText } from './measured/calibrate.ts'
 import type { Budget, Plan } from './plan.ts'
-import { layoutName, recomputationName } from './search/layout.ts'
-import type { WhatIf } from './search/what-if.ts'
+import type { WhatIf } from './what-if.ts'
 
 export interface PlanReport {
   /** The preset or file that was planned, as the user named it. */

@@ -7,8 +7,8 @@ import { type ScheduledPass, schedulePasses } from './cost/pipeline-schedule.ts'
 import { type Prediction, Predictor } from './cost/predict.ts'
 import type { StageTime } from './cost/time.ts'
 import { type SecondsByKind, type TimeKind, timeKinds } from './cost/time-kinds.ts'
-import { trafficImbalance } from './inputs/measured-traffic.ts'
 import { loadsOf, type Plan } from './plan.ts'
+import { trafficImbalance } from './work/measured-traffic.ts'
 
 /** Times after the passes, in their order. */
 const atEnd = ['gradient exchange', 'offload', 'optimizer', 'weight gathering'] as const

@@ -3,7 +3,6 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, w
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { parse } from 'yaml'
 import { loadConfig } from '../../../node/run/load-config.ts'
 import type { JobEnd } from '../../../tools/launch/restarts.ts'
 import { folderName } from '../../../train/run/checkpoint/description.ts'
@@ -157,9 +156,6 @@ describe('the command of mpirun', () => {
   })
 })
 
-/** Pods of Kubernetes, with a volume for the run. */
-const pods = ['--kubernetes', '--image', 'i:1', '--volume', 'c:/data', '--out', '/data/r']
-
 test.each<[string[], string]>([
   [['trian', 'tiny'], 'invalid command: "trian" (expected train or study)'],
   [['train', '--ranks', '1'], "missing argument 'config'"],
@@ -177,7 +173,6 @@ test.each<[string[], string]>([
     ['train', 'tiny', '--ranks', '1', '--time', '1'],
     'invalid --time: not with launch train (expected with launch --slurm',
   ],
-  [['train', 'tiny', '--slurm', '--kubernetes'], 'invalid --kubernetes: not with --slurm'],
   [['train', 'tiny', '--slurm', '--no-bind'], 'invalid --no-bind: not with launch --slurm train'],
   [['train', 'tiny', '--slurm'], 'missing --ranks-per-node'],
   [['train', 'tiny', '--slurm', '--ranks-per-node', '2'], 'missing --threads'],
@@ -197,26 +192,9 @@ test.each<[string[], string]>([
     'invalid --sbatch: "--nodes=3" (expected an option other than --nodes, which the script sets)',
   ],
   [['train', 'tiny', '--ranks', '1', '--sbatch=--exclusive'], 'invalid --sbatch: not with launch train'],
-  [
-    ['train', 'tiny', '--device', 'webgpu', '--ranks-per-node', '2', '--threads', '1', ...pods],
-    'invalid --ranks-per-node: 2 (expected 1 with --device webgpu',
-  ],
-  [
-    ['train', 'tiny', '--gpu-resource', 'amd.com/gpu', ...pods],
-    'invalid --gpu-resource: amd.com/gpu (expected only with --device webgpu)',
-  ],
   [['study', 'm6t', '--out', 'x'], 'expected with --slurm'],
   [['study', 'm6t', '--slurm', '--out', 'x'], 'missing --tasks'],
   [['study', 'm6', '--slurm', '--out', 'x', '--tasks', '2'], 'unknown study "m6"'],
-  [['train', 'tiny', '--kubernetes'], 'missing --image'],
-  [
-    ['train', 'tiny', '--kubernetes', '--image', 'i', '--out', '/data/r'],
-    'invalid --out: "/data/r" (expected a folder on a',
-  ],
-  [
-    ['train', 'tiny', '--kubernetes', '--image', 'i', '--volume', 'data'],
-    'invalid --volume: "data" (expected CLAIM:PATH',
-  ],
 ])('%j is wrong usage: exit code 2', async (args, message) => {
   const { code, out, err, fake } = await launched(args)
   expect({ code, err }).toMatchObject({ code: 2, err: expect.stringContaining(message) })
@@ -415,34 +393,5 @@ describe('files', () => {
     expect((await launched(study)).out).toContain('\n#SBATCH --gpus=1\n')
     const set = ['study', 'm6t', '--set', 'runtime.device=webgpu', '--slurm', '--out', 's', '--tasks', '2']
     expect((await launched(set)).out).toContain('\n#SBATCH --gpus=1\n')
-  })
-
-  test('a pod of a training on GPUs has one rank and one GPU', async () => {
-    const where = [...pods, '--threads', '1']
-    const manifest = async (...more: string[]) => parse((await launched(['train', 'tiny', ...where, ...more])).out).spec
-    const { slotsPerWorker, mpiReplicaSpecs } = await manifest('--device', 'webgpu', '--cluster', 'v100-4')
-    expect([slotsPerWorker, mpiReplicaSpecs.Worker.replicas]).toEqual([1, 4])
-    const [worker] = mpiReplicaSpecs.Worker.template.spec.containers
-    expect(worker).toMatchObject({
-      resources: { requests: { 'nvidia.com/gpu': 1 }, limits: { 'nvidia.com/gpu': 1 } },
-      env: [{ name: 'NVIDIA_DRIVER_CAPABILITIES', value: 'all' }],
-    })
-    const [other] = (
-      await manifest('--set', 'runtime.device=webgpu', '--ranks-per-node', '1', '--gpu-resource', 'amd.com/gpu')
-    ).mpiReplicaSpecs.Worker.template.spec.containers
-    expect(other.resources.limits).toEqual({ cpu: 1, 'amd.com/gpu': 1 })
-    const [without] = (await manifest('--ranks-per-node', '2')).mpiReplicaSpecs.Worker.template.spec.containers
-    expect([without.env, without.resources.limits]).toEqual([undefined, { cpu: 2 }])
-  })
-
-  test('a configuration file travels in the manifest', async () => {
-    const { code, out } = await launched([
-      ...['train', join(folder, 'mine.yaml'), '--kubernetes', '--image', 'i:1', '--volume', 'c:/data'],
-      ...['--out', '/data/runs/mine', '--ranks-per-node', '2', '--threads', '1'],
-    ])
-    expect(code).toBe(0)
-    expect(out).toContain('kind: ConfigMap')
-    expect(out).toContain('train: { steps: 5 }')
-    expect(out).toContain('set -- /etc/choir/config.yaml --out /data/runs/mine')
   })
 })

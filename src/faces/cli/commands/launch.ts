@@ -42,7 +42,7 @@ export function addLaunch(program: Command, io: Io): void {
     .summary('start a training on several processes or machines')
     .description(
       'Starts a training on several processes (ranks), with mpirun on this and other machines, or writes a batch script ' +
-        'for Slurm or a manifest for Kubernetes. Ranks, slots, threads and cores agree, or the launch is refused.',
+        'for Slurm. Ranks, slots, threads and cores agree, or the launch is refused.',
     )
     .argument('<command>', 'train, or with --slurm also study')
     .argument('[config]', 'a preset, or a YAML or JSON file; for a study its name or file')
@@ -77,37 +77,21 @@ export function addLaunch(program: Command, io: Io): void {
     .option('--trace <file>', 'write a timeline of the last step')
     .addOption(logToOption())
     .option('--no-sample', 'generate no text at the end')
-    .optionsGroup('Slurm and Kubernetes:')
+    .optionsGroup('Slurm:')
     .option('--slurm', 'write a batch script for sbatch')
-    .option('--kubernetes', 'write an MPIJob for the MPI Operator of Kubeflow')
-    .addOption(numberOption('--nodes <n>', 'machines, or worker pods (default: 1)', ranges.processes))
+    .addOption(numberOption('--nodes <n>', 'machines (default: 1)', ranges.processes))
     .addOption(numberOption('--ranks-per-node <n>', 'processes on each of them', ranges.processes))
     .option('--name <name>', 'name of the job (default: that of the configuration)')
-    .option('--write <file>', 'file for the script or manifest (default: standard output)')
-    .option('--time <time>', 'Slurm: time limit, such as 4:00:00')
-    .option('--partition <name>', 'Slurm: partition')
-    .option('--account <name>', 'Slurm: account')
-    .addOption(
-      listOption('--sbatch <option>', 'Slurm: another option of sbatch, such as --sbatch=--exclusive; repeatable'),
-    )
-    .addOption(
-      new Option('--launcher <program>', 'Slurm: what starts ranks (default: srun)').choices(['srun', 'mpirun']),
-    )
-    .addOption(numberOption('--tasks <n>', 'Slurm, study: jobs that share the runs', ranges.processes))
-    .addOption(numberOption('--jobs <n>', 'Slurm, study: trainings at a time in a job (default: 1)', ranges.processes))
-    .option('--preset <name>', 'Slurm, study: size of a built-in study')
-    .addOption(numberOption('--seeds <n>', 'Slurm, study: use only the first n seeds', positiveInteger))
-    .option('--image <image>', 'Kubernetes: image with Node, choir, the MPI library and sshd')
-    .option('--namespace <name>', 'Kubernetes: namespace')
-    .addOption(listOption('--volume <claim:path>', 'Kubernetes: a volume claim, mounted in all pods; repeatable'))
-    .option('--memory <amount>', 'Kubernetes: memory of a worker, such as 16Gi')
-    .option('--queue <name>', 'Kubernetes: local queue of Kueue')
-    .option(
-      '--gpu-resource <name>',
-      'Kubernetes: with --device webgpu, the resource of a GPU (default: nvidia.com/gpu)',
-    )
-    .option('--pod <file>', 'Kubernetes: YAML or JSON with further fields of every pod, such as tolerations')
-    .option('--program <path>', 'Kubernetes: path of choir in the image (default: /usr/local/bin/choir)')
+    .option('--write <file>', 'file for the script (default: standard output)')
+    .option('--time <time>', 'time limit, such as 4:00:00')
+    .option('--partition <name>', 'partition')
+    .option('--account <name>', 'account')
+    .addOption(listOption('--sbatch <option>', 'another option of sbatch, such as --sbatch=--exclusive; repeatable'))
+    .addOption(new Option('--launcher <program>', 'what starts ranks (default: srun)').choices(['srun', 'mpirun']))
+    .addOption(numberOption('--tasks <n>', 'of a study: jobs that share the runs', ranges.processes))
+    .addOption(numberOption('--jobs <n>', 'of a study: trainings at a time in a job (default: 1)', ranges.processes))
+    .option('--preset <name>', 'of a study: size of a built-in study')
+    .addOption(numberOption('--seeds <n>', 'of a study: use only the first n seeds', positiveInteger))
     .optionsGroup('Options:')
     .addHelpText(
       'after',
@@ -121,8 +105,6 @@ Examples:
   choir launch train my-run.yaml --slurm --nodes 2 --ranks-per-node 4 --threads 8 --time 4:00:00 --write job.sh
   choir launch train my-run.yaml --device webgpu --slurm --nodes 16 --ranks-per-node 4 --threads 8 --write job.sh
   choir launch study m6t --slurm --tasks 8 --threads 4 --out studies/m6t --write job.sh
-  choir launch train my-run.yaml --kubernetes --image registry/choir:1 --volume training:/data \\
-    --out /data/runs/my-run --nodes 2 --ranks-per-node 4 --threads 8
 
 The number of ranks must be a multiple of parallel.expert, the size of an expert-parallel group: its ranks
 share the experts of each layer. Ctrl-C, SIGTERM and SIGUSR1 make the ranks finish their step, save and stop.`,
@@ -136,9 +118,8 @@ async function run(io: Io, command: string, source: string | undefined, flags: L
   const activity: Activity = command
   const target = targetOf(activity, flags)
   if (target === 'mpirun') return launchWithMpirun(io, source, flags)
-  const { writeKubernetes, writeSlurmStudy, writeSlurmTraining } = await import('../launch/write-script.ts')
-  if (target === 'kubernetes') await writeKubernetes(io, source, flags)
-  else await (activity === 'study' ? writeSlurmStudy : writeSlurmTraining)(io, source, flags)
+  const { writeSlurmStudy, writeSlurmTraining } = await import('../launch/write-script.ts')
+  await (activity === 'study' ? writeSlurmStudy : writeSlurmTraining)(io, source, flags)
 }
 
 async function launchWithMpirun(io: Io, source: string | undefined, flags: LaunchFlags): Promise<void> {

@@ -12,7 +12,7 @@ import { loadCluster, loadPlannedRun } from '../../../tools/plan/inputs/load-pla
 import { planPresets } from '../../../tools/plan/inputs/presets.ts'
 import { calibrated } from '../../../tools/plan/measured/calibrate.ts'
 import type { Plan } from '../../../tools/plan/plan.ts'
-import type { WhatIf } from '../../../tools/plan/search/what-if.ts'
+import type { WhatIf } from '../../../tools/plan/what-if.ts'
 import { planText } from '../display/plan/plan.ts'
 import { whatIfText } from '../display/plan/what-if.ts'
 import { columnsOf, print } from '../display/print.ts'

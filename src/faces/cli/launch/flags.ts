@@ -5,7 +5,7 @@ import type { MpiLibrary } from '../../../tools/launch/mpirun.ts'
 import type { JobFlags } from '../train-job.ts'
 
 /** The program or system that starts the processes. */
-export type Target = 'mpirun' | 'slurm' | 'kubernetes'
+export type Target = 'mpirun' | 'slurm'
 export type Activity = 'train' | 'study'
 
 export interface LaunchFlags extends JobFlags {
@@ -38,16 +38,7 @@ export interface LaunchFlags extends JobFlags {
   readonly jobs?: number
   readonly preset?: string
   readonly seeds?: number
-  readonly kubernetes?: true
   readonly name?: string
-  readonly image?: string
-  readonly namespace?: string
-  readonly volume?: readonly string[]
-  readonly memory?: string
-  readonly pod?: string
-  readonly queue?: string
-  readonly gpuResource?: string
-  readonly program?: string
   readonly write?: string
 }
 
@@ -58,22 +49,22 @@ const scope: Readonly<Partial<Record<keyof LaunchFlags, readonly string[]>>> = {
   hostfile: ['mpirun train'],
   oversubscribe: ['mpirun train'],
   bind: ['mpirun train'],
-  sample: ['mpirun train', 'slurm train', 'kubernetes train'],
+  sample: ['mpirun train', 'slurm train'],
   print: ['mpirun train'],
-  cluster: ['mpirun train', 'slurm train', 'kubernetes train'],
-  cores: ['mpirun train', 'slurm train', 'kubernetes train'],
-  mpi: ['mpirun train', 'slurm train', 'kubernetes train'],
+  cluster: ['mpirun train', 'slurm train'],
+  cores: ['mpirun train', 'slurm train'],
+  mpi: ['mpirun train', 'slurm train'],
   resume: ['mpirun train', 'slurm train'],
   from: ['mpirun train', 'slurm train'],
   fork: ['mpirun train', 'slurm train'],
   checkpoint: ['mpirun train', 'slurm train'],
-  freeze: ['mpirun train', 'slurm train', 'kubernetes train'],
-  json: ['mpirun train', 'slurm train', 'kubernetes train'],
-  profile: ['mpirun train', 'slurm train', 'kubernetes train'],
-  trace: ['mpirun train', 'slurm train', 'kubernetes train'],
-  logTo: ['mpirun train', 'slurm train', 'kubernetes train'],
-  nodes: ['slurm train', 'kubernetes train'],
-  ranksPerNode: ['slurm train', 'kubernetes train'],
+  freeze: ['mpirun train', 'slurm train'],
+  json: ['mpirun train', 'slurm train'],
+  profile: ['mpirun train', 'slurm train'],
+  trace: ['mpirun train', 'slurm train'],
+  logTo: ['mpirun train', 'slurm train'],
+  nodes: ['slurm train'],
+  ranksPerNode: ['slurm train'],
   time: ['slurm train', 'slurm study'],
   partition: ['slurm train', 'slurm study'],
   account: ['slurm train', 'slurm study'],
@@ -82,26 +73,16 @@ const scope: Readonly<Partial<Record<keyof LaunchFlags, readonly string[]>>> = {
   tasks: ['slurm study'],
   jobs: ['slurm study'],
   preset: ['slurm study'],
-  data: ['mpirun train', 'slurm train', 'kubernetes train', 'slurm study'],
-  steps: ['mpirun train', 'slurm train', 'kubernetes train'],
+  data: ['mpirun train', 'slurm train', 'slurm study'],
+  steps: ['mpirun train', 'slurm train'],
   seeds: ['slurm study'],
-  name: ['slurm train', 'slurm study', 'kubernetes train'],
-  image: ['kubernetes train'],
-  namespace: ['kubernetes train'],
-  volume: ['kubernetes train'],
-  memory: ['kubernetes train'],
-  pod: ['kubernetes train'],
-  queue: ['kubernetes train'],
-  gpuResource: ['kubernetes train'],
-  program: ['kubernetes train'],
-  write: ['slurm train', 'slurm study', 'kubernetes train'],
+  name: ['slurm train', 'slurm study'],
+  write: ['slurm train', 'slurm study'],
 }
 
-/** @throws UsageError if two targets are given, or an option that does nothing for the target */
+/** @throws UsageError if an option is given that does nothing for the target */
 export function targetOf(activity: Activity, flags: LaunchFlags): Target {
-  if (flags.slurm && flags.kubernetes)
-    throw new UsageError('invalid --kubernetes: not with --slurm (expected one of them)')
-  const target = flags.slurm ? 'slurm' : flags.kubernetes ? 'kubernetes' : 'mpirun'
+  const target = flags.slurm ? 'slurm' : 'mpirun'
   if (activity === 'study' && target !== 'slurm')
     throw new UsageError(
       'invalid command: "study" (expected with --slurm, as an array of jobs; on one machine: choir study --jobs N)',

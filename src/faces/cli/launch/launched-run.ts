@@ -1,7 +1,6 @@
 /** The training that is launched: the settings that its launch needs, and the arguments of its ranks. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { isPreset } from '../../../core/config/presets.ts'
 import type { RunConfig } from '../../../core/config/run-config.ts'
 import { UsageError } from '../../../core/errors.ts'
 import { quoted } from '../../../core/text/shell.ts'
@@ -22,8 +21,6 @@ export interface LaunchedRun {
   readonly steps: number
   /** Whether each rank computes on a GPU (`runtime.device`). */
   readonly gpus: boolean
-  /** Path of the configuration, if it is a file. */
-  readonly file?: string
 }
 
 /** @throws UsageError if there is no such configuration or run, or a field is wrong */
@@ -31,8 +28,7 @@ export async function loadLaunchedRun(source: string | undefined, flags: LaunchF
   if (source === undefined && [flags.resume, flags.from, flags.fork].every((run) => run === undefined))
     throw new UsageError("missing argument 'config' (a preset, or a YAML or JSON file)")
   const { name, config } = await jobConfig(source, flags)
-  // With Kubernetes, `--out` is a folder of the pods, not of this machine. The job continues a run that exists there.
-  if (!flags.kubernetes && flags.out !== undefined && existsSync(join(flags.out, 'config.json')))
+  if (flags.out !== undefined && existsSync(join(flags.out, 'config.json')))
     throw new UsageError(
       `invalid --out: "${flags.out}" already holds a run (continue it with --resume ${quoted(flags.out)}, or choose another)`,
     )
@@ -44,8 +40,7 @@ export async function loadLaunchedRun(source: string | undefined, flags: LaunchF
         `--resume ${quoted(resume)} --checkpoint ${checkpoint}, stopped with Ctrl-C after a step, and leave out --checkpoint)`,
     )
   if (resume !== undefined) await refuseLaterStep(resume, checkpointsOf(resume), checkpoint, config)
-  const file = source !== undefined && !isPreset(source) && { file: source }
-  return { name, config, ...settings(config), ...file }
+  return { name, config, ...settings(config) }
 }
 
 /**

@@ -1,20 +1,15 @@
-/** Scripts for Slurm and manifests for Kubernetes, from the options of `choir launch`. */
-import { readFile } from 'node:fs/promises'
-import { isAbsolute, posix } from 'node:path'
-import { type Fields, isFields } from '../../../core/config/fields.ts'
+/** Batch scripts for Slurm, from the options of `choir launch`. */
+import { posix } from 'node:path'
 import { option, UsageError } from '../../../core/errors.ts'
 import { commandLine } from '../../../core/text/shell.ts'
-import { readYaml } from '../../../node/run/read-yaml.ts'
 import { writeOutput } from '../../../node/system/output-file.ts'
 import { checkCores, checkParallel, type Layout } from '../../../tools/launch/layout.ts'
-import { CONFIG_FILE, mpiJobManifest, parseVolume } from '../../../tools/launch/mpijob.ts'
 import { slurmStudy } from '../../../tools/launch/slurm-study.ts'
 import { slurmTraining } from '../../../tools/launch/slurm-train.ts'
 import { loadCluster } from '../../../tools/plan/inputs/load-plan.ts'
 import { checkStudy } from '../../../tools/study/runs/study-folder.ts'
 import type { Io } from '../io.ts'
 import { expectOutputs } from '../output-files.ts'
-import { readGiven } from '../read-given.ts'
 import { loadSpecification, studyWords } from '../study/specification.ts'
 import { freeDirectory } from '../train-job.ts'
 import { findMpirun } from './find-mpirun.ts'
@@ -39,7 +34,7 @@ export async function writeSlurmTraining(io: Io, source: string | undefined, fla
     variables: choirVariables(io.env),
     program: { program: io.program, directory, ...trainArguments(source, directory, layout.threads, flags) },
   })
-  await writeOut(io, script, flags, 'sbatch')
+  await writeOut(io, script, flags)
 }
 
 export async function writeSlurmStudy(io: Io, source: string | undefined, flags: LaunchFlags): Promise<void> {
@@ -62,72 +57,14 @@ export async function writeSlurmStudy(io: Io, source: string | undefined, flags:
     gpus: specification.set['runtime.device'] === 'webgpu',
     restarts: flags.restarts ?? 0,
   })
-  await writeOut(io, script, flags, 'sbatch')
+  await writeOut(io, script, flags)
 }
 
-export async function writeKubernetes(io: Io, source: string | undefined, flags: LaunchFlags): Promise<void> {
-  const { image, out, program = '/usr/local/bin/choir' } = flags
-  if (image === undefined) throw new UsageError('missing --image (expected an image with Node, choir, MPI and sshd)')
-  if (!isAbsolute(program))
-    throw new UsageError(`invalid --program: "${program}" (expected an absolute path in the image)`)
-  const volumes = (flags.volume ?? []).map(parseVolume)
-  const on = volumes.find(({ path }) => out?.startsWith(`${path.replace(/\/$/, '')}/`))
-  if (out === undefined || !on)
-    throw new UsageError(
-      `${out === undefined ? 'missing --out' : `invalid --out: "${out}"`} (expected a folder on a volume, such as ` +
-        '/data/runs/demo with --volume CLAIM:/data: what pods write elsewhere is lost with them)',
-    )
-  const run = await loadLaunchedRun(source, flags)
-  if (!run.gpus && flags.gpuResource !== undefined)
-    throw new UsageError(`invalid --gpu-resource: ${flags.gpuResource} (expected only with --device webgpu)`)
-  if (run.gpus && flags.ranksPerNode !== undefined && flags.ranksPerNode > 1)
-    throw new UsageError(
-      `invalid --ranks-per-node: ${flags.ranksPerNode} (expected 1 with --device webgpu, and more --nodes: WebGPU opens ` +
-        'one of several equal GPUs of a pod, so each pod has one rank and one GPU)',
-    )
-  const { nodes, layout } = await nodesFor(run, flags, run.gpus ? 1 : undefined)
-  const config = run.file === undefined ? undefined : await readFile(run.file, 'utf8')
-  const manifest = mpiJobManifest({
-    name:
-      flags.name ??
-      run.name
-        .toLowerCase()
-        .replace(/[^a-z0-9]+/g, '-')
-        .replace(/^[^a-z]+|(?<!-)-+$/g, ''),
-    image,
-    volumes,
-    workers: nodes,
-    // Ranks are not bound: pods on one node would be bound to the same cores. CPU limits of the pods divide the cores.
-    layout: { ...layout, bound: false },
-    library: flags.mpi ?? 'openmpi',
-    restarts: flags.restarts ?? 0,
-    program: {
-      program: [program],
-      directory: out,
-      ...trainArguments(config === undefined ? source : CONFIG_FILE, out, layout.threads, flags),
-    },
-    ...(config !== undefined && { config }),
-    ...(flags.namespace !== undefined && { namespace: flags.namespace }),
-    ...(flags.memory !== undefined && { memory: flags.memory }),
-    ...(flags.queue !== undefined && { queue: flags.queue }),
-    ...(run.gpus && { gpu: flags.gpuResource ?? 'nvidia.com/gpu' }),
-    ...(flags.pod !== undefined && { podFields: await podFieldsIn(flags.pod) }),
-  })
-  await writeOut(io, manifest, flags, 'kubectl apply -f')
-}
-
-/**
- * Number of nodes, and the ranks and threads of each node. By default, each device of `--cluster` is a rank.
- * @param mostRanks Number of ranks that a node can have at most.
- */
-async function nodesFor(
-  run: LaunchedRun,
-  flags: LaunchFlags,
-  mostRanks = Number.POSITIVE_INFINITY,
-): Promise<{ nodes: number; layout: Layout }> {
+/** Number of nodes, and the ranks and threads of each node. By default, each device of `--cluster` is a rank. */
+async function nodesFor(run: LaunchedRun, flags: LaunchFlags): Promise<{ nodes: number; layout: Layout }> {
   const { cores } = flags
   const cluster = flags.cluster === undefined ? undefined : await loadCluster(flags.cluster)
-  const perNode = cluster && Math.min(cluster.devices, cluster.devicesPerNode, mostRanks)
+  const perNode = cluster && Math.min(cluster.devices, cluster.devicesPerNode)
   const nodes = flags.nodes ?? (cluster && perNode ? Math.ceil(cluster.devices / perNode) : 1)
   const ranksPerHost = flags.ranksPerNode ?? perNode
   if (ranksPerHost === undefined)
@@ -154,17 +91,9 @@ const placeOf = ({ time, partition, account, sbatch }: LaunchFlags) => ({
   ...(sbatch !== undefined && { sbatch }),
 })
 
-/** The fields of a YAML or JSON file. @throws UsageError if it cannot be read or has no fields */
-async function podFieldsIn(file: string): Promise<Fields> {
-  const expected = 'fields of a pod, such as "nodeSelector: { pool: cpu }"'
-  const fields = readYaml(await readGiven('--pod', file, expected), file)
-  if (isFields(fields)) return fields
-  throw new UsageError(`invalid --pod: ${JSON.stringify(file)} (expected ${expected})`)
-}
-
-async function writeOut(io: Io, text: string, { write }: LaunchFlags, submit: string): Promise<void> {
+async function writeOut(io: Io, text: string, { write }: LaunchFlags): Promise<void> {
   if (write === undefined) return void io.stdout.write(text)
   await expectOutputs(['write', write, 'script'])
   await writeOutput(write, text)
-  io.stderr.write(`choir: submit it with: ${submit} ${commandLine([write])}\n`)
+  io.stderr.write(`choir: submit it with: sbatch ${commandLine([write])}\n`)
 }

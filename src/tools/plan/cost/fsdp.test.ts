@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import type { Layout } from '../inputs/layout.ts'
 import { clusterOf } from '../inputs/load-plan.ts'
-import type { Layout } from '../search/layout.ts'
 import { layoutsOf } from '../search/search.ts'
 import { idealCluster, layoutOf, predict, type RunInput, realCluster, runOf } from '../testing/cases.ts'
 import { powerShare } from './device-time.ts'

@@ -7,8 +7,9 @@
  * a pipeline they stay for the whole step, and gradients of all micro-batches are added up before they are reduced
  * (torchtitan's `apply_fsdp`, PyTorch's `PipelineStage` of 2024 and 2025).
  */
+
+import type { Layout } from '../inputs/layout.ts'
 import { type PlannedRun, storedBytes } from '../inputs/settings.ts'
-import type { Layout } from '../search/layout.ts'
 import type { Slice } from '../work/components.ts'
 import { addCounts, type Count, type PartCounts } from '../work/parameter-counts.ts'
 import type { PipelineStage } from '../work/stages.ts'

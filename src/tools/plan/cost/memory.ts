@@ -3,8 +3,8 @@
  * have the rows of the busiest rank in every layer, which is an upper bound.
  */
 import type { Cluster } from '../inputs/cluster.ts'
+import { expertCopies, type Layout, type Recompute, tokenRanks } from '../inputs/layout.ts'
 import { isFsdp, type PlannedRun } from '../inputs/settings.ts'
-import { expertCopies, type Layout, type Recompute, tokenRanks } from '../search/layout.ts'
 import type { ComponentKind } from '../work/components.ts'
 import { type LayerWork, logitsBytes } from '../work/layer-work.ts'
 import { addCounts, type Count, type ParameterCounts, type PartCounts } from '../work/parameter-counts.ts'

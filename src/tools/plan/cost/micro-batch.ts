@@ -4,8 +4,8 @@
  */
 import { activatedExperts } from '../../../core/model/config/moe-config.ts'
 import type { Cluster } from '../inputs/cluster.ts'
+import { type Layout, tokenRanks } from '../inputs/layout.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
-import { type Layout, tokenRanks } from '../search/layout.ts'
 import type { Component, ComponentKind } from '../work/components.ts'
 import type { LayerWork } from '../work/layer-work.ts'
 import { extentOf, repeatsExchanges } from '../work/recomputation.ts'

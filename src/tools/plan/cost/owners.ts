@@ -15,8 +15,8 @@ import {
   sharesOf,
 } from '../../../train/step/store/placement.ts'
 import type { Cluster } from '../inputs/cluster.ts'
+import type { Layout } from '../inputs/layout.ts'
 import { optimizerOf, type PlannedRun } from '../inputs/settings.ts'
-import type { Layout } from '../search/layout.ts'
 import { plannedSpecs } from '../work/planned-model.ts'
 
 /** Numbers of parameters; gradients take one way, and new parameters the other. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type Cluster, clusterSchema } from '../inputs/cluster.ts'
-import type { Layout } from '../search/layout.ts'
+import type { Layout } from '../inputs/layout.ts'
 import { idealInput, layoutOf, predict, type RunInput, runOf, sparseRun } from '../testing/cases.ts'
 
 /** A cluster whose devices compute products in no time, so that only bytes take time. */

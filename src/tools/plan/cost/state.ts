@@ -1,8 +1,8 @@
 /** Bytes of weights, gradients and optimizer state: of a number of each, and of all on a device. */
 import { describeModel } from '../../../core/model/describe.ts'
 import { stateNumbers } from '../../../train/step/optimizer/own-rule.ts'
+import { type Layout, shardsOf } from '../inputs/layout.ts'
 import { isFsdp, optimizerOf, type PlannedRun, storedBytes } from '../inputs/settings.ts'
-import { type Layout, shardsOf } from '../search/layout.ts'
 import { addCounts, type Count, type ParameterCounts } from '../work/parameter-counts.ts'
 
 /**

@@ -3,8 +3,8 @@
  * offloading, with the part that micro-batches hide.
  */
 import type { Cluster } from '../inputs/cluster.ts'
+import { expertCopies, type Layout, shardsOf, tokenRanks } from '../inputs/layout.ts'
 import { isFsdp, optimizerOf, type PlannedRun, storedBytes } from '../inputs/settings.ts'
-import { expertCopies, type Layout, shardsOf, tokenRanks } from '../search/layout.ts'
 import { addCounts, type PartCounts } from '../work/parameter-counts.ts'
 import { copiedBytes, gatherings as fsdpGatherings, reductions } from './fsdp.ts'
 import type { MicroBatch } from './micro-batch.ts'

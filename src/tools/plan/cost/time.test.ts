@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { anyVocabulary } from '../../../core/config/testing/any-vocabulary.ts'
 import { type Cluster, clusterSchema } from '../inputs/cluster.ts'
+import { devicesOf, type Layout } from '../inputs/layout.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
-import { devicesOf, type Layout } from '../search/layout.ts'
 import {
   idealCluster,
   idealInput,

@@ -2,8 +2,8 @@
  * The time of a step, by kind, on the slowest rank of the slowest pipeline stage. The kinds add up to the step.
  */
 import type { Cluster } from '../inputs/cluster.ts'
+import type { Layout } from '../inputs/layout.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
-import type { Layout } from '../search/layout.ts'
 import type { ParameterCounts } from '../work/parameter-counts.ts'
 import { type PipelineStage, stageCounts, type Workload } from '../work/stages.ts'
 import type { ComponentTimes } from './device-time.ts'

@@ -1,8 +1,8 @@
 /** Describes a run of Choir itself to the planner: one device, float32 in memory, and the kernels of Choir. */
 import { parseInput } from '../../../core/config/problems.ts'
 import type { RunConfig } from '../../../core/config/run-config.ts'
+import type { Layout } from '../inputs/layout.ts'
 import { type PlannedRun, plannedRunSchema } from '../inputs/settings.ts'
-import type { Layout } from '../search/layout.ts'
 
 const oneDevice = { data: 1, expert: 1, tensor: 1, pipeline: 1 }
 

@@ -3,10 +3,10 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { UsageError } from '../../../core/errors.ts'
 import { type Prediction, Predictor } from '../cost/predict.ts'
+import { devicesOf, type Layout } from '../inputs/layout.ts'
 import { loadCluster, loadPlannedRun } from '../inputs/load-plan.ts'
 import { idealCluster, type RunInput, realCluster, runOf, sparseRun } from '../testing/cases.ts'
 import { balancedLoads } from '../work/load.ts'
-import { devicesOf, type Layout } from './layout.ts'
 import { divisors, lackingBytes, layoutsOf, paretoFront, rank } from './search.ts'
 
 const runs = fc.record({

@@ -5,11 +5,11 @@ import { type Prediction, Predictor } from '../cost/predict.ts'
 import type { Cluster } from '../inputs/cluster.ts'
 import type { Program } from '../inputs/constants.ts'
 import { marginOf } from '../inputs/intervals.ts'
+import type { Layout, Offload, Recompute } from '../inputs/layout.ts'
 import type { PlannedRun, PlanSettings } from '../inputs/settings.ts'
 import { balancedLoads, type ModelLoads } from '../work/load.ts'
 import type { ModelTraffic } from '../work/mixture.ts'
 import { canSplit, check, noLayout } from './check.ts'
-import type { Layout, Offload, Recompute } from './layout.ts'
 
 export interface Ranking {
   readonly predictor: Predictor

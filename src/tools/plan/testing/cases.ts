@@ -2,9 +2,9 @@
 import type { z } from 'zod'
 import { type Prediction, Predictor } from '../cost/predict.ts'
 import { type Cluster, type ClusterInput, clusterSchema } from '../inputs/cluster.ts'
+import type { Layout } from '../inputs/layout.ts'
 import { type PlannedRun, plannedRunSchema } from '../inputs/settings.ts'
 import type { Calibration } from '../local/calibration.ts'
-import type { Layout } from '../search/layout.ts'
 import { balancedLoads, type ModelLoads } from '../work/load.ts'
 
 export type RunInput = z.input<typeof plannedRunSchema>

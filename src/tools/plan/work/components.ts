@@ -11,8 +11,8 @@
  * section 4): with 16 bits and dropout a dense layer keeps 34·T·D + 5·H·S·T bytes.
  */
 import type { ModelConfig } from '../../../core/model/config.ts'
+import { type Layout, sequencesOf } from '../inputs/layout.ts'
 import { type PlannedRun, type PlanSettings, type RecomputedModule, storedBytes } from '../inputs/settings.ts'
-import { type Layout, sequencesOf } from '../search/layout.ts'
 
 /** `count` products of an m × k with a k × n matrix. */
 export interface Product {

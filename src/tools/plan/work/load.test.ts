@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type MoeConfig, moeSchema } from '../../../core/model/config/moe-config.ts'
 import { capacityOf as trainedCapacity } from '../../../core/model/routing/capacity.ts'
-import { cvOf } from '../inputs/measured-loads.ts'
 import { balancedLoads, capacityOf, loadsWithCv, quantilesOf, rankLoad, shuffled } from './load.ts'
+import { cvOf } from './measured-loads.ts'
 
 const moeOf = (over: object = {}): MoeConfig => moeSchema.parse({ experts: 4, ...over })
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { clusterSchema } from '../inputs/cluster.ts'
+import type { Layout } from '../inputs/layout.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
-import type { Layout } from '../search/layout.ts'
 import { rank } from '../search/search.ts'
 import { idealCluster, idealInput, layoutOf, predict, type RunInput, runOf, sparseRun } from '../testing/cases.ts'
 

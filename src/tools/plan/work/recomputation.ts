@@ -6,8 +6,9 @@
  * does either for each module: `norms`, `activations`, `scores` and `latent` are parts that `selective` drops too;
  * `attention`, `network`, `experts` and `moe` are blocks, whose components are recomputed whole from their input.
  */
+
+import type { Layout, Recompute } from '../inputs/layout.ts'
 import type { PlanSettings, RecomputedModule } from '../inputs/settings.ts'
-import type { Layout, Recompute } from '../search/layout.ts'
 import type { Component } from './components.ts'
 
 /** Recomputation of a layer of a stage: with `recomputeLayers`, layers with it are spread evenly. */

@@ -1,7 +1,7 @@
 /** Pipeline stages: their layers, and the work of each for one micro-batch. */
 import { routedModules } from '../../../core/model/parameters.ts'
+import type { Layout } from '../inputs/layout.ts'
 import type { PlannedRun } from '../inputs/settings.ts'
-import type { Layout } from '../search/layout.ts'
 import { isWindowed } from './attention.ts'
 import { type Component, type Slice, sliceOf } from './components.ts'
 import { embeddingWork, headWork, type LayerWork, layerWork } from './layer-work.ts'

@@ -2,7 +2,7 @@
 
 import { titledTable } from '../../../../core/text/columns.ts'
 import { bytes, fixed, grouped, percent, shortTime } from '../../../../core/text/numbers.ts'
-import type { Compared, Simulation, SimulationEvent } from '../../../../tools/plan/simulation.ts'
+import type { Compared, Simulation, SimulationEvent } from '../../../../tools/plan/local/simulation.ts'
 import type { Colors } from '../../io.ts'
 import { labelled } from '../display.ts'
 import { engineLine, modelLine, routingLine } from '../summary.ts'

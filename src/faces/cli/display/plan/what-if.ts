@@ -2,8 +2,8 @@
 
 import { titledTable } from '../../../../core/text/columns.ts'
 import { bytes, count, fixed, percent, shortTime } from '../../../../core/text/numbers.ts'
-import { layoutName } from '../../../../tools/plan/search/layout.ts'
-import type { WhatIf } from '../../../../tools/plan/search/what-if.ts'
+import { layoutName } from '../../../../tools/plan/inputs/layout.ts'
+import type { WhatIf } from '../../../../tools/plan/what-if.ts'
 import type { Colors } from '../../io.ts'
 import { amount } from './training-cost.ts'
 

@@ -1,5 +1,5 @@
 /** Layouts: how a training is distributed over devices. */
-import type { PlannedRun, PlanSettings } from '../inputs/settings.ts'
+import type { PlannedRun, PlanSettings } from './settings.ts'
 
 export type Recompute = NonNullable<PlanSettings['recompute']>
 export type Offload = NonNullable<PlanSettings['offload']>

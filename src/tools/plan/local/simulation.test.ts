@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import type { RunConfig } from '../../core/config/run-config.ts'
-import { loadConfig } from '../../node/run/load-config.ts'
-import type { Layout } from '../../train/step/store/placement.ts'
-import { rankMemory } from './local/rank-memory.ts'
+import type { RunConfig } from '../../../core/config/run-config.ts'
+import { loadConfig } from '../../../node/run/load-config.ts'
+import type { Layout } from '../../../train/step/store/placement.ts'
+import { calibrationOf } from '../testing/cases.ts'
+import { rankMemory } from './rank-memory.ts'
 import { type SimulationEvent, simulate } from './simulation.ts'
-import { calibrationOf } from './testing/cases.ts'
 
 const config = (...sets: string[]) => loadConfig('tiny', ['runtime.threads=1', 'parallel.expert=4', ...sets])
 const calibration = calibrationOf()

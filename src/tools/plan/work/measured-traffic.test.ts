@@ -8,7 +8,7 @@ import { Predictor } from '../cost/predict.ts'
 import { timeKinds } from '../cost/time-kinds.ts'
 import { plan } from '../plan.ts'
 import { idealCluster, layoutOf, predict, sparseRun } from '../testing/cases.ts'
-import { balancedLoads } from '../work/load.ts'
+import { balancedLoads } from './load.ts'
 import { measuredTraffic, trafficImbalance } from './measured-traffic.ts'
 
 let folder: string

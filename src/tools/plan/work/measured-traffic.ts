@@ -10,8 +10,8 @@ import { moduleWidths } from '../../../core/model/parameters.ts'
 import { loadRunConfig } from '../../../node/run/load-config.ts'
 import { readJsonLines } from '../../../node/system/jsonl.ts'
 import type { LedgerRecord } from '../../../train/step/metrics/records.ts'
-import { rankLoad } from '../work/load.ts'
-import type { ModelTraffic } from '../work/mixture.ts'
+import { rankLoad } from './load.ts'
+import type { ModelTraffic } from './mixture.ts'
 
 /** Number of last steps that are averaged. */
 const STEPS = 10

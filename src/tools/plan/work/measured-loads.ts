@@ -5,7 +5,7 @@ import type { MoeConfig, RoutedModule } from '../../../core/model/config/moe-con
 import type { RoutingRecord } from '../../../core/model/routing/statistics.ts'
 import { loadRunConfig } from '../../../node/run/load-config.ts'
 import { readJsonLines } from '../../../node/system/jsonl.ts'
-import { type ExpertLoads, type ModelLoads, quantilesOf, shuffled } from '../work/load.ts'
+import { type ExpertLoads, type ModelLoads, quantilesOf, shuffled } from './load.ts'
 
 /** Number of last records averaged per router; a single step routes too few tokens. */
 const RECORDS = 10

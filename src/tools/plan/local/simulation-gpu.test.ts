@@ -4,10 +4,10 @@
  * @slow
  */
 import { describe, expect, test } from 'vitest'
-import { testDevice } from '../../engine/webgpu/testing/run-kernel.ts'
-import { loadConfig } from '../../node/run/load-config.ts'
+import { testDevice } from '../../../engine/webgpu/testing/run-kernel.ts'
+import { loadConfig } from '../../../node/run/load-config.ts'
+import { calibrationOf } from '../testing/cases.ts'
 import { simulate } from './simulation.ts'
-import { calibrationOf } from './testing/cases.ts'
 
 const STEPS = 2
 

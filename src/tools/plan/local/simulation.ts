@@ -7,12 +7,12 @@
  * On a GPU there is no prediction of times, since no calibration describes a GPU, and none of activations, since the
  * prediction is for the program of the processor.
  */
-import type { RunConfig } from '../../core/config/run-config.ts'
-import { UsageError } from '../../core/errors.ts'
-import { sizeOf } from '../../core/graph/shape.ts'
-import { parameterSpecs } from '../../core/model/parameters.ts'
-import type { Engine } from '../../engine/contract/engine.ts'
-import { forRanks } from '../../node/train/layout.ts'
+import type { RunConfig } from '../../../core/config/run-config.ts'
+import { UsageError } from '../../../core/errors.ts'
+import { sizeOf } from '../../../core/graph/shape.ts'
+import { parameterSpecs } from '../../../core/model/parameters.ts'
+import type { Engine } from '../../../engine/contract/engine.ts'
+import { forRanks } from '../../../node/train/layout.ts'
 import {
   type SimulatedMemory,
   type SimulatedRank,
@@ -20,13 +20,13 @@ import {
   type SimulatedStep,
   simulateRank,
   storeBytes,
-} from '../../node/train/simulate.ts'
-import { type Layout, ownedSpecs } from '../../train/step/store/placement.ts'
-import { layoutOf } from '../../train/step/trainer.ts'
-import type { Calibration } from './local/calibration.ts'
-import { calibrationOf } from './local/plan-local.ts'
-import { planRank, type RankPlan, type RankTraffic } from './local/plan-rank.ts'
-import { type RankMemory, rankMemory } from './local/rank-memory.ts'
+} from '../../../node/train/simulate.ts'
+import { type Layout, ownedSpecs } from '../../../train/step/store/placement.ts'
+import { layoutOf } from '../../../train/step/trainer.ts'
+import type { Calibration } from './calibration.ts'
+import { calibrationOf } from './plan-local.ts'
+import { planRank, type RankPlan, type RankTraffic } from './plan-rank.ts'
+import { type RankMemory, rankMemory } from './rank-memory.ts'
 
 /** A measured value and its prediction; null if there is none. */
 export interface Compared {

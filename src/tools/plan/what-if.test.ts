@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { UsageError } from '../../../core/errors.ts'
-import { loadCluster, loadPlannedRun } from '../inputs/load-plan.ts'
-import { plan } from '../plan.ts'
+import { UsageError } from '../../core/errors.ts'
+import { loadCluster, loadPlannedRun } from './inputs/load-plan.ts'
+import { plan } from './plan.ts'
 import { whatIf } from './what-if.ts'
 
 describe('what if one field changes', () => {

@@ -1,9 +1,9 @@
 /** What-if questions: the best layout for each value of a field. */
-import { formatValue } from '../../../core/config/problems.ts'
-import { option, UsageError, wording } from '../../../core/errors.ts'
-import type { Cluster } from '../inputs/cluster.ts'
-import { loadPlannedRun } from '../inputs/load-plan.ts'
-import { type Plan, plan } from '../plan.ts'
+import { formatValue } from '../../core/config/problems.ts'
+import { option, UsageError, wording } from '../../core/errors.ts'
+import type { Cluster } from './inputs/cluster.ts'
+import { loadPlannedRun } from './inputs/load-plan.ts'
+import { type Plan, plan } from './plan.ts'
 
 export interface WhatIf {
   /** The varied field, or `routing`. */
