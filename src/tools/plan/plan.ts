@@ -188,11 +188,6 @@ function warningsOf({ device }: Cluster): string[] {
       `the efficiencies of ${device.name} are those of the device that its cluster file extends, since none were fitted ` +
         'to it, so intervals are wider: set device.matmul.efficiency to the share of the peak that your large products reach',
     ]
-  if (device.constants === 'products')
-    return [
-      `the efficiency of products on ${device.name} follows from products that were measured alone, and from the share of ` +
-        'their rate that trainings keep on other devices, so intervals are wider',
-    ]
   if (device.constants !== 'unfitted') return []
   return [
     `the efficiencies of ${device.name} are those of an average device, since none were fitted to it: in a cluster file, ` +

@@ -57,12 +57,7 @@ export function addPlan(program: Command, io: Io): void {
         'plan for each value of a field: path=value,value,... or "routing"; repeatable',
       ),
     )
-    .addOption(
-      listOption(
-        '--measured <file>',
-        'rates of the cluster from the output of nccl-tests, OSU, mamf-finder or nvidia-smi, or a table of products; repeatable',
-      ),
-    )
+    .addOption(listOption('--measured <file>', 'rates of links from the output of nccl-tests or OSU; repeatable'))
     .option('--ledger <run>', 'use the traffic between ranks that this run measured (it needs parallel.ledger)')
     .addOption(
       probabilityOption(
@@ -91,7 +86,7 @@ Examples:
   choir plan m6t-1t --cluster v100-480 --fits-with 90%
   choir plan M --cluster a100-8 --set train.batch=256 --set plan.load.run=runs/demo
   choir plan M --cluster a100-8 --ledger runs/M
-  choir plan mixtral-8x7b --cluster h100-64 --measured all_reduce_perf.txt --measured products.csv
+  choir plan mixtral-8x7b --cluster h100-64 --measured all_reduce_perf.txt
   choir plan m6t-1t --cluster v100-480 --html plan.html
   choir plan deepseek-v3 --cluster h800-2048 --trace step.json
   choir plan demo --cluster local

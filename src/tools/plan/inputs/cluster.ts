@@ -79,8 +79,7 @@ const deviceSchema = z
      * Source of the efficiencies: they are `fitted` to published measurements, `given` by `matmul.efficiency`, or
      * `measured` on the machine itself (`--cluster local`), without an interval. If they are `unfitted`, they are the
      * efficiencies of an average device, and if they are `borrowed`, of the device that a cluster file extends; both
-     * have a warning and a wider interval. With `products`, single products were measured (`--measured`), and no
-     * training: the interval is as wide. Default: `given` if there is a `matmul.efficiency`, else `unfitted`.
+     * have a warning and a wider interval. Default: `given` if there is a `matmul.efficiency`, else `unfitted`.
      */
     constants: z.enum(constantSources).optional(),
   })
@@ -154,10 +153,10 @@ export interface Calibrated {
   readonly before: number
   readonly after: number
   readonly files: readonly string[]
-  /** Number of measured times or rates. */
+  /** Number of measured times. */
   readonly times: number
-  /** Median of |predicted / measured − 1| of measured times, with the calibrated cluster; null for rates. */
-  readonly error: number | null
+  /** Median of |predicted / measured − 1|, with the calibrated cluster. */
+  readonly error: number
 }
 
 export type Device = Cluster['device']

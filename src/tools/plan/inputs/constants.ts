@@ -5,7 +5,7 @@
  */
 
 /** Sources of the efficiencies of a device; `cluster.ts` explains them. */
-export const constantSources = ['fitted', 'given', 'measured', 'products', 'unfitted', 'borrowed'] as const
+export const constantSources = ['fitted', 'given', 'measured', 'unfitted', 'borrowed'] as const
 export type ConstantSource = (typeof constantSources)[number]
 
 /** Classes of programs (`plan.program`); the errors of predictions are measured for each. */

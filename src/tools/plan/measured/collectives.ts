@@ -7,7 +7,6 @@
  */
 import { listWithOr } from '../../../core/config/problems.ts'
 import { UsageError } from '../../../core/errors.ts'
-import { untagged } from './log-lines.ts'
 
 /** `bandwidth` is a pair of ranks with many messages under way, whose latency is hidden. */
 export type CollectiveKind =
@@ -53,6 +52,9 @@ const osuTests: Readonly<Record<string, CollectiveKind>> = {
   'All-to-All Personalized Exchange': 'all-to-all',
   '': 'send-receive',
 }
+
+/** A line without the rank that `srun -l` (`0: `) or `mpirun --tag-output` (`[1,0]<stdout>:`) put before it. */
+const untagged = (line: string): string => line.replace(/^\s*(\d+:|\[\d+,\d+\]<std\w+>:)/, '').trim()
 
 /** Whether the text looks like the output of nccl-tests or OSU. */
 export const hasCollectives = (text: string): boolean => ncclHeader.test(text) || /^.*# OSU MPI/m.test(text)
