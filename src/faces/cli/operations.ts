@@ -48,7 +48,7 @@ export const operations = {
     yield* scoreRun(directory, items, options)
   },
   recordRoutes: imported(() => import('../../tools/routes/record-routes.ts'), 'recordRun'),
-  writeAtlas: imported(() => import('../../tools/routes/atlas/write-atlas.ts'), 'writeAtlas'),
+  writeAtlas: imported(() => import('../../tools/routes/atlas/atlas.ts'), 'writeAtlas'),
   writeResponses: imported(() => import('../../node/routes/write-responses.ts'), 'writeResponses'),
   compareRoutes: imported(() => import('../../tools/routes/compare.ts'), 'compareRoutes'),
   exportRun: imported(() => import('../../use/interchange/export/export.ts'), 'exportRun'),

@@ -2,8 +2,8 @@
 import { abortSignal, callback, checkOptions, expectPath } from '../../core/config/options.ts'
 import { type RoutesRecord, readRoutes as read } from '../../node/routes/read-routes.ts'
 import { writeResponses as writeAnswers } from '../../node/routes/write-responses.ts'
+import { type AtlasOptions, writeAtlas as write } from '../../tools/routes/atlas/atlas.ts'
 import type { Atlas } from '../../tools/routes/atlas/contract.ts'
-import { type AtlasOptions, writeAtlas as write } from '../../tools/routes/atlas/write-atlas.ts'
 import { compareRoutes as compare, type RoutesComparison } from '../../tools/routes/compare.ts'
 import { eitherSignal, listening } from './listening.ts'
 

@@ -21,7 +21,7 @@ import { writeResponses } from '../../node/routes/write-responses.ts'
 import { evaluateRun } from '../../use/runs/evaluate.ts'
 import { loadModel } from '../../use/runs/trained-model.ts'
 import { readAblation } from './ablation.ts'
-import { writeAtlas } from './atlas/write-atlas.ts'
+import { writeAtlas } from './atlas/atlas.ts'
 import { type RecordRunOptions, recordModel, recordRun } from './record-routes.ts'
 
 type Moe = NonNullable<NonNullable<RunInput['model']>['moe']>

@@ -7,13 +7,14 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { option, RunError, UsageError, wording } from '../../core/errors.ts'
+import type { MoeConfig } from '../../core/model/config/moe-config.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
 import { sha256 } from '../../core/sha256.ts'
 import { grouped } from '../../core/text/numbers.ts'
 import { version } from '../../core/version.ts'
 import { engineOf } from '../../engine/contract/engine.ts'
 import { ABLATION_FILE, HEADER_FILE, type RowFormat, rowFile } from '../../node/routes/files.ts'
-import { FORMAT, type RecordedRouter, type RoutesHeader } from '../../node/routes/format.ts'
+import { FORMAT, type RecordedRouter, type Route, type RoutesHeader } from '../../node/routes/format.ts'
 import { PlacesInDocuments } from '../../node/routes/places.ts'
 import { ReplayedRoutes } from '../../node/routes/replay.ts'
 import { openRowWriter, type RowWriter } from '../../node/routes/write-rows.ts'
@@ -25,10 +26,10 @@ import { Pace } from '../../train/data/streams/progress.ts'
 import type { OnMessage } from '../../train/run/messages.ts'
 import { runNotices } from '../../train/run/notices.ts'
 import { type CompiledTracer, compileTracer } from '../../use/infer/compiled-tracer.ts'
+import type { RouterTrace } from '../../use/infer/routing-tracer.ts'
 import { openEvaluationText } from '../../use/runs/evaluation-text.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from '../../use/runs/trained-model.ts'
-import { type Ablation, measureAblation } from './ablation.ts'
-import { recordedRouter, routesOf } from './routes-of.ts'
+import { measureAblation } from './ablation.ts'
 
 export interface RecordOptions {
   /** New or empty folder of the record. */
@@ -64,28 +65,25 @@ export interface RecordRunOptions extends RecordOptions, ModelChoice {}
  * @throws UsageError if the model is dense, the folder is not free, or text or model cannot be used; the reason of
  * `signal` when it is aborted. Then nothing is left behind.
  */
-export async function recordRun(directory: string, options: RecordRunOptions): Promise<RoutesHeader> {
-  const onMessage = options.onMessage ?? (() => {})
-  // A folder that cannot be used is refused before the model is loaded.
-  const folder = await NewFolder.begin(options.out)
-  try {
-    const trained = await loadModel(directory, options, onMessage)
+export const recordRun = (directory: string, options: RecordRunOptions): Promise<RoutesHeader> =>
+  inNewFolder(options, async (folder) => {
+    const trained = await loadModel(directory, options, options.onMessage ?? (() => {}))
     try {
       return await recordInto(folder, trained, options)
     } finally {
       await trained.close()
     }
-  } catch (error) {
-    await folder.discard()
-    throw error
-  }
-}
+  })
 
 /** Records as {@link recordRun} does, with a model that is loaded already. */
-export async function recordModel(trained: TrainedModel, options: RecordOptions): Promise<RoutesHeader> {
-  const folder = await NewFolder.begin(options.out)
+export const recordModel = (trained: TrainedModel, options: RecordOptions): Promise<RoutesHeader> =>
+  inNewFolder(options, (folder) => recordInto(folder, trained, options))
+
+/** A folder that cannot be used is refused before a model is loaded. */
+async function inNewFolder<T>({ out }: RecordOptions, record: (folder: NewFolder) => Promise<T>): Promise<T> {
+  const folder = await NewFolder.begin(out)
   try {
-    return await recordInto(folder, trained, options)
+    return await record(folder)
   } catch (error) {
     await folder.discard()
     throw error
@@ -107,7 +105,18 @@ async function recordInto(folder: NewFolder, trained: TrainedModel, options: Rec
         onMessage({ kind: 'notice', message })
       const header = await writeTable(folder.path, trained, compiled, data, options)
       if (options.ablate !== undefined) {
-        const ablation = await ablationOf(trained, compiled, data, options.ablate, options)
+        const pace = new Pace()
+        const ablation = await measureAblation(compiled, trained.store, data, {
+          tokens: options.ablate,
+          signal: options.signal,
+          onPass(done, most) {
+            if (pace.due() !== undefined)
+              onMessage({
+                kind: 'prepare',
+                message: `leaving out experts: ${grouped(done)} of ${grouped(most)} passes`,
+              })
+          },
+        })
         await writeFile(join(folder.path, ABLATION_FILE), `${JSON.stringify(ablation, null, 1)}\n`, { flush: true })
       }
       await writeFile(join(folder.path, HEADER_FILE), `${JSON.stringify(header, null, 1)}\n`, { flush: true })
@@ -122,24 +131,6 @@ async function recordInto(folder: NewFolder, trained: TrainedModel, options: Rec
   } finally {
     compiled.tracer.release()
   }
-}
-
-function ablationOf(
-  { store }: TrainedModel,
-  compiled: CompiledTracer,
-  data: Dataset,
-  tokens: number,
-  { signal, onMessage = () => {} }: RecordOptions,
-): Promise<Ablation> {
-  const pace = new Pace()
-  return measureAblation(compiled, store, data, {
-    tokens,
-    signal,
-    onPass(done, most) {
-      if (pace.due() !== undefined)
-        onMessage({ kind: 'prepare', message: `leaving out experts: ${grouped(done)} of ${grouped(most)} passes` })
-    },
-  })
 }
 
 /** Writes the table, and returns the description of the record. */
@@ -241,4 +232,39 @@ async function writeTable(
     file: rowFile(format),
     documents: places.recorded(),
   }
+}
+
+/** The description of a router in a record. @param tokens Number of tokens of the pass. */
+function recordedRouter(
+  { layer, module, experts, prototypes, expert_TK }: RouterTrace,
+  { router }: MoeConfig,
+  rule: CapacityRule,
+  tokens: number,
+  capacity: number | null,
+): RecordedRouter {
+  // With a capacity, experts choose tokens; without one, every token takes its top k.
+  const isChosen = router === 'expert-choice' && rule !== 'none'
+  return { layer, module, experts, prototypes, choices: isChosen ? null : expert_TK.length / tokens, capacity }
+}
+
+/** The decisions for token `t`. Where experts choose tokens, the chosen experts are those that took the token. */
+function routesOf(
+  traced: readonly RouterTrace[],
+  routers: readonly RecordedRouter[],
+  t: number,
+  tokens: number,
+): Route[] {
+  return traced.map(({ expert_TK, gate_TK, kept_TK, entropy_T }, i): Route => {
+    const [experts, gates, dropped]: [number[], number[], number[]] = [[], [], []]
+    const places = expert_TK.length / tokens
+    const choosesTokens = (routers[i] as RecordedRouter).choices === null
+    for (let at = t * places; at < (t + 1) * places; at++) {
+      const isKept = kept_TK[at] === 1
+      if (choosesTokens && !isKept) continue
+      experts.push(expert_TK[at] as number)
+      gates.push(gate_TK[at] as number)
+      if (!isKept) dropped.push(expert_TK[at] as number)
+    }
+    return { experts, gates, entropy: entropy_T ? (entropy_T[t] as number) : null, dropped }
+  })
 }

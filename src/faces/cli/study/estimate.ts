@@ -3,7 +3,7 @@ import { UsageError } from '../../../core/errors.ts'
 import type { EstimateOptions, StudyEstimate } from '../../../tools/study/estimate/estimate.ts'
 import type { Specification } from '../../../tools/study/specification.ts'
 import { labelled } from '../display/display.ts'
-import { columnsOf, print } from '../display/print.ts'
+import { print } from '../display/print.ts'
 import { budgetText, estimateText, refusedBudget } from '../display/study/estimate.ts'
 import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
 import { writeJson } from '../json.ts'
@@ -31,7 +31,7 @@ export async function estimated(
   const { budget } = estimate
   const colors = colorsFor(io.stdout, io.env)
   if (json) writeJson(io, { kind: 'estimate', ...estimate, arms: estimate.arms.map(withText) })
-  else if (dryRun) print(io, estimateText(estimate, colors, columnsOf(io.stdout)))
+  else if (dryRun) print(io, estimateText(estimate, colors))
   else if (budget?.seeds) print(io, `\n${labelled([['budget', budgetText(budget)]], colors)}`)
   if (budget && budget.seeds === null) throw new UsageError(refusedBudget(budget, commonSteps(specification, estimate)))
   return estimate

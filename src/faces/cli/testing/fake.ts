@@ -262,7 +262,6 @@ function studyEstimate({ jobs, threads, budget: seconds }: EstimateOptions): Stu
         warnings: ['no bf16 here'],
       },
     ],
-    questions: [],
     ...{ seeds: 2, runs: 2, finished: 1, jobs, threads },
     seconds: { training: 4200, evaluation: 480, starting: 0.01, timing: 120, total: 4800 },
     possible: { runs: 3, seconds: 60 },

@@ -1,22 +1,71 @@
 /**
- * The atlas of a record: what every expert of every router takes. It reads the record twice and needs no model.
+ * The atlas of a record: what every expert of every router takes. It reads the record twice and needs no model. It
+ * is written beside the record: `atlas.json`, and `atlas.html` to look at.
  *
  * Intervals show how much a number would differ for other documents of the same domains: groups of whole documents are
  * drawn, as for the losses of a study (`tools/study/bootstrap.ts`). What is listed for an expert was chosen because it
  * stands out, so the intervals of listed tokens and partners are those of single comparisons.
  */
 
+import { join } from 'node:path'
+import { grouped } from '../../../core/text/numbers.ts'
+import { ATLAS_FILE, PAGE_FILE } from '../../../node/routes/files.ts'
 import type { RoutedToken } from '../../../node/routes/format.ts'
-import type { RoutesRecord } from '../../../node/routes/read-routes.ts'
+import { type RoutesRecord, readRoutes } from '../../../node/routes/read-routes.ts'
+import { writeOutput } from '../../../node/system/output-file.ts'
 import { dealDocuments } from '../../../train/data/document-groups.ts'
+import { Pace } from '../../../train/data/streams/progress.ts'
+import type { OnMessage } from '../../../train/run/messages.ts'
 import { CONFIDENCE, TextDraws } from '../../study/bootstrap.ts'
-import { ATLAS_FORMAT, type Atlas } from './contract.ts'
+import { type Ablation, readAblation } from '../ablation.ts'
+import { ATLAS_FORMAT, type Atlas, type RouterAtlas } from './contract.ts'
 import { RecordCounts } from './counts.ts'
 import { Listings } from './listed.ts'
+import { atlasPage } from './page.ts'
 import { type AtlasText, routerAtlas } from './router-atlas.ts'
 
 /** Maximum number of groups of documents. With sixteen domains of equal size, each has eight, enough for an interval. */
 const GROUPS = 128
+
+export interface AtlasOptions {
+  readonly signal?: AbortSignal
+  readonly onMessage?: OnMessage
+}
+
+/**
+ * Writes the atlas of the record in a folder. Files of an earlier atlas are replaced.
+ * @throws UsageError if the folder has no record; RunError if the record is damaged
+ */
+export async function writeAtlas(folder: string, { signal, onMessage = () => {} }: AtlasOptions = {}): Promise<Atlas> {
+  const record = await readRoutes(folder)
+  const total = grouped(2 * record.header.tokens)
+  const pace = new Pace()
+  const ablation = await readAblation(folder)
+  const counted = await atlasOf(record, signal, (read) => {
+    if (pace.due() !== undefined) onMessage({ kind: 'prepare', message: `counted ${grouped(read)} of ${total} tokens` })
+  })
+  const atlas = ablation ? withAblation(counted, ablation) : counted
+  await writeOutput(join(folder, ATLAS_FILE), `${JSON.stringify(atlas, null, 1)}\n`)
+  await writeOutput(join(folder, PAGE_FILE), atlasPage(atlas))
+  return atlas
+}
+
+/** The atlas with the ablation of experts, which was measured apart from the record. */
+function withAblation(atlas: Atlas, { tokens, batches, loss, routers }: Ablation): Atlas {
+  const of = ({ layer, module }: RouterAtlas) =>
+    module === 'ffn' ? routers.find((measured) => measured.layer === layer)?.experts : undefined
+  return {
+    ...atlas,
+    ablation: { tokens, batches, loss },
+    routers: atlas.routers.map((router) => ({
+      ...router,
+      of: router.of.map((expert) => {
+        const ablation = of(router)?.[expert.expert]
+        return ablation ? { ...expert, ablation } : expert
+      }),
+    })),
+  }
+}
 
 /** @param onToken Called with the number of tokens read, of both passes. */
 export async function atlasOf(

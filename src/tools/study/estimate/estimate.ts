@@ -15,8 +15,7 @@ import { emitPredictions } from '../results/registrations.ts'
 import { runsOf } from '../results/results.ts'
 import { confirmingOf, trialsOf } from '../results/tuning.ts'
 import { prepareCorpora } from '../runs/corpora.ts'
-import { changedPartNotes, warmupNote } from '../runs/notes.ts'
-import { emitMatches } from '../runs/overview.ts'
+import { changedPartNotes, emitMatches, warmupNote } from '../runs/overview.ts'
 import { PROBE_SECONDS } from '../runs/probe.ts'
 import type { StudyOptions } from '../runs/run-study.ts'
 import { checkStudyFolder, refuseOtherStudy } from '../runs/study-folder.ts'
@@ -24,10 +23,17 @@ import { areTimed } from '../runs/timings.ts'
 import { type Extras, evaluatedBy, evaluationsIn, secondsOf, shapeOf, totalOf } from '../runs/work.ts'
 import { type RunJob, runInProcess } from '../runs/workers.ts'
 import type { Settings, Specification } from '../specification.ts'
-import { chooseSeeds, type DiskBytes, diskOf, type SeedChoice, type StudySeconds, timeOf } from './costs.ts'
+import {
+  chooseSeeds,
+  type DiskBytes,
+  diskOf,
+  type Remaining,
+  remainingOf,
+  type SeedChoice,
+  type StudySeconds,
+  timeOf,
+} from './costs.ts'
 import { type Measured, measure } from './measure.ts'
-import { type QuestionPlan, questionPlans } from './question-plans.ts'
-import { type Remaining, remainingOf } from './remaining.ts'
 
 export interface ArmEstimate {
   readonly arm: string
@@ -50,7 +56,6 @@ export interface ArmEstimate {
 
 export interface StudyEstimate {
   readonly arms: readonly ArmEstimate[]
-  readonly questions: readonly QuestionPlan[]
   readonly seeds: number
   /** Known runs that are left, trials included, and finished runs of the study. */
   readonly runs: number
@@ -135,7 +140,6 @@ export async function estimateStudy(
   if (dryRun) emitPredictions(used.grid, ledger.registrations, onEvent)
   return {
     arms: Object.keys(grid.arms).map((arm) => armEstimate(arm, used.grid, used.remaining.known, measured, extras)),
-    questions: questionPlans(grid.questions),
     seeds: used.grid.seeds.length,
     runs: cells.length,
     finished: distinctCells(runs).filter(({ key, config }) => ledger.find(key, config)?.status === 'finished').length,

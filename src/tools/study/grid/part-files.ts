@@ -12,6 +12,7 @@ import { besidePath, isPluginPath } from '../../../node/run/plugins/plugin-file.
 import { withPluginPaths } from '../../../node/run/plugins/plugins.ts'
 import { readYaml } from '../../../node/run/read-yaml.ts'
 import { makeFolder, replaceShared } from '../../../node/system/disk.ts'
+import type { Specification } from '../specification.ts'
 
 /** Folder of the copies, in the folder of a study. */
 const FOLDER = 'parts'
@@ -26,25 +27,18 @@ function mapped(value: unknown, of: (path: string) => string, at = ''): unknown 
   return isPluginPath(value) && fields.some((field) => at.endsWith(`.${field}`)) ? of(value) : value
 }
 
-interface WithBase {
-  readonly base: string
-}
-
 /** Whether the base of a specification is a file, not the name of a preset. */
 const isFile = (base: string): boolean => /\.(ya?ml|json)$/i.test(base)
 
 /** The specification of a file, with the paths of parts, and of a base, that are beside it. */
-export function besideFile<Specification extends WithBase>(specification: Specification, file: string): Specification {
+export function besideFile(specification: Specification, file: string): Specification {
   const { base } = specification
   const parts = mapped(specification, (path) => besidePath(path, file)) as Specification
   return isFile(base) ? { ...parts, base: besidePath(base, file) } : parts
 }
 
 /** Copies the parts and the base into the folder of a study, and returns the specification that names the copies. */
-export async function keepParts<Specification extends WithBase>(
-  specification: Specification,
-  directory: string,
-): Promise<Specification> {
+export async function keepParts(specification: Specification, directory: string): Promise<Specification> {
   const copies = new Copies()
   const { base } = specification
   const paths = new Set<string>()

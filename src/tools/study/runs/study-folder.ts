@@ -12,7 +12,7 @@ import { Ledger } from '../results/ledger.ts'
 import { runsOf } from '../results/results.ts'
 import { confirmingOf, trialsOf } from '../results/tuning.ts'
 import type { Specification } from '../specification.ts'
-import { changedPartNotes } from './notes.ts'
+import { changedPartNotes } from './overview.ts'
 
 /** @throws UsageError if the path is a file, or the folder of a run */
 export async function checkStudyFolder(directory: string): Promise<void> {

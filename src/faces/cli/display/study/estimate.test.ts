@@ -14,7 +14,7 @@ const armOf = (arm: string, ...warnings: string[]): ArmEstimate => ({
 })
 
 const estimate = (arms: readonly ArmEstimate[], more: Partial<StudyEstimate> = {}): StudyEstimate => ({
-  ...{ arms, questions: [], seeds: 2, runs: 4, finished: 0, jobs: 2, threads: 1 },
+  ...{ arms, seeds: 2, runs: 4, finished: 0, jobs: 2, threads: 1 },
   seconds: { training: 60, evaluation: 30, starting: 0.01, timing: 0, total: 90 },
   possible: { runs: 0, seconds: 0 },
   bytes: { peak: 2e6, kept: 1e6 },

@@ -18,7 +18,6 @@ import type { SeedChoice } from '../../../../tools/study/estimate/costs.ts'
 import type { ArmEstimate, StudyEstimate } from '../../../../tools/study/estimate/estimate.ts'
 import type { Colors } from '../../io.ts'
 import { labelled } from '../display.ts'
-import { questionsText } from './questions.ts'
 import { atATime } from './study.ts'
 
 /** Maximum number of arms that are named before a warning that they share. */
@@ -27,9 +26,8 @@ const MAX_NAMED = 3
 /** Times below this are not named: they would be shown as 0.0s. */
 const MIN_SHOWN = 0.05
 
-/** @param columns Columns of the terminal; Infinity without a terminal */
-export function estimateText(estimate: StudyEstimate, colors: Colors, columns = Infinity): string {
-  const { arms, questions, seeds, runs, finished, jobs, threads, seconds, possible, notes, budget } = estimate
+export function estimateText(estimate: StudyEstimate, colors: Colors): string {
+  const { arms, seeds, runs, finished, jobs, threads, seconds, possible, notes, budget } = estimate
   const titles = ['arm', 'parameters', 'active', 'FLOPs a token', 'steps', 'a step', 'a run', 'left', 'changes']
   const table = titledTable(titles, arms.map(armRow), 'lrrrrrrrl', colors)
   const warnings = warningLines(arms, colors)
@@ -52,8 +50,7 @@ export function estimateText(estimate: StudyEstimate, colors: Colors, columns = 
     ],
     ...(budget ? [['budget', budgetText(budget)] as [string, string]] : []),
   ]
-  const asked = questions.length > 0 ? `${questionsText(questions, colors, columns)}\n` : ''
-  return `\n${[...table, ...warnings].join('\n')}\n\n${asked}${labelled(rows, colors)}${notes.map((note) => `\n  ${note}\n`).join('')}`
+  return `\n${[...table, ...warnings].join('\n')}\n\n${labelled(rows, colors)}${notes.map((note) => `\n  ${note}\n`).join('')}`
 }
 
 /** A line for each warning, with the arms that have it: many arms of a study may have the same. */
