@@ -8,7 +8,6 @@ import { loadConfig, readFields } from '../../../node/run/load-config.ts'
 import { setField } from '../../../node/run/set-option.ts'
 import type { Match } from '../contract.ts'
 import { type Quantity, type Settings, type SpecificationInput, specificationSchema } from '../specification.ts'
-import { mismatchOf } from '../text.ts'
 import { expand } from './grid.ts'
 import { withAssignments } from './read-specification.ts'
 import { assignmentsOf } from './settings.ts'
@@ -155,22 +154,6 @@ describe('a match', () => {
     expect(await solved(['model.moe.experts=16'], { 'model.moe.experts': 8 })).toBe(8 + 2 * 96)
   })
 
-  test('is solved for each size', async () => {
-    const size = (width: number) => ({ 'model.width': width, 'model.moe.hidden': 2 * width })
-    const { matches } = await grid({
-      arms: {
-        'small, top-1': size(32),
-        'small, dense': { 'model.width': 32, ...dense({ equal: 'activeFlops', of: 'small, top-1' }) },
-        'large, top-1': size(64),
-        'large, dense': { 'model.width': 64, ...dense({ equal: 'activeFlops', of: 'large, top-1' }) },
-      },
-    })
-    expect(matches.map(({ arm, value: hidden }) => [arm, hidden])).toEqual([
-      ['small, dense', 66],
-      ['large, dense', 130],
-    ])
-  })
-
   test('decides the configurations of trials and of branches', async () => {
     const { sweeps, cells } = await grid({
       set: { 'train.steps': 80, 'train.schedule': { kind: 'wsd', warmup: 5 } },
@@ -207,24 +190,6 @@ describe('a match', () => {
       { questions: [{ title: 'q', contrasts: [['top-2', 'dense']] }] },
     )
     expect(of).toBe('top-2')
-  })
-
-  test('finds a width among the multiples of the number of heads', async () => {
-    const match = await value({
-      'top-1': { 'model.width': 96 },
-      narrow: {
-        'model.heads': 6,
-        'model.moe.k': 2,
-        match: { equal: 'activeParameters', of: 'top-1', by: 'model.width' },
-      },
-    })
-    // Rotary positions need heads of an even width.
-    expect(match.value % 12).toBe(0)
-  })
-
-  test('has the same value at every start', async () => {
-    const input = { arms: { 'top-2': small, dense: dense({ equal: 'memory' }) } }
-    expect((await grid(input)).cells).toEqual((await grid(input)).cells)
   })
 })
 
@@ -323,8 +288,4 @@ describe('refused are', () => {
     expect(
       grid({ arms: { a: {}, b: { match: { equal, by: 'model.moe.hidden' }, 'model.moe.k': 2 } } }, ['model.moe=null']),
     ).rejects.toThrow(/an arm of the study sets model\.moe/))
-})
-
-test('the mismatch is the share by which the arm has more', () => {
-  expect(mismatchOf({ target: 200, reached: 203 })).toBeCloseTo(0.015)
 })

@@ -165,17 +165,11 @@ describe('a wrong value', () => {
       /^invalid arms\.b\.match\.equal: "seconds" \(expected activeFlops, totalParameters, activeParameters or memory; the seconds of a step depend on the machine/,
     ],
     [
-      () => ofStudy({ arms: { a: {}, b: { match: { equal: 'memroy' } } } }),
-      'invalid arms.b.match.equal: "memroy" (expected activeFlops, totalParameters, activeParameters or memory; did you mean "memory"?)',
-    ],
-    [
       () => ofStudy({ arms: { a: {}, b: { match: 'memory' } } }),
       'invalid arms.b.match: "memory" (expected a group of fields: equal, of, by)',
     ],
     [() => ofStudy({ pilot: ['a'] }), 'invalid pilot: ["a"] (expected a pair, [baseline, arm])'],
     [() => ofStudy({ seeds: 3 }), 'invalid seeds: 3 (expected a list: for 3 seeds, [1, 2, 3])'],
-    [() => ofStudy({ seeds: 1000 }), 'invalid seeds: 1000 (expected a list, such as [1000])'],
-    [() => ofStudy({ timings: 'a' }), 'invalid timings: "a" (expected a list, such as ["a"])'],
     [
       () => ofStudy({ questions: ['x'] }),
       /^invalid questions\.0: "x" \(expected a group of fields: title, about, view, /,
@@ -187,20 +181,8 @@ describe('a wrong value', () => {
     ],
     [() => ofQuestion({ arms: 'b' }), 'invalid questions.0.arms: "b" (expected a list, such as ["b"])'],
     [
-      () => ofQuestion({ claim: 'It is' }),
-      /^invalid questions\.0\.claim: "It is" \(expected a group of fields: kind, statement, /,
-    ],
-    [
       () => ofClaim({ kind: 'diference' }),
       'invalid questions.0.claim.kind: "diference" (expected difference, speed, trend, returns or correlation; did you mean "difference"?)',
-    ],
-    [
-      () => ofClaim({ kind: 3 }),
-      'invalid questions.0.claim.kind: 3 (expected difference, speed, trend, returns or correlation)',
-    ],
-    [
-      () => ofClaim({ expect: 'beter' }),
-      'invalid questions.0.claim.expect: "beter" (expected better, worse or equal with kind difference; did you mean "better"?)',
     ],
     [
       () => ofClaim({ expect: 'falls' }),
@@ -210,7 +192,6 @@ describe('a wrong value', () => {
       () => ofClaim({ expect: undefined }),
       'invalid questions.0.claim.expect: nothing (expected better, worse or equal with kind difference)',
     ],
-    [() => ofClaim({ of: 'al' }), 'invalid questions.0.claim.of: "al" (expected all or most; did you mean "all"?)'],
     [
       () => ofClaim({ kind: 'speed', measure: 'hours' }),
       'invalid questions.0.claim.measure: "hours" (expected steps, flops or seconds)',
@@ -219,14 +200,9 @@ describe('a wrong value', () => {
       () => ofClaim({ source: 2105.15082 }),
       'invalid questions.0.claim.source: 2105.15082 (expected text; put it in quotes)',
     ],
-    [() => ofClaim({ margin: 'small' }), 'invalid questions.0.claim.margin: "small" (expected a number)'],
     [
       () => ofClaim({ contrasts: [['a', 'b', 'c']] }),
       'invalid questions.0.claim.contrasts.0: ["a","b","c"] (expected a pair, [baseline, arm])',
-    ],
-    [
-      () => ofControl({ capacity: 'non' }),
-      'invalid questions.0.claim.controls.0.capacity: "non" (expected train, eval or none; did you mean "none"?)',
     ],
     [() => ofControl({ seeds: 1 }), 'invalid questions.0.claim.controls.0.seeds: 1 (expected a list, such as [1])'],
   ])('%# is named with its path, what is accepted and the nearest name', async (problems, message) => {

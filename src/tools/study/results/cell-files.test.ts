@@ -56,14 +56,6 @@ test('a claim holds until its holder releases it, or gives no sign of life', asy
   await claimed(a)
 })
 
-test('a claim of a process that has ended is free at once', async () => {
-  const folder = temporary.make()
-  const [a, b] = [await member(folder, 'a'), await member(folder, 'b')]
-  await claimed(a)
-  await rm(fileOf(folder, a.processes))
-  await claimed(b)
-})
-
 test('a process that ends releases its claims', async () => {
   const folder = temporary.make()
   const [a, b] = [await member(folder, 'a'), await member(folder, 'b')]

@@ -216,18 +216,7 @@ test('gates are recorded by layer and module, and are missing if a log lacks the
 test('curves of long runs are reduced to as many points as a figure shows', async () => {
   const steps = Array.from({ length: 1000 }, (_, i) => step(i + 1, { loss: i < 500 ? 6 : 4 }))
   const routed = Array.from({ length: 80 }, (_, i) => routing(i + 1, 0, [32, 32, 32, 32], [32, 32, 32, 32]))
-  await writeFile(join(folder, 'metrics.jsonl'), lines(steps))
-  await writeFile(join(folder, 'routing.jsonl'), lines(routed))
-  const config = await loadConfig('tiny', ['train.steps=1000'])
-  const facts = {
-    key: 'k',
-    seed: 1,
-    corpus: 'c',
-    elsewhere: {},
-    elsewhereCorpora: {},
-    leak: { train: null, eval: null },
-  }
-  const record = await recordOf(folder, { ...facts, config, heldOut })
+  const { record } = await recorded(steps, routed, ['train.steps=1000'])
   expect(record.train.step).toHaveLength(100)
   expect(record.train.step.at(-1)).toBe(1000)
   expect(new Set(record.train.loss)).toEqual(new Set([6, 4]))

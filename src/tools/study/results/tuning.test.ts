@@ -10,7 +10,6 @@ import { basename, dirname } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { RunError } from '../../../core/errors.ts'
 import type { FinishedRun } from '../contract.ts'
-import { withRate } from '../grid/cells.ts'
 import { power } from '../power.ts'
 import type { Job, TrainJob } from '../runs/job.ts'
 import { runStudy, type StudyOptions, studyOf } from '../runs/run-study.ts'
@@ -19,7 +18,6 @@ import type { SpecificationInput } from '../specification.ts'
 import { FakeStudy, recorder } from '../testing/fake-study.ts'
 import { finishedRun } from '../testing/records.ts'
 import { readStored, writeStored } from '../testing/stored.ts'
-import { Ledger } from './ledger.ts'
 import { resultsOf } from './results.ts'
 
 /** A study flushes every claim and result, so small studies mostly wait for the disk. A folder in memory is faster. */
@@ -170,34 +168,6 @@ test('an arm keeps its own rate unless another is better by more than the margin
   expect(await best(4.021)).not.toBe(common)
   expect(await best(4.021, { margin: 0.1 })).toBe(common)
   expect(await best(4.001, { margin: 0 })).not.toBe(common)
-})
-
-test('if rates are equally good, the common rate is best', async () => {
-  const jobs = recorder()
-  await run(jobs)
-  expect(fake.of('tuned').map(({ best, edge }) => [best, edge])).toEqual([
-    [common, null],
-    [common, null],
-  ])
-  expect(runsIn(jobs.jobs)).toHaveLength(4)
-})
-
-test('the capacity rule of the study decides which rate is best', async () => {
-  // At the capacity of training low rates are better, without a capacity limit high rates.
-  const act = (job: TrainJob) => {
-    const record = finishedRun(job)
-    const height = Math.log2(rateOf(job) / common)
-    const at = (loss: number) => ({ loss, bits_per_byte: 1, drop_rate: 0, unserved_rate: 0 })
-    const capacities = { train: at(5 + height), eval: at(5), none: at(5 - height) }
-    return { ...record, heldOut: { ...record.heldOut, capacities } }
-  }
-  const best = async (capacity: 'train' | 'none') => {
-    const directory = fake.file(capacity)
-    const { ledger, grid } = await run(recorder(act), { capacity }, { directory })
-    return resultsOf(fake.specification(input), fake.options(), grid, ledger).tuning[0]?.best
-  }
-  expect(await best('train')).toBeCloseTo(common / 8, 12)
-  expect(await best('none')).toBeCloseTo(common * 8, 12)
 })
 
 test('an arm that is compared without a capacity limit has a sweep and a pilot without a capacity limit', async () => {
@@ -376,18 +346,6 @@ test('the record of a trial is never used for a run with the same configuration'
   expect(ofTrials).toHaveLength(2)
 })
 
-test('a second process on the folder is refused while a sweep runs', async () => {
-  let second: Promise<unknown> | undefined
-  const jobs = recorder(bowl({}))
-  const first: typeof jobs.run = async (...args) => {
-    second ??= expect(run(recorder())).rejects.toThrow(/in use/)
-    await second
-    return jobs.run(...args)
-  }
-  await runStudy(fake.specification(input), fake.options(), first)
-  expect(second).toBeDefined()
-})
-
 test('the pilot comes before the other runs, and reports the detectable effect', async () => {
   const third = { ...arms, c: { 'model.moe.k': 3 } }
   // b is better by 0.1, 0.2 and 0.3: deviation 0.1.
@@ -464,29 +422,4 @@ test('the specification may name the pilot, and with one seed there is no deviat
   expect(jobs.jobs.map(kOf)).toEqual([2, 3, 1])
   expect(fake.of('pilot')).toEqual([])
   expect(resultsOf(fake.specification(input), fake.options(), grid, ledger).pilot).toBeNull()
-})
-
-test('evaluations during training have the loss under the current rule of the study', async () => {
-  const act = (job: TrainJob): FinishedRun => ({
-    ...finishedRun(job),
-    evaluations: [{ step: 20, seconds: 1, loss: 1, losses: { train: 1, eval: 2, none: 3 } }],
-  })
-  const plain = { arms: { a: {} }, set, seeds: [1] }
-  const lossUnder = async (capacity: 'train' | 'none') => {
-    const specification = fake.specification({ ...plain, capacity })
-    const { grid, ledger } = await runStudy(specification, fake.options(), recorder(act).run)
-    const [cell] = resultsOf(specification, fake.options(), grid, ledger).cells
-    return cell?.record?.status === 'finished' ? cell.record.evaluations.map(({ loss }) => loss) : null
-  }
-  expect(await lossUnder('train')).toEqual([1])
-  expect(await lossUnder('none')).toEqual([3])
-})
-
-test('a ledger does not find a record for another learning rate', async () => {
-  const { grid } = await run(recorder(bowl({})))
-  const ledger = await Ledger.open(fake.file('out'))
-  const [cell] = grid.cells
-  if (cell === undefined) throw new Error('no cell')
-  expect(ledger.find(cell.key, cell.config)?.status).toBe('finished')
-  expect(ledger.find(cell.key, withRate(cell.config, 2 * common))).toBeUndefined()
 })

@@ -152,11 +152,6 @@ const checkpointsOfRuns = () =>
     checkpointsIn(fake.file('out', 'runs', name)).filter((checkpoint) => checkpoint.startsWith('step-')),
   )
 
-test('with --keep-checkpoints all checkpoints stay', async () => {
-  await start(logger(training).run, { keepCheckpoints: true })
-  for (const checkpoints of checkpointsOfRuns()) expect(checkpoints).toHaveLength(2)
-})
-
 test('a longer branch that is trained without --keep-checkpoints leaves those of a shorter one that was kept', async () => {
   const controller = new AbortController()
   const stopping = logger(async (job) => {

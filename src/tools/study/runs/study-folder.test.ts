@@ -87,7 +87,10 @@ test('a study whose only part of its own changed goes on, and trains again', asy
   expect(fake.of('note').map(({ message }) => message)).toContainEqual(expect.stringContaining('router mine changed'))
 })
 
-test('a study refuses the folder of a run, and that of a program with another config.json is no run', async () => {
+test('a study refuses a file and the folder of a run, and that of a program with another config.json is no run', async () => {
+  await expect(
+    runStudy(fake.specification(first), fake.options({ directory: fake.file('text.txt') }), recorder().run),
+  ).rejects.toThrow(/is a file \(expected a folder\)/)
   await mkdir(fake.file('out'))
   const config = join(fake.file('out'), 'config.json')
   await writeFile(config, JSON.stringify({ version: '0.1.0', ...runSchema.parse({}) }))

@@ -34,10 +34,6 @@ test('a study has one note for all of its runs, with the arms by their warm-up',
   ])
 })
 
-test('a study of short warm-ups has none', async () => {
-  expect(await notesOf({ seeds: [1], arms: { a: {}, b: { 'model.moe.k': 2 } } })).toEqual([])
-})
-
 test('of many arms the first five are named', async () => {
   const arms = Object.fromEntries(
     [1, 2, 3, 4, 5, 6, 7].map((i) => [`a${i}`, { 'train.schedule.learningRate': i / 1000 }]),
