@@ -47,22 +47,16 @@ export function messageField(field: number, ...fields: readonly Field[]): Field 
   return [key(field, BYTES), varint(length), ...(length <= SHORT ? [joined(pieces)] : pieces)]
 }
 
-export const doubleField = (field: number, value: number): Field => [key(field, DOUBLE), doubles([value])]
+export function doubleField(field: number, value: number): Field {
+  const bytes = new Uint8Array(8)
+  new DataView(bytes.buffer).setFloat64(0, value, true)
+  return [key(field, DOUBLE), bytes]
+}
 
 export function floatField(field: number, value: number): Field {
   const bytes = new Uint8Array(4)
   new DataView(bytes.buffer).setFloat32(0, value, true)
   return [key(field, FLOAT), bytes]
-}
-
-/** `repeated double`, packed. */
-export const doublesField = (field: number, values: readonly number[]): Field => bytesField(field, doubles(values))
-
-function doubles(values: readonly number[]): Uint8Array {
-  const bytes = new Uint8Array(8 * values.length)
-  const view = new DataView(bytes.buffer)
-  for (const [i, value] of values.entries()) view.setFloat64(8 * i, value, true)
-  return bytes
 }
 
 function lengthOf(pieces: Field): number {

@@ -9,7 +9,7 @@
  *     metrics.jsonl               one line per step and per evaluation, with several ranks a second line per step
  *     routing.jsonl               per-layer, per-expert statistics
  *     ledger.jsonl                with `parallel.ledger`: what ranks send to each other for experts
- *     events.out.tfevents.*       for TensorBoard: scalars of metrics.jsonl, expert loads, settings; a file per process
+ *     events.out.tfevents.*       for TensorBoard: scalars of metrics.jsonl; a file per process
  *     checkpoints/                see checkpoint/checkpoint.ts
  *     engine.json                 the libraries that compute the run, or the GPU and its driver
  *     ranks.json, failure.json    files of a training on several ranks: see ranks/files.ts

@@ -14,27 +14,21 @@ import { AppendFile } from '../system/append-file.ts'
 import { syncFolder } from '../system/disk.ts'
 import { jsonLine, readJsonLines } from '../system/jsonl.ts'
 import { rewindLog } from './rewind-log.ts'
-import { RunEvents } from './tensorboard/run-events.ts'
+import { RunEvents } from './tensorboard.ts'
 
-/** Names of the logs of which each line is JSON. */
+/** Names of the logs of which each line is JSON. The ledger is only written with `parallel.ledger`. */
 export const logNames = ['metrics', 'routing', 'ledger'] as const
+type LogName = (typeof logNames)[number]
 
 /** The file of a log, which has the ending .jsonl. */
-export const logFile = (directory: string, name: (typeof logNames)[number]): string => join(directory, `${name}.jsonl`)
-
-interface LogFiles {
-  readonly metrics: AppendFile
-  readonly routing: AppendFile
-  readonly events: RunEvents
-  /** Null without `parallel.ledger`. */
-  readonly ledger: AppendFile | null
-}
+export const logFile = (directory: string, name: LogName): string => join(directory, `${name}.jsonl`)
 
 export class RunLogs implements RunLog {
   private readonly path: string
   private readonly config: RunConfig
   private readonly isResumed: boolean
-  private files: LogFiles | undefined
+  private readonly lines = new Map<LogName, AppendFile>()
+  private events: RunEvents | undefined
   /** Whether this process has written a record. */
   hasRecords = false
 
@@ -51,32 +45,26 @@ export class RunLogs implements RunLog {
    * @returns Warnings about logs that are damaged
    */
   async rewind(step: number): Promise<string[]> {
-    if (this.files) throw new Error('internal: rewind must be called once, before the first record')
-    const [metrics, routing, ledger] = logNames.map((name) => logFile(this.path, name)) as [string, string, string]
-    const opened: AppendFile[] = []
-    // A new run creates its logs, and never appends to a file that it did not write.
-    const open = async (path: string): Promise<AppendFile> => {
-      const file = await AppendFile.open(path, this.isResumed ? 'continue' : 'fresh')
-      opened.push(file)
-      return file
-    }
+    const warnings: (string | null)[] = []
     try {
-      const warnings: (string | null)[] = []
       // The records of an earlier ledger are cut off even if the run is continued without one.
-      for (const log of [metrics, routing, ledger]) warnings.push(await rewindLog(log, step))
-      this.files = {
-        metrics: await open(metrics),
-        routing: await open(routing),
-        ledger: this.config.parallel.ledger ? await open(ledger) : null,
-        events: await RunEvents.open(this.path, this.config, this.isResumed ? step : undefined),
+      for (const name of logNames) warnings.push(await rewindLog(logFile(this.path, name), step))
+      for (const name of logNames) {
+        if (name === 'ledger' && !this.config.parallel.ledger) continue
+        // A new run creates its logs, and never appends to a file that it did not write.
+        const file = await AppendFile.open(logFile(this.path, name), this.isResumed ? 'continue' : 'fresh')
+        this.lines.set(name, file)
       }
+      this.events = await RunEvents.open(this.path, this.isResumed ? step : undefined)
       await syncFolder(this.path)
       return warnings.filter((warning) => warning !== null)
     } catch (error) {
-      for (const file of this.files ? [] : opened) {
+      for (const file of this.files) {
         await file.close()
         if (!this.isResumed) await rm(file.path, { force: true })
       }
+      this.lines.clear()
+      this.events = undefined
       throw new RunError(`cannot open the logs of run ${this.path}: ${(error as Error).message}`)
     }
   }
@@ -90,51 +78,45 @@ export class RunLogs implements RunLog {
 
   /** Appends a record to metrics.jsonl and to the TensorBoard file. @throws RunError if an earlier write failed */
   record(kind: 'train' | 'eval' | 'ranks', step: number, record: TrainRecord | EvalRecord | RanksRecord): void {
-    const { metrics, events } = this.opened()
-    this.hasRecords = true
-    metrics.append(jsonLine(record))
-    events.record(kind, step, record)
+    this.append('metrics', record)
+    this.events?.record(kind, step, record)
   }
 
-  /**
-   * Appends a line to routing.jsonl, and the loads of the experts to the TensorBoard file.
-   * @throws RunError if an earlier write failed
-   */
+  /** Appends a line to routing.jsonl. @throws RunError if an earlier write failed */
   recordRouting(record: RoutingRecord): void {
-    const { routing, events } = this.opened()
-    this.hasRecords = true
-    routing.append(jsonLine(record))
-    events.routing(record)
+    this.append('routing', record)
   }
 
   /** Appends a line to ledger.jsonl, if `parallel.ledger` is set. @throws RunError if an earlier write failed */
   recordLedger(record: LedgerRecord): void {
-    this.opened().ledger?.append(jsonLine(record))
+    this.lines.get('ledger')?.append(jsonLine(record))
   }
 
   /** Waits until every record would survive a power cut. @throws RunError if a write failed */
   async flush(): Promise<void> {
-    const { metrics, routing, events, ledger } = this.opened()
-    await Promise.all([metrics.sync(), routing.sync(), events.flush(), ledger?.sync()])
+    await Promise.all([...Array.from(this.lines.values(), (file) => file.sync()), this.events?.flush()])
   }
 
   /** Writes queued records. A run that is continued without a further record leaves no event file. */
   async close(): Promise<void> {
-    if (!this.files) return
-    const { metrics, routing, events, ledger } = this.files
-    const closed = await Promise.allSettled([metrics.close(), routing.close(), events.close(), ledger?.close()])
+    const closed = await Promise.allSettled(this.files.map((file) => file.close()))
     for (const result of closed) if (result.status === 'rejected') throw result.reason
-    if (this.isResumed && !this.hasRecords) await rm(events.path, { force: true })
+    if (this.events && this.isResumed && !this.hasRecords) await rm(this.events.path, { force: true })
   }
 
   /** Removes the logs that {@link rewind} has opened. */
   async remove(): Promise<void> {
-    const { metrics, routing, events, ledger } = this.files ?? {}
-    for (const log of [metrics, routing, events, ledger]) if (log) await rm(log.path, { force: true })
+    for (const { path } of this.files) await rm(path, { force: true })
   }
 
-  private opened(): LogFiles {
-    if (!this.files) throw new Error('internal: rewind must be called before the first record')
-    return this.files
+  private get files(): readonly (AppendFile | RunEvents)[] {
+    return [...this.lines.values(), ...(this.events ? [this.events] : [])]
+  }
+
+  private append(name: LogName, record: object): void {
+    const file = this.lines.get(name)
+    if (!file) throw new Error('internal: rewind must be called before the first record')
+    this.hasRecords = true
+    file.append(jsonLine(record))
   }
 }

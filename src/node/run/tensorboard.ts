@@ -1,13 +1,13 @@
 /**
- * Writes summaries for TensorBoard. An event file is a sequence of TFRecords, each with a protobuf `Event`
- * (tensorflow/core/util/event.proto and framework/summary.proto; TFRecord framing as in
+ * Writes the scalars of a run's records for TensorBoard. An event file is a sequence of TFRecords, each with a protobuf
+ * `Event` (tensorflow/core/util/event.proto and framework/summary.proto; TFRecord framing as in
  * tensorflow/core/lib/io/record_writer.h).
  */
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { describeMetric, metricName } from '../../../core/text/metrics.ts'
+import { loadFields, telling } from '../../core/model/routing/statistics.ts'
+import { describeMetric, metricName } from '../../core/text/metrics.ts'
 import {
-  bytesField,
   doubleField,
   type Field,
   floatField,
@@ -15,16 +15,13 @@ import {
   messageField,
   textField,
   varintField,
-} from '../../../core/text/protobuf.ts'
-import { AppendFile } from '../../system/append-file.ts'
-import { errorCode } from '../../system/disk.ts'
-import { histogram } from './histogram.ts'
-import type { HParamsSummary } from './hparams.ts'
+} from '../../core/text/protobuf.ts'
+import { capacityScalars } from '../../train/run/capacity-scalars.ts'
+import type { EvalRecord, RanksRecord, TrainRecord } from '../../train/step/metrics/records.ts'
+import { AppendFile } from '../system/append-file.ts'
+import { errorCode } from '../system/disk.ts'
 
-/** A tensor without numbers, which is the value of summaries that consist of metadata. */
-const NOTHING = message(varintField(1, 1), messageField(2, messageField(2)))
-
-export class EventWriter {
+export class RunEvents {
   private readonly file: AppendFile
   private readonly described = new Set<string>()
 
@@ -41,46 +38,36 @@ export class EventWriter {
    * @param resumedFrom Step of the checkpoint that is continued: TensorBoard then discards later steps of
    *   earlier files, which will be repeated.
    */
-  static async open(folder: string, resumedFrom?: number): Promise<EventWriter> {
+  static async open(folder: string, resumedFrom?: number): Promise<RunEvents> {
     const now = Date.now() / 1000
     const host = hostname().replace(/[^\w.-]/g, '-')
     const name = `events.out.tfevents.${String(Math.floor(now)).padStart(10, '0')}.${host}`
-    const writer = new EventWriter(await openFresh(join(folder, name)))
-    writer.event(now, 0, textField(3, 'brain.Event:2'))
+    const events = new RunEvents(await openFresh(join(folder, name)))
+    events.event(now, 0, textField(3, 'brain.Event:2'))
     // SessionLog with status START = 1.
-    if (resumedFrom !== undefined) writer.event(now, resumedFrom + 1, messageField(7, varintField(1, 1)))
-    return writer
+    if (resumedFrom !== undefined) events.event(now, resumedFrom + 1, messageField(7, varintField(1, 1)))
+    return events
   }
 
   /**
-   * Queues the scalars of a step, e.g. `{ 'train/loss': 3.2, 'routing/load_cv': 0.4 }`.
+   * Queues the scalars of a record: `train/loss`, `routing/drop_rate`, `eval/dropless/loss` and so on. Records of a model
+   * without experts have none of routing.
    * @param time Seconds since 1970.
    * @throws RunError if an earlier write failed
    */
-  scalars(step: number, values: Readonly<Record<string, number>>, time: number = Date.now() / 1000): void {
-    this.summary(
-      time,
-      step,
-      Object.entries(values).map(([tag, value]) => [textField(1, tag), floatField(2, value), ...this.description(tag)]),
-    )
-  }
-
-  /** Queues a histogram of numbers for each tag. @throws RunError if an earlier write failed */
-  histograms(step: number, values: Readonly<Record<string, readonly number[]>>): void {
-    this.summary(
-      Date.now() / 1000,
-      step,
-      Object.entries(values).map(([tag, numbers]) => [textField(1, tag), bytesField(5, histogram(numbers))]),
-    )
-  }
-
-  /** Queues summaries for the HPARAMS page. @throws RunError if an earlier write failed */
-  hparams(step: number, summaries: readonly HParamsSummary[]): void {
-    this.summary(
-      Date.now() / 1000,
-      step,
-      summaries.map(([tag, metadata]) => [textField(1, tag), bytesField(8, NOTHING), bytesField(9, metadata)]),
-    )
+  record(
+    kind: 'train' | 'eval' | 'ranks',
+    step: number,
+    record: TrainRecord | EvalRecord | RanksRecord,
+    time: number = Date.now() / 1000,
+  ): void {
+    const values = kind === 'eval' ? { ...record, ...capacityScalars({ ...record }) } : record
+    const scalars = Object.entries(telling({ ...values })).flatMap(([name, value]) => {
+      if (name === 'step' || typeof value !== 'number') return []
+      const tag = `${kind === 'train' && loadFields.has(name) ? 'routing' : kind}/${name}`
+      return [messageField(1, textField(1, tag), floatField(2, value), ...this.description(tag))]
+    })
+    this.event(time, step, messageField(5, ...scalars))
   }
 
   /** Waits until the operating system has every event. @throws RunError if a write failed */
@@ -100,12 +87,8 @@ export class EventWriter {
     return text === null ? [] : [messageField(9, textField(3, `${metricName(tag)}: ${text}`))]
   }
 
-  private summary(time: number, step: number, values: readonly (readonly Field[])[]): void {
-    this.event(time, step, messageField(5, ...values.map((fields) => messageField(1, ...fields))))
-  }
-
   private event(time: number, step: number, content: Field): void {
-    this.file.append(record(message(doubleField(1, time), varintField(2, step), content)))
+    this.file.append(framed(message(doubleField(1, time), varintField(2, step), content)))
   }
 }
 
@@ -121,13 +104,13 @@ async function openFresh(path: string): Promise<AppendFile> {
 }
 
 /** A TFRecord: length as uint64, masked checksum of the length, data, masked checksum of the data. */
-function record(data: Uint8Array): Buffer {
-  const framed = Buffer.alloc(12 + data.length + 4)
-  framed.writeUInt32LE(data.length, 0)
-  framed.writeUInt32LE(masked(crc32c(framed.subarray(0, 8))), 8)
-  framed.set(data, 12)
-  framed.writeUInt32LE(masked(crc32c(data)), 12 + data.length)
-  return framed
+function framed(data: Uint8Array): Buffer {
+  const record = Buffer.alloc(12 + data.length + 4)
+  record.writeUInt32LE(data.length, 0)
+  record.writeUInt32LE(masked(crc32c(record.subarray(0, 8))), 8)
+  record.set(data, 12)
+  record.writeUInt32LE(masked(crc32c(data)), 12 + data.length)
+  return record
 }
 
 /** Applies TFRecord's mask, because CRCs of data that contains CRCs would be unreliable. */

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import protobuf from 'protobufjs'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { crc32c, EventWriter } from './event-writer.ts'
+import type { TrainRecord } from '../../train/step/metrics/records.ts'
+import { crc32c, RunEvents } from './tensorboard.ts'
 
 let folder: string
 beforeEach(async () => {
@@ -71,18 +72,20 @@ async function readEvents(name: string) {
 const describedBy = (start: string) => ({ summaryDescription: expect.stringMatching(`^${start}`) })
 
 test('an independent decoder reads the version record and then the scalars', async () => {
-  const writer = await EventWriter.open(folder)
-  writer.scalars(1, { 'train/loss': 3.25, 'routing/load_cv': 0.5 }, 1700000000.125)
-  writer.scalars(2 ** 33 + 300, { 'train/loss': Number.NaN, 'my/own': 1 }, 1700000001)
-  await writer.close()
+  const events = await RunEvents.open(folder)
+  const record = (step: number, fields: object, time: number) =>
+    events.record('train', step, { step, ...fields } as unknown as TrainRecord, time)
+  record(1, { loss: 3.25, load_cv: 0.5 }, 1700000000.125)
+  record(2 ** 33 + 300, { loss: Number.NaN, own: 1 }, 1700000001)
+  await events.close()
   const [name, ...others] = await readdir(folder)
   expect(others).toEqual([])
   expect(name).toMatch(/^events\.out\.tfevents\.\d{10}\.[\w.-]+$/)
-  const [version, ...events] = await readEvents(name as string)
+  const [version, ...written] = await readEvents(name as string)
   expect(version).toMatchObject({ fileVersion: 'brain.Event:2' })
   // The decoder leaves out numbers that are 0.
   expect(version).not.toHaveProperty('step')
-  expect(events).toEqual([
+  expect(written).toEqual([
     {
       wallTime: 1700000000.125,
       step: 1,
@@ -100,7 +103,7 @@ test('an independent decoder reads the version record and then the scalars', asy
       summary: {
         value: [
           { tag: 'train/loss', simpleValue: Number.NaN },
-          { tag: 'my/own', simpleValue: 1 },
+          { tag: 'train/own', simpleValue: 1 },
         ],
       },
     },
@@ -108,9 +111,9 @@ test('an independent decoder reads the version record and then the scalars', asy
 })
 
 test('a resumed run starts another file that discards the steps after its checkpoint', async () => {
-  const first = await EventWriter.open(folder)
+  const first = await RunEvents.open(folder)
   await first.close()
-  const second = await EventWriter.open(folder, 500)
+  const second = await RunEvents.open(folder, 500)
   await second.close()
   const names = (await readdir(folder)).sort()
   expect(names).toHaveLength(2)
