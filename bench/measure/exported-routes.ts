@@ -11,10 +11,9 @@ import { InferenceSession, Tensor } from 'onnxruntime-node'
 import protobuf from 'protobufjs'
 import { headWidthOf, type ModelConfig } from '../../src/core/model/config.ts'
 import { message, messageField, textField } from '../../src/core/text/protobuf.ts'
-import { ggufLogits } from '../../src/use/interchange/export/gguf/evaluate.ts'
-import { OpenGguf } from '../../src/use/interchange/export/gguf/read.ts'
-import { pythonWithTorch } from '../../src/use/interchange/export/hf/read.ts'
+import { pythonWithTorch } from '../../src/use/interchange/export/hf/python.ts'
 import { cacheNames } from '../../src/use/interchange/export/onnx/attention.ts'
+import { ggufLogits, OpenGguf } from '../support/gguf-loops.ts'
 
 /** Experts [T, K] of each router of a window of tokens, in the order of computation. */
 export type WindowRoutes = readonly (readonly (readonly number[])[])[]

@@ -128,7 +128,7 @@ test.skipIf(!mountable)('a full disk at an import ends with code 1, and nothing 
     writeFileSync(`${disk}/other`, new Uint8Array(16_384))
     const { code, stdout, stderr } = await workspace.choir('import', 'model', '--out', `${disk}/run`)
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
-    expect(stderr).toMatch(/cannot write .*run: the disk is full \([\d.]+ kB needed, .*\). Nothing was left there/)
+    expect(stderr).toMatch(/cannot write .*run: the disk is full \([\d.]+ kB needed, .*\). Nothing was left behind/)
     expect(readdirSync(disk)).toEqual(['other'])
   }),
 )

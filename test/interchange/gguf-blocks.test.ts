@@ -13,7 +13,7 @@ import { decodedTypes, decoderOf } from '../../src/use/foreign/decode/decoder.ts
 import { ggufPaths } from '../../src/use/foreign/gguf/parts.ts'
 import { randomBlocks } from '../../src/use/foreign/testing/random-blocks.ts'
 import type { GgufValue } from '../../src/use/interchange/export/gguf/file.ts'
-import { ownLogits } from '../../src/use/interchange/export/own-logits.ts'
+import { ownLogits } from '../../src/use/interchange/export/logits.ts'
 import { findModel } from '../../src/use/runs/stored-model.ts'
 import { loadModel } from '../../src/use/runs/trained-model.ts'
 import { type TensorBytes, writeMixtral } from './gguf-files.ts'

@@ -18,7 +18,7 @@ import { temporaryFolder } from '../../src/node/data/testing/temporary-folder.ts
 import { decodedTypes, decoderOf } from '../../src/use/foreign/decode/decoder.ts'
 import { randomBlocks } from '../../src/use/foreign/testing/random-blocks.ts'
 import { randomText } from '../../src/use/foreign/testing/sentencepiece.ts'
-import { ownLogits } from '../../src/use/interchange/export/own-logits.ts'
+import { ownLogits } from '../../src/use/interchange/export/logits.ts'
 import { loadModel } from '../../src/use/runs/trained-model.ts'
 import { type TensorBytes, vocabulary, writeMixtral } from './gguf-files.ts'
 

@@ -259,10 +259,10 @@ test('a folder with files is not written into', async () => {
   const out = temporary.make()
   writeFileSync(join(out, 'notes.txt'), '')
   await expect(importModel(folder, out)).rejects.toThrow(
-    /invalid out: .* holds notes.txt \(expected a new or empty folder\)/,
+    /invalid out: .* is not empty \(expected a new or an empty folder\)/,
   )
   await expect(importModel(folder, join(out, 'notes.txt'))).rejects.toThrow(
-    /is a file \(expected a new or empty folder\)/,
+    /is a file \(expected a new or an empty folder\)/,
   )
   mkdirSync(join(out, 'empty'))
   await importModel(folder, join(out, 'empty'))

@@ -12,7 +12,7 @@ import {
   writeDescription,
 } from '../../train/run/checkpoint/description.ts'
 import { type Digest, fillTensors, type TensorFile } from '../../train/run/checkpoint/read-safetensors.ts'
-import { type OutputFile, shardFiles } from '../../train/run/checkpoint/safetensors.ts'
+import { type OutputFile, shardFiles, storedTensors } from '../../train/run/checkpoint/safetensors.ts'
 import { MissingFile, verify } from '../../train/run/checkpoint/verify.ts'
 import { type RunFiles, textOf } from './run-files.ts'
 
@@ -31,8 +31,8 @@ export async function writeCheckpointFiles(
     files.set(`${FOLDER}/${folderName(step)}/${file.name}`, bytes)
     return { sum: await sha256(bytes), tensors: sums }
   }
-  const model = await writeAll(shardFiles('model', [tensors.model]), write)
-  const optimizer = await writeAll(shardFiles('optimizer', [tensors.optimizer]), write)
+  const model = await writeAll(shardFiles('model', [storedTensors(tensors.model)]), write)
+  const optimizer = await writeAll(shardFiles('optimizer', [storedTensors(tensors.optimizer)]), write)
   await writeDescription(step, [{ model, optimizer }], state, write)
   return files
 }

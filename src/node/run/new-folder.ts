@@ -4,7 +4,8 @@
  */
 import { mkdir, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { option, RunError, UsageError, wording } from '../../core/errors.ts'
+import { option, UsageError, wording } from '../../core/errors.ts'
+import type { Checked } from '../../train/run/checkpoint/description.ts'
 import type { OutputFile } from '../../train/run/checkpoint/safetensors.ts'
 import { errorCode, makeFolder, removeEmptyFolders, syncFolder, writeError } from '../system/disk.ts'
 import { writeChecked } from './checkpoint/checked-file.ts'
@@ -61,14 +62,20 @@ export class NewFolder {
   /** Writes files into the folder. @param signal Checked after every few megabytes. */
   async write(files: readonly OutputFile[], signal?: AbortSignal): Promise<void> {
     const needed = files.reduce((sum, { bytes }) => sum + bytes, 0)
+    for (const file of files) await this.writeFile(file, needed, signal)
+  }
+
+  /**
+   * Writes a file, whose name may contain folders. Returns its checksums.
+   * @param needed Bytes of all files that are being written, for the message about a full disk.
+   */
+  async writeFile(file: OutputFile, needed: number, signal?: AbortSignal): Promise<Checked> {
     try {
-      for (const file of files) {
-        const path = join(this.path, file.name)
-        await makeFolder(dirname(path))
-        await writeChecked(path, file, signal)
-      }
+      const path = join(this.path, file.name)
+      await makeFolder(dirname(path))
+      return await writeChecked(path, file, signal)
     } catch (error) {
-      if (signal?.aborted || error instanceof UsageError || error instanceof RunError) throw error
+      if (signal?.aborted || errorCode(error) === undefined) throw error
       throw await writeError(`write ${this.target}`, this.path, error, needed, 'Nothing was left behind.')
     }
   }

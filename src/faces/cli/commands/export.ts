@@ -7,8 +7,7 @@ import {
   exportDtypes,
   exportFormats,
 } from '../../../use/interchange/export/contract.ts'
-import { checkText, lossText } from '../../../use/interchange/export/model-card.ts'
-import type { ExportReport } from '../../../use/interchange/export/report.ts'
+import { checkText, type ExportReport, lossText } from '../../../use/interchange/export/report.ts'
 import { labelled } from '../display/display.ts'
 import { print } from '../display/print.ts'
 import { type Colors, colorsFor, Interrupted, type Io, interruptible } from '../io.ts'

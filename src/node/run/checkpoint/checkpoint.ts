@@ -27,7 +27,7 @@ import {
   writeDescription,
 } from '../../../train/run/checkpoint/description.ts'
 import type { Expected } from '../../../train/run/checkpoint/read-safetensors.ts'
-import { type OutputFile, shardFiles, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
+import { type OutputFile, shardFiles, shardsOf, storedTensors } from '../../../train/run/checkpoint/safetensors.ts'
 import type { NamedTensor } from '../../../train/step/store/named-tensors.ts'
 import { errorCode, removeEmptyFolders, syncFolder, writeError } from '../../system/disk.ts'
 import { NotFinite, writeChecked } from './checked-file.ts'
@@ -148,11 +148,11 @@ async function filesOfRank(
   shardBytes: number,
   ranks: Ranks | null,
 ): Promise<OutputFile[]> {
-  const shards = ranks && tensors.length === 0 ? [] : shardsOf(tensors, shardBytes)
+  const shards = ranks && tensors.length === 0 ? [] : shardsOf(storedTensors(tensors, stem === 'model'), shardBytes)
   const counts = await gatherJson(ranks, shards.length)
   const before = counts.slice(0, ranks?.rank ?? 0)
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
-  return shardFiles(stem, shards, { first: sum(before), count: sum(counts), finite: stem === 'model' })
+  return shardFiles(stem, shards, { first: sum(before), count: sum(counts) })
 }
 
 export interface CheckOptions {

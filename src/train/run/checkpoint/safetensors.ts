@@ -35,19 +35,33 @@ const utf8 = new TextEncoder()
 /** Maximum length of a header; the reference implementation refuses longer ones. */
 export const MAX_HEADER_BYTES = 100_000_000
 
+/** Tensors in memory as they are stored. @param finite Whether their float32 numbers must be finite. */
+export function storedTensors(tensors: readonly NamedTensor[], finite = false): StoredTensor[] {
+  // The format is little-endian, as are the views on nearly all machines that Node supports.
+  if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new RunError('big-endian machines are not supported')
+  return tensors.map(({ name, dtype = 'F32', shape, range }) => {
+    const byteLength = range.count * FLOAT_BYTES
+    if (elements(shape) * (bytesOfValue[dtype] as number) !== byteLength)
+      throw new Error(`internal: tensor ${name} of shape [${shape}] has ${byteLength} bytes`)
+    return { name, dtype, shape, byteLength, finite, read: async () => bytesOf(await readRange(range)) }
+  })
+}
+
 /** Cuts tensors into files of at most `shardBytes` bytes of data each; a larger tensor gets a file of its own. */
-export function shardsOf(tensors: readonly NamedTensor[], shardBytes: number): NamedTensor[][] {
-  checkTensors(tensors)
-  const shards: NamedTensor[][] = [[]]
+export function shardsOf(tensors: readonly StoredTensor[], shardBytes: number): StoredTensor[][] {
+  const shards: StoredTensor[][] = [[]]
+  const names = new Set(['__metadata__'])
   let filled = 0
   for (const tensor of tensors) {
-    const bytes = tensor.range.count * FLOAT_BYTES
-    if (filled > 0 && filled + bytes > shardBytes) {
+    const { name, byteLength } = tensor
+    if (names.has(name)) throw new Error(`internal: tensor name used twice: ${name}`)
+    names.add(name)
+    if (filled > 0 && filled + byteLength > shardBytes) {
       shards.push([])
       filled = 0
     }
     shards.at(-1)?.push(tensor)
-    filled += bytes
+    filled += byteLength
   }
   return shards
 }
@@ -55,17 +69,13 @@ export function shardsOf(tensors: readonly NamedTensor[], shardBytes: number): N
 /** Files of shards, named `<stem>.safetensors`, or `<stem>-00002-of-00003.safetensors` if there are several. */
 export function shardFiles(
   stem: string,
-  shards: readonly (readonly NamedTensor[])[],
-  {
-    first = 0,
-    count = shards.length,
-    finite = false,
-  }: { readonly first?: number; readonly count?: number; readonly finite?: boolean } = {},
+  shards: readonly (readonly StoredTensor[])[],
+  { first = 0, count = shards.length }: { readonly first?: number; readonly count?: number } = {},
 ): OutputFile[] {
   const digits = (i: number) => String(i).padStart(5, '0')
   const nameOf = (i: number) =>
     count === 1 ? `${stem}.safetensors` : `${stem}-${digits(first + i + 1)}-of-${digits(count)}.safetensors`
-  return shards.map((shard, i) => shardFile(nameOf(i), shard, finite))
+  return shards.map((shard, i) => tensorFile(nameOf(i), shard))
 }
 
 /** The index `<stem>.safetensors.index.json` of several files. @param files Names and bytes of tensors by file. */
@@ -89,31 +99,6 @@ export const bytesFile = (name: string, bytes: Uint8Array): OutputFile => ({
 
 const pieceOf = (bytes: Uint8Array): Piece => ({ byteLength: bytes.length, read: async () => bytes })
 
-function checkTensors(tensors: readonly NamedTensor[]): void {
-  // The format is little-endian, as are the views on nearly all machines that Node supports.
-  if (new Uint8Array(Uint16Array.of(1).buffer)[0] !== 1) throw new RunError('big-endian machines are not supported')
-  const names = new Set<string>()
-  for (const { name, dtype = 'F32', shape, range } of tensors) {
-    if (names.has(name) || name === '__metadata__') throw new Error(`internal: tensor name used twice: ${name}`)
-    names.add(name)
-    if (elements(shape) * (bytesOfValue[dtype] as number) !== range.count * FLOAT_BYTES)
-      throw new Error(`internal: tensor ${name} of shape [${shape}] has ${range.count * FLOAT_BYTES} bytes`)
-  }
-}
-
-const shardFile = (name: string, tensors: readonly NamedTensor[], finite: boolean): OutputFile =>
-  tensorFile(
-    name,
-    tensors.map(({ name, dtype = 'F32', shape, range }) => ({
-      name,
-      dtype,
-      shape,
-      byteLength: range.count * FLOAT_BYTES,
-      finite,
-      read: async () => bytesOf(await readRange(range)),
-    })),
-  )
-
 /** A tensor as it is stored, in a dtype of the format. */
 export interface StoredTensor extends Piece {
   readonly name: string
@@ -122,7 +107,7 @@ export interface StoredTensor extends Piece {
 }
 
 /** One file with these tensors. */
-export function tensorFile(name: string, tensors: readonly StoredTensor[]): OutputFile {
+function tensorFile(name: string, tensors: readonly StoredTensor[]): OutputFile {
   // The transformers library requires `format` to load a file.
   const fields = ['"__metadata__":{"format":"pt"}']
   let offset = 0

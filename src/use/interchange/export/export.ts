@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { type RunConfig, sequencesOfPass } from '../../../core/config/run-config.ts'
-import { RunError } from '../../../core/errors.ts'
+import { RunError, UsageError } from '../../../core/errors.ts'
 import type { ModelConfig } from '../../../core/model/config.ts'
 import { describeModel } from '../../../core/model/describe.ts'
 import { randomFor } from '../../../core/random.ts'
@@ -16,14 +16,12 @@ import { balanceSchedule } from '../../../train/step/optimizer/schedule.ts'
 import { ParameterStore } from '../../../train/step/store/store.ts'
 import { evaluateModel } from '../../runs/evaluate.ts'
 import { loadModel, type ModelChoice, type TrainedModel } from '../../runs/trained-model.ts'
-import { largestDifference } from './compare.ts'
 import type { ExportDtype, ExportFormat, Format, PreparedExport } from './contract.ts'
 import { ggufFormat } from './gguf/format.ts'
 import { hfFormat } from './hf/format.ts'
-import { modelCard } from './model-card.ts'
+import { largestDifference, ownLogits } from './logits.ts'
 import { onnxFormat } from './onnx/format.ts'
-import { ownLogits } from './own-logits.ts'
-import type { ExportReport, HeldOutLoss, LogitCheck, Missing } from './report.ts'
+import { type ExportReport, type HeldOutLoss, type LogitCheck, type Missing, modelCard } from './report.ts'
 import { textFile } from './text-files.ts'
 import { weightsOf } from './weights.ts'
 
@@ -39,16 +37,8 @@ export interface ExportOptions extends Pick<ModelChoice, 'checkpoint' | 'threads
 
 const formats: Readonly<Record<ExportFormat, Format>> = { hf: hfFormat, onnx: onnxFormat, gguf: ggufFormat }
 
-/** Products of a parameter and a token that are computed to check an export: as plain loops, and for its loss. */
-const MAX_LOOP_PRODUCTS = 2e9
-const MAX_LOSS_PRODUCTS = 1e12
-
-/** Number of tokens that are read back: fewer for a large model, since a reader may consist of plain loops. */
-const tokensToCheck = (model: ModelConfig): number =>
-  Math.min(
-    model.sequence,
-    Math.max(4, Math.min(32, Math.floor(MAX_LOOP_PRODUCTS / describeModel(model).activeParameters))),
-  )
+/** Maximum number of tokens that are read back. */
+const MAX_TOKENS = 32
 
 /** Largest accepted difference of float32 logits, as a share of the largest logit, or of 1 if that is larger. */
 const TOLERANCE = 1e-3
@@ -64,6 +54,7 @@ export async function exportRun(directory: string, options: ExportOptions): Prom
   const { check, prepare } = formats[format]
   const { model } = await loadRunConfig(directory)
   await checkIsFree(out)
+  checkGenerates(model)
   check(model, dtype)
   const { checkpoint, threads } = options
   const choice: ModelChoice = {
@@ -117,6 +108,31 @@ export async function exportRun(directory: string, options: ExportOptions): Prom
 }
 
 /**
+ * Refuses models that no format can hold, because they do not generate text token by token as they were trained.
+ * @throws UsageError if the experts of a token are not a function of the tokens up to it
+ */
+export function checkGenerates({ moe, layer }: Pick<ModelConfig, 'moe' | 'layer'>): void {
+  if (layer)
+    throw new UsageError(
+      `cannot export a model with the layer ${layer.own}: no format holds a layer of your own (train without model.layer)`,
+    )
+  if (moe?.router === 'own')
+    throw new UsageError(
+      `cannot export a model with the router ${moe.own}: no format holds a router of your own (train with a built-in router)`,
+    )
+  if (moe?.router === 'random')
+    throw new UsageError(
+      'cannot export a model with router "random": no format draws the experts of each token at random ' +
+        '(train with router "hash", which is as blind and always the same)',
+    )
+  if (moe?.router === 'expert-choice')
+    throw new UsageError(
+      'cannot export a model with router "expert-choice": its experts choose among all tokens of a batch, later ones ' +
+        'too, which no format does (train with router "top-k")',
+    )
+}
+
+/**
  * The configuration with the coefficient of the balancing loss that the checkpoint of a step was trained with last, so
  * that further training of the exported model continues with it. The weights of step 0 get the coefficient of step 1.
  */
@@ -134,7 +150,7 @@ async function checkLogits(
   dtype: ExportDtype,
 ): Promise<LogitCheck | Missing> {
   const random = randomFor(0, 'export')
-  const count = tokensToCheck(model)
+  const count = Math.min(model.sequence, MAX_TOKENS)
   const tokens = Int32Array.from({ length: count }, () => random.integer(tokenizer.vocabulary))
   const found = await readBack(folder, tokens)
   if ('missing' in found) return found
@@ -149,6 +165,8 @@ async function checkLogits(
   return { reader: found.reader, tokens: count, largest_difference: difference, largest_logit: largest }
 }
 
+/** Products of a parameter and a token that are computed to measure the loss of an export. */
+const MAX_LOSS_PRODUCTS = 1e12
 /** Maximum number of batches of held-out text, which is enough to see what a capacity changes. */
 const MAX_BATCHES = 50
 

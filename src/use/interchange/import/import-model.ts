@@ -3,13 +3,14 @@
  * configuration, and only then writes. One of our tensors is in memory at a time.
  */
 import { sizeOf } from '../../../core/graph/shape.ts'
+import { checkIsFree } from '../../../node/run/new-folder.ts'
 import { initialScales } from '../../../train/step/store/initialize.ts'
 import { type OurTensor, ourTensors } from '../../foreign/architectures/ours.ts'
 import { foreignRunConfig, openForeignTokenizer, openForeignWeights, sequenceOf } from '../../foreign/foreign-model.ts'
 import { openOrigin } from './origin.ts'
 import { type ImportDtype, type ImportReport, mappedTensors, textsOf } from './report.ts'
 import { addNoise, denseNameOf, newRouter, type Upcycling, upcycledModel } from './upcycle.ts'
-import { refuseOccupied, type StoredAs, type StoredDtype, storedBytes, writeRun } from './write-run.ts'
+import { type StoredAs, type StoredDtype, storedBytes, writeRun } from './write-run.ts'
 
 export interface ImportOptions {
   /** How experts are made of a dense model's networks; default: they are not. */
@@ -36,7 +37,7 @@ export interface ImportOptions {
  */
 export async function importModel(folder: string, out: string, options: ImportOptions = {}): Promise<ImportReport> {
   const { upcycle, dtype = 'float32', seed = 0, signal, onProgress } = options
-  await refuseOccupied(out)
+  await checkIsFree(out)
   const origin = await openOrigin(folder, upcycle !== undefined)
   const { model: original, theirs } = origin
   const sequence = sequenceOf(original.sequence, options.sequence)

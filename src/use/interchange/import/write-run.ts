@@ -1,25 +1,19 @@
 /** Writes a run directory with one checkpoint, tensor by tensor. At any instant there is a whole directory or none. */
-import { readdir, rename, rm, writeFile } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
-import { formatValue } from '../../../core/config/problems.ts'
+import { join } from 'node:path'
 import type { RunConfig } from '../../../core/config/run-config.ts'
-import { option, RunError, UsageError, wording } from '../../../core/errors.ts'
 import { sizeOf } from '../../../core/graph/shape.ts'
 import { sha256 } from '../../../core/sha256.ts'
 import { version } from '../../../core/version.ts'
-import type { Arena } from '../../../engine/contract/arena.ts'
-import { writeChecked } from '../../../node/run/checkpoint/checked-file.ts'
+import { NewFolder } from '../../../node/run/new-folder.ts'
 import { checkpointsOf } from '../../../node/run/run-directory.ts'
 import { GENERATION } from '../../../node/run/tokenizer-file.ts'
-import { errorCode, makeFolder, syncFolder, writeError } from '../../../node/system/disk.ts'
-import { makeTemporaryFolder, sweepLeftovers } from '../../../node/system/temporary-folders.ts'
 import type { TextRules } from '../../../train/data/tokenizer/text-rules.ts'
 import { folderName, writeAll, writeDescription } from '../../../train/run/checkpoint/description.ts'
 import { type OutputFile, shardFiles, shardsOf } from '../../../train/run/checkpoint/safetensors.ts'
 import type { State } from '../../../train/run/run-state.ts'
-import type { NamedTensor } from '../../../train/step/store/named-tensors.ts'
 import type { OurTensor } from '../../foreign/architectures/ours.ts'
 import { bytesOfDtype, encode } from '../export/encode.ts'
+import { jsonFile, textFile } from '../export/text-files.ts'
 
 const SHARD_BYTES = 4 * 2 ** 30
 
@@ -50,92 +44,35 @@ export const storedBytes = ({ shape, dtype }: StoredAs): number => sizeOf(shape)
 const encoded = { F32: 'float32', BF16: 'bf16', F16: 'f16' } as const
 
 /**
- * Writes the run into a folder beside `out`, and renames that folder.
+ * Writes the run.
  * @throws UsageError if `out` is a file or not empty; RunError if the disk is full or not writable; errors of `read`
  */
-export async function writeRun(out: string, run: NewRun): Promise<void> {
-  await refuseOccupied(out)
-  const target = resolve(out)
-  const parent = dirname(target)
-  const needed = run.tensors.reduce((sum, tensor) => sum + storedBytes(tensor), 0)
-  let temporary: string | undefined
-  try {
-    await makeFolder(parent)
-    await sweepLeftovers(parent)
-    temporary = await makeTemporaryFolder(parent, 'building')
-    const draft = join(temporary, basename(target))
-    await writeFiles(draft, run)
-    await rename(draft, target)
-    await syncFolder(parent)
-  } catch (error) {
-    if (errorCode(error) === undefined || error instanceof RunError) throw error
-    throw await writeError(
-      `write ${out}`,
-      parent,
-      error,
-      needed,
-      wording`Nothing was left there: free space, or choose another ${option('out')}.`,
-    )
-  } finally {
-    if (temporary !== undefined) await rm(temporary, { recursive: true, force: true })
-  }
-}
-
-async function writeFiles(
-  folder: string,
+export async function writeRun(
+  out: string,
   { config, tokenizer, rules, data, tensors, read, report }: NewRun,
 ): Promise<void> {
-  const checkpoint = join(checkpointsOf(folder), folderName(0))
-  await makeFolder(checkpoint)
-  const write = (file: OutputFile) => writeChecked(join(checkpoint, file.name), file)
-  const named = tensors.map((tensor) => lazily(tensor, () => read(tensor)))
-  const model = await writeAll(shardFiles('model', shardsOf(named, SHARD_BYTES)), write)
-  const state: State = { data, updates: 0, nonFiniteInRow: 0, tokenizer: await sha256(tokenizer) }
-  await writeDescription(0, [{ model, optimizer: [] }], state, write)
-  await syncFolder(checkpoint)
-  const json = (contents: object) => `${JSON.stringify(contents, null, 2)}\n`
-  const stored = { version: version(), created: new Date().toISOString(), ...config }
-  for (const [name, text] of [
-    ['tokenizer.json', tokenizer],
-    ...(rules ? [[GENERATION, json(rules)] as const] : []),
-    ['import.json', json(report)],
-    ['config.json', json(stored)],
-  ] as const)
-    await writeFile(join(folder, name), text, { flush: true })
-  await syncFolder(folder)
-}
-
-/** A tensor whose numbers are computed when it is written. */
-function lazily(tensor: StoredAs, read: () => Promise<Float32Array>): NamedTensor {
-  const { name, shape, dtype } = tensor
-  const byteLength = storedBytes(tensor)
-  const arena: Arena = {
-    byteLength,
-    host: null,
-    async read() {
-      const bytes = encode(await read(), encoded[dtype], name)
-      return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
-    },
-    async write() {
-      throw new Error(`internal: ${name} is read only`)
-    },
-    release() {},
+  const folder = await NewFolder.begin(out)
+  try {
+    const needed = tensors.reduce((sum, tensor) => sum + storedBytes(tensor), 0)
+    const checkpoint = join(checkpointsOf(''), folderName(0))
+    const write = (file: OutputFile) => folder.writeFile({ ...file, name: join(checkpoint, file.name) }, needed)
+    const stored = tensors.map((tensor) => {
+      const { name, dtype } = tensor
+      const byteLength = storedBytes(tensor)
+      return { ...tensor, byteLength, read: async () => encode(await read(tensor), encoded[dtype], name) }
+    })
+    const model = await writeAll(shardFiles('model', shardsOf(stored, SHARD_BYTES)), write)
+    const state: State = { data, updates: 0, nonFiniteInRow: 0, tokenizer: await sha256(tokenizer) }
+    await writeDescription(0, [{ model, optimizer: [] }], state, write)
+    await folder.write([
+      textFile('tokenizer.json', tokenizer),
+      ...(rules ? [jsonFile(GENERATION, rules)] : []),
+      jsonFile('import.json', report),
+      jsonFile('config.json', { version: version(), created: new Date().toISOString(), ...config }),
+    ])
+    await folder.finish()
+  } catch (error) {
+    await folder.discard()
+    throw error
   }
-  return { name, shape, ...(dtype !== 'F32' && { dtype }), range: { arena, start: 0, count: byteLength / 4 } }
-}
-
-/** Checks that a folder is new or empty. @throws UsageError if it is a file or not empty */
-export async function refuseOccupied(out: string): Promise<void> {
-  const names = await readdir(out).catch((error: unknown): string[] => {
-    if (errorCode(error) === 'ENOENT') return []
-    if (errorCode(error) === 'ENOTDIR')
-      throw new UsageError(
-        wording`invalid ${option('out')}: ${formatValue(out)} is a file (expected a new or empty folder)`,
-      )
-    throw new RunError(`cannot read ${out}: ${(error as Error).message}`)
-  })
-  if (names.length > 0)
-    throw new UsageError(
-      wording`invalid ${option('out')}: ${formatValue(out)} holds ${names[0] ?? ''} (expected a new or empty folder)`,
-    )
 }

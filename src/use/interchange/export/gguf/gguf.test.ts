@@ -7,12 +7,13 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { GGMLQuantizationType, gguf } from '@huggingface/gguf'
 import { afterAll, describe, expect, test } from 'vitest'
+import { ggufLogits, OpenGguf } from '../../../../../bench/support/gguf-loops.ts'
 import { modelSchema } from '../../../../core/model/config.ts'
 import { floatsOf } from '../../../../engine/contract/arena.ts'
 import { createRuntime } from '../../../../engine/cpu/cpu-runtime.ts'
 import { temporaryFolder } from '../../../../node/data/testing/temporary-folder.ts'
-import { largestDifference } from '../compare.ts'
-import { ownLogits } from '../own-logits.ts'
+import { checkGenerates } from '../export.ts'
+import { largestDifference, ownLogits } from '../logits.ts'
 import type { Settings } from '../testing/cases.ts'
 import { randomModel, tokensOf } from '../testing/random-model.ts'
 import { writtenExport } from '../testing/written.ts'
@@ -55,6 +56,9 @@ describe('a model of llama.cpp', () => {
     if ('missing' in read) throw new Error(read.missing)
     const own = await ownLogits(runtime, model.config, model.store, tokens)
     expect(largestDifference(own, read.logits)).toBeLessThan(1e-4)
+    const file = await OpenGguf.open(join(folder, 'model.gguf'))
+    expect(largestDifference(own, await ggufLogits(file, tokens))).toBeLessThan(1e-4)
+    await file.close()
   })
 })
 
@@ -165,6 +169,14 @@ describe("Hugging Face's parser", () => {
   })
 })
 
+test.each([
+  ['random', /router "random": no format draws the experts/],
+  ['expert-choice', /router "expert-choice": its experts choose among all tokens of a batch/],
+] as const)('no format holds a model with the router %s', (router, message) => {
+  const model = modelSchema.parse(withExperts({ ...sparse, capacity: 'kx', router }))
+  expect(() => checkGenerates(model)).toThrow(message)
+})
+
 describe('GGUF refuses a model with', () => {
   test.each<[string, Settings, RegExp]>([
     ['prototypes', withExperts({ ...sparse, k: 1, router: 'prototype', prototypes: 2 }), /moe.router: "prototype"/],
@@ -186,7 +198,6 @@ describe('GGUF refuses a model with', () => {
       withExperts({ ...sparse, k: 1 }, { queryKeyNorm: 'width', keyValueHeads: 2 }),
       /as many heads of keys as of queries in olmoe/,
     ],
-    ['a random router', withExperts({ ...sparse, router: 'random' }), /router "random": no format draws the experts/],
   ])('%s', (_, settings, message) => {
     expect(() => ggufFormat.check(modelSchema.parse({ width: 16, layers: 2, ...settings }), 'float32')).toThrow(message)
   })

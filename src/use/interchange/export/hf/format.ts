@@ -2,12 +2,21 @@
 import { readFile } from 'node:fs/promises'
 import type { Fields } from '../../../../core/config/fields.ts'
 import { option, UsageError, wording } from '../../../../core/errors.ts'
+import { sizeOf } from '../../../../core/graph/shape.ts'
 import type { ModelConfig } from '../../../../core/model/config.ts'
 import { routedModules } from '../../../../core/model/parameters.ts'
 import { hashTableOf } from '../../../../core/model/routing/hash.ts'
 import { packageFile } from '../../../../core/package-file.ts'
-import type { OutputFile, StoredTensor } from '../../../../train/run/checkpoint/safetensors.ts'
-import { architectures } from '../../../foreign/architectures/config-json.ts'
+import {
+  indexFile,
+  type OutputFile,
+  type StoredTensor,
+  shardFiles,
+  shardsOf,
+} from '../../../../train/run/checkpoint/safetensors.ts'
+import { architectures, modelOf } from '../../../foreign/architectures/config-json.ts'
+import type { TheirTensor } from '../../../foreign/architectures/contract.ts'
+import { openTensors, readForeignConfig } from '../../../foreign/foreign-folder.ts'
 import { type Chosen, chooseArchitecture, featuresOf, type NoneFits, type Objection } from '../choose.ts'
 import {
   type ExportDtype,
@@ -17,11 +26,12 @@ import {
   type NumberDtype,
   type PreparedExport,
 } from '../contract.ts'
-import { checkGenerates } from '../generating.ts'
+import { bytesOfDtype, encode } from '../encode.ts'
+import { importedLogits } from '../logits.ts'
 import { jsonFile, specialIds, textFile, tokenizerFiles } from '../text-files.ts'
+import { gatherTensor, type Weights } from '../weights.ts'
 import { choirConfig, choirTensors } from './choir-architecture.ts'
-import { importedLogits, pythonLogits } from './read.ts'
-import { safetensorsFiles, storedTensor } from './safetensors.ts'
+import { pythonLogits } from './python.ts'
 
 /** Architectures whose code is in transformers. */
 const inTransformers = architectures.filter(({ type }) => type !== 'deepseek')
@@ -33,8 +43,7 @@ const trapOf: Objection = ({ type }, { moe }) => {
 }
 
 export const hfFormat: Format = {
-  check(model, dtype) {
-    checkGenerates(model)
+  check(_, dtype) {
     numberDtype(dtype)
   },
   async prepare(source) {
@@ -60,7 +69,11 @@ function prepareKnown(source: ExportSource, { architecture, config, variant }: C
     reason: [`it has ${featuresOf(variant.model)}`, ...variant.changes].join('; '),
     files: filesOf(source, { ...config, ...otherKeys(tokenizer, dtype) }, tensors),
     usage: KNOWN_USAGE,
-    readBack: (folder, tokens) => importedLogits(runtime, folder, tokens),
+    async readBack(folder, tokens) {
+      const { model, architecture } = modelOf(await readForeignConfig(folder))
+      const files = { model, theirs: architecture.tensors(model), open: () => openTensors(folder) }
+      return importedLogits(runtime, folder, files, tokens)
+    },
   }
 }
 
@@ -82,15 +95,35 @@ async function prepareOwn(source: ExportSource, none: NoneFits): Promise<Prepare
   }
 }
 
-const filesOf = (
+/** Maximum number of bytes of tensors in a file, as in save_pretrained. */
+const SHARD_BYTES = 5e9
+
+function filesOf(
   { config, tokenizer }: ExportSource,
   configJson: Fields,
   tensors: readonly StoredTensor[],
-): OutputFile[] => [
-  jsonFile('config.json', configJson),
-  ...safetensorsFiles(tensors),
-  ...tokenizerFiles(tokenizer, config.model.sequence),
-]
+): OutputFile[] {
+  const shards = shardsOf(tensors, SHARD_BYTES)
+  const files = shardFiles('model', shards)
+  const tensorsOf = shards.map((shard) => shard.map(({ name, byteLength }) => ({ name, bytes: byteLength })))
+  const places = Object.fromEntries(files.map(({ name }, i) => [name, tensorsOf[i] ?? []]))
+  return [
+    jsonFile('config.json', configJson),
+    ...files,
+    ...(files.length > 1 ? [indexFile('model', places)] : []),
+    ...tokenizerFiles(tokenizer, config.model.sequence),
+  ]
+}
+
+const storedTypes: Readonly<Record<NumberDtype, string>> = { float32: 'F32', bf16: 'BF16', f16: 'F16' }
+
+const storedTensor = (theirs: TheirTensor, weights: Weights, dtype: NumberDtype): StoredTensor => ({
+  name: theirs.name,
+  dtype: storedTypes[dtype],
+  shape: theirs.shape,
+  byteLength: bytesOfDtype[dtype] * sizeOf(theirs.shape),
+  read: async () => encode(await gatherTensor(theirs, weights), dtype, theirs.name),
+})
 
 const dtypeNames: Readonly<Record<NumberDtype, string>> = { float32: 'float32', bf16: 'bfloat16', f16: 'float16' }
 

@@ -10,13 +10,12 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { createRuntime } from '../../../../engine/cpu/cpu-runtime.ts'
 import { temporaryFolder } from '../../../../node/data/testing/temporary-folder.ts'
-import { largestDifference } from '../compare.ts'
-import { ownLogits } from '../own-logits.ts'
+import { largestDifference, ownLogits } from '../logits.ts'
 import { cases, type Settings } from '../testing/cases.ts'
 import { randomModel, tokensOf } from '../testing/random-model.ts'
 import { writtenExport } from '../testing/written.ts'
 import { hfFormat } from './format.ts'
-import { pythonWithTorch } from './read.ts'
+import { pythonWithTorch } from './python.ts'
 
 const { make } = temporaryFolder()
 const runtime = await createRuntime({ threads: 1 })

@@ -6,6 +6,8 @@
  * so its nodes are written here directly, in standard ONNX ops alone.
  */
 import { type ExternalPlace, encodeOnnx, type OnnxNode, type OnnxPort } from '../../../../core/graph/onnx-file.ts'
+import { sizeOf } from '../../../../core/graph/shape.ts'
+import { bytesFile, type OutputFile } from '../../../../train/run/checkpoint/safetensors.ts'
 
 /** The set of standard ops, and the version of the file format that came with it (2023). */
 export const OPSET = 18
@@ -74,6 +76,12 @@ export class OnnxBuilder {
     return outputs
   }
 
+  /** The largest `count` values along the last axis in descending order, and their indices. */
+  largest(values: Value, count: number): readonly [best: Value, indices: Value] {
+    const results = this.ops('TopK', [values, this.ints([count])], 2, { axis: -1, largest: 1, sorted: 1 })
+    return results as [Value, Value]
+  }
+
   private add(
     name: string,
     type: string,
@@ -86,7 +94,7 @@ export class OnnxBuilder {
 
   /** A parameter of the model: a whole tensor, or one expert of a stacked tensor. Each name is added only once. */
   weight(name: string, shape: readonly number[], read: () => Promise<Float32Array>): Value {
-    const byteLength = 4 * shape.reduce((product, length) => product * length, 1)
+    const byteLength = 4 * sizeOf(shape)
     return this.initializer({ name, type: 'float32', shape, byteLength, read: async () => bytesOf(await read()) })
   }
 
@@ -141,4 +149,40 @@ export class OnnxBuilder {
       graph: { name: 'causal-lm', nodes, tensors, inputs, outputs },
     })
   }
+}
+
+/** Maximum number of bytes of weights that are stored in the same file as the graph. */
+const MAX_INLINE_BYTES = 512 * 2 ** 20
+/** Tensors of fewer bytes stay with the graph: runtimes read axes and shapes while they load it. */
+const MIN_EXTERNAL_BYTES = 1024
+/** A tensor outside the graph's file begins at a multiple of this, so that it can be mapped into memory. */
+const ALIGNMENT = 4096
+
+/**
+ * The files of a model: `model.onnx`, and for a large model `model.onnx_data` with its weights. Protocol buffers end at
+ * 2 GB, and a file with its weights is held in memory whole while it is written. Names are relative to the folder of the
+ * model.
+ */
+export async function onnxFiles(
+  graph: OnnxBuilder,
+  metadata: Readonly<Record<string, string>>,
+  maxInlineBytes = MAX_INLINE_BYTES,
+): Promise<OutputFile[]> {
+  const total = graph.initializers.reduce((sum, { byteLength }) => sum + byteLength, 0)
+  if (total <= maxInlineBytes) return [bytesFile('model.onnx', await graph.encode(metadata, () => null))]
+  const file = 'model.onnx_data'
+  const places = new Map<Initializer, ExternalPlace>()
+  const pieces: OutputFile['pieces'][number][] = []
+  let bytes = 0
+  for (const tensor of graph.initializers) {
+    if (tensor.byteLength < MIN_EXTERNAL_BYTES) continue
+    const offset = Math.ceil(bytes / ALIGNMENT) * ALIGNMENT
+    const padding = offset - bytes
+    if (padding > 0) pieces.push({ byteLength: padding, read: async () => new Uint8Array(padding) })
+    pieces.push(tensor)
+    places.set(tensor, { file, offset, length: tensor.byteLength })
+    bytes = offset + tensor.byteLength
+  }
+  const model = await graph.encode(metadata, (tensor) => places.get(tensor) ?? null)
+  return [bytesFile('model.onnx', model), { name: file, bytes, pieces }]
 }

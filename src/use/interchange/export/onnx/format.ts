@@ -4,17 +4,14 @@ import { option, UsageError, wording } from '../../../../core/errors.ts'
 import { headWidthOf, type ModelConfig } from '../../../../core/model/config.ts'
 import { version } from '../../../../core/version.ts'
 import type { ExportSource, Format } from '../contract.ts'
-import { checkGenerates } from '../generating.ts'
 import { jsonFile, specialIds, tokenizerFiles } from '../text-files.ts'
-import { OPSET } from './builder.ts'
+import { OPSET, onnxFiles } from './builder.ts'
 import { onnxModel } from './model.ts'
-import { onnxFiles } from './write.ts'
 
 const FOLDER = 'onnx'
 
 export const onnxFormat: Format = {
-  check(model, dtype) {
-    checkGenerates(model)
+  check(_, dtype) {
     if (dtype !== 'float32')
       throw new UsageError(
         wording`invalid ${option('dtype')}: "${dtype}" (expected float32 with ${option('format', 'onnx')}: CPUs compute the graph in float32)`,

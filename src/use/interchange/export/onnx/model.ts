@@ -18,9 +18,17 @@ import { hashTableOf } from '../../../../core/model/routing/hash.ts'
 import type { Weights } from '../weights.ts'
 import { attention, cacheNames, cachesOf, type Projections, positionsOf } from './attention.ts'
 import { OnnxBuilder, type Value } from './builder.ts'
-import { ffn, norm, type Parts, parameter, scaled } from './layers.ts'
-import { mixture } from './mixture.ts'
-import { type Choices, chooseExperts, givenExperts } from './router.ts'
+import {
+  type Choices,
+  chooseExperts,
+  ffn,
+  givenExperts,
+  mixture,
+  norm,
+  type Parts,
+  parameter,
+  scaled,
+} from './layers.ts'
 
 /** Builds the graph of a model whose router can generate text; see `checkGenerates`. */
 export function onnxModel(config: ModelConfig, weights: Weights): OnnxBuilder {

@@ -10,14 +10,13 @@ import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { afterAll, describe, expect, test } from 'vitest'
 import { createRuntime } from '../../../../engine/cpu/cpu-runtime.ts'
 import { temporaryFolder } from '../../../../node/data/testing/temporary-folder.ts'
-import { largestDifference } from '../compare.ts'
-import { ownLogits } from '../own-logits.ts'
+import { largestDifference, ownLogits } from '../logits.ts'
 import { cases, moe } from '../testing/cases.ts'
 import { type RandomModel, randomModel, tokensOf } from '../testing/random-model.ts'
 import { weightsOf } from '../weights.ts'
+import { onnxFiles } from './builder.ts'
 import { onnxModel } from './model.ts'
 import { onnxLogits } from './read.ts'
-import { onnxFiles } from './write.ts'
 
 const { make } = temporaryFolder()
 const runtime = await createRuntime({ threads: 1 })

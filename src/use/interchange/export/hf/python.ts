@@ -1,36 +1,10 @@
-/** Reads an exported folder back: by the path of `choir import`, or by its own Python file. */
+/** Runs the Python file of an exported folder, which needs PyTorch. */
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { RunError } from '../../../../core/errors.ts'
 import type { ModelConfig } from '../../../../core/model/config.ts'
-import { parameterSpecs } from '../../../../core/model/parameters.ts'
-import type { Runtime } from '../../../../engine/contract/runtime.ts'
-import { parameterTensors } from '../../../../train/step/store/named-tensors.ts'
-import { ParameterStore } from '../../../../train/step/store/store.ts'
-import { modelOf } from '../../../foreign/architectures/config-json.ts'
-import { openTensors, readForeignConfig } from '../../../foreign/foreign-folder.ts'
-import { openForeignWeights } from '../../../foreign/foreign-model.ts'
 import type { ReadBack } from '../contract.ts'
-import { ownLogits } from '../own-logits.ts'
-
-/** Logits of a model that is imported into memory of its own. */
-export async function importedLogits(runtime: Runtime, folder: string, tokens: Int32Array): Promise<ReadBack> {
-  const { model, architecture } = modelOf(await readForeignConfig(folder))
-  const store = new ParameterStore(runtime, parameterSpecs(model), null)
-  const weights = await openForeignWeights(folder, {
-    model,
-    theirs: architecture.tensors(model),
-    open: () => openTensors(folder),
-  })
-  try {
-    for (const { name, shape, range } of parameterTensors(store))
-      await range.arena.write(range.start, await weights.read({ name, shape }))
-  } finally {
-    await weights.close()
-  }
-  return { reader: 'choir import', logits: await ownLogits(runtime, model, store, tokens) }
-}
 
 const run = promisify(execFile)
 /** Commands that may be a Python. The second is Debian's, whose packages another installation does not see. */

@@ -2,7 +2,7 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { pythonWithTorch } from './read.ts'
+import { pythonWithTorch } from './python.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'choir-python-'))
 const path = process.env.PATH
