@@ -13,7 +13,6 @@ import {
 import { grouped } from '../../core/text/numbers.ts'
 import type { Precision } from '../../engine/contract/runtime.ts'
 import { type WeightFormat, weightFormats } from '../../use/infer/quantized/weight-format.ts'
-import { isAddress, loopbackAddress } from './log-to/address-sink.ts'
 
 /** Values of {@link deviceOption}, {@link threadsOption} and {@link mathOption}. */
 export interface EngineFlags {
@@ -197,17 +196,6 @@ export function engineArgs({ device, threads, math }: EngineFlags): string[] {
 
 export function traceOption(): Option {
   return new Option('--trace <file>', 'write a timeline of all threads in the last step, for ui.perfetto.dev')
-}
-
-export function logToOption(): Option {
-  const description =
-    'also send a line of JSON a step to this command (its standard input), or as POST to http://127.0.0.1:PORT/...; a ' +
-    'receiver that fails or is slow does not disturb the training'
-  return new Option('--log-to <target>', description).argParser((target: string) => {
-    if (target.trim() === '') throw new UsageError('invalid --log-to: "" (expected a command, or an http address)')
-    if (isAddress(target)) loopbackAddress(target)
-    return target
-  })
 }
 
 export function jsonOption(): Option {

@@ -8,7 +8,6 @@ import { type RankWatch, watchRank } from '../../node/run/ranks/watch.ts'
 import type { ClosableRanks } from '../../node/train/ranks.ts'
 import { formatError } from './format-error.ts'
 import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
-import { choirVariables } from './launch/variables.ts'
 import { numberOption, ranges } from './options.ts'
 
 export interface RankFlags {
@@ -35,6 +34,15 @@ export interface GivenToRank {
   readonly words: readonly (string | undefined)[]
   readonly flags: RankFlags
 }
+
+/**
+ * Names of the environment variables of Choir that are set, such as CHOIR_DNNL. All ranks need the same values, except
+ * for CHOIR_MPI, a path that may differ between machines, and CHOIR_GPU.
+ */
+export const choirVariables = (env: Readonly<Record<string, string | undefined>>): string[] =>
+  Object.keys(env)
+    .filter((name) => /^CHOIR_\w+$/.test(name) && env[name] !== undefined)
+    .sort()
 
 /**
  * Command line and environment of a rank as text, by their names in messages. Options are sorted by name. The MPI

@@ -22,7 +22,6 @@ import { profileText } from '../display/profile.ts'
 import { lowerBoundNote } from '../display/summary.ts'
 import { type Colors, colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
 import { parseJsonLines, writeJson } from '../json.ts'
-import { type MeasuredMachine, machineText, measureMachineInChild } from '../machine.ts'
 import {
   deviceOption,
   type EngineFlags,
@@ -38,6 +37,7 @@ import {
 } from '../options.ts'
 import { expectOutputs } from '../output-files.ts'
 import { writeTrace } from '../trace.ts'
+import { type MeasuredMachine, machineText, measureMachineInChild } from './machine.ts'
 
 interface BenchFlags extends EngineFlags {
   readonly shape: string

@@ -15,7 +15,7 @@ import { findMpirun, missingMpirun } from '../launch/find-mpirun.ts'
 import { type Activity, type LaunchFlags, targetOf } from '../launch/flags.ts'
 import { expectRanks, loadLaunchedRun, trainArguments } from '../launch/launched-run.ts'
 import { type MpiJobSettings, mpiCommandLine, runMpiJob } from '../launch/run-job.ts'
-import { choirVariables } from '../launch/variables.ts'
+import { logToOption } from '../log-to/sinks.ts'
 import {
   checkpointOption,
   dataOption,
@@ -25,13 +25,13 @@ import {
   fromOption,
   jsonOption,
   listOption,
-  logToOption,
   mathOption,
   numberOption,
   ranges,
   resumeOption,
   setOption,
 } from '../options.ts'
+import { choirVariables } from '../ranks.ts'
 import { readGiven } from '../read-given.ts'
 import { freeDirectory } from '../train-job.ts'
 

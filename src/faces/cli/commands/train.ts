@@ -14,6 +14,7 @@ import { print } from '../display/print.ts'
 import { summaryText } from '../display/train-summary.ts'
 import { type Colors, colorsFor, Interrupted, type Io, interruptible, isTerminal, untilAborted } from '../io.ts'
 import { writeJson } from '../json.ts'
+import { logToOption } from '../log-to/sinks.ts'
 import {
   checkpointOption,
   dataOption,
@@ -25,7 +26,6 @@ import {
   fromOption,
   gpuOption,
   jsonOption,
-  logToOption,
   mathOption,
   numberOption,
   ranges,
@@ -36,8 +36,8 @@ import {
 } from '../options.ts'
 import { expectOutputs } from '../output-files.ts'
 import { deadlineOption, mpiOption, type RankFlags, withRanks } from '../ranks.ts'
-import { writeSample } from '../sample.ts'
 import { freeDirectory, isFirstRun, type Job, type JobFlags, prepareJob } from '../train-job.ts'
+import { writeSample } from './sample.ts'
 
 interface TrainFlags extends JobFlags, RankFlags {
   readonly json?: true
@@ -167,7 +167,7 @@ const ofRuns = [
 ] as const
 
 async function simulate(io: Io, source = 'demo', flags: TrainFlags, ranks: number): Promise<void> {
-  const { simulateRank } = await import('../simulate.ts')
+  const { simulateRank } = await import('./simulate.ts')
   const { set = [], steps, gpu, json = false } = flags
   const others = ofRuns
     .filter((name) => flags[name] !== undefined)

@@ -10,12 +10,12 @@ import { loadCluster } from '../../../tools/plan/inputs/load-plan.ts'
 import { checkStudy } from '../../../tools/study/runs/study-folder.ts'
 import type { Io } from '../io.ts'
 import { expectOutputs } from '../output-files.ts'
+import { choirVariables } from '../ranks.ts'
 import { loadSpecification, studyWords } from '../study/specification.ts'
 import { freeDirectory } from '../train-job.ts'
 import { findMpirun } from './find-mpirun.ts'
 import type { LaunchFlags } from './flags.ts'
 import { expectRanks, type LaunchedRun, loadLaunchedRun, trainArguments } from './launched-run.ts'
-import { choirVariables } from './variables.ts'
 
 export async function writeSlurmTraining(io: Io, source: string | undefined, flags: LaunchFlags): Promise<void> {
   const run = await loadLaunchedRun(source, flags)

@@ -12,9 +12,7 @@ import type { TrainEvent, TrainSummary } from '../../../train/loop/events.ts'
 import type { Display } from '../display/display.ts'
 import { main } from '../main.ts'
 import { fakeIo } from '../testing/fake.ts'
-import { addressSink, loopbackAddress } from './address-sink.ts'
-import { commandSink } from './command-sink.ts'
-import type { LineSink } from './line-sink.ts'
+import { addressSink, commandSink, type LineSink, loopbackAddress } from './sinks.ts'
 import { StepLog } from './step-log.ts'
 
 let folder: string

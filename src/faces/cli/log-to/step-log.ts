@@ -6,9 +6,7 @@ import type { RunConfig } from '../../../core/config/run-config.ts'
 import type { TrainEvent, TrainSummary } from '../../../train/loop/events.ts'
 import type { Display } from '../display/display.ts'
 import { jsonText } from '../json.ts'
-import { addressSink, isAddress, loopbackAddress } from './address-sink.ts'
-import { commandSink, within } from './command-sink.ts'
-import type { LineSink } from './line-sink.ts'
+import { addressSink, commandSink, isAddress, type LineSink, loopbackAddress, within } from './sinks.ts'
 
 /** Number of lines that may wait: half a minute at 30 steps a second. */
 const QUEUE = 1000

@@ -1,13 +1,13 @@
 /** `choir train --simulate-ranks`: measures one rank of a world of many, in this process alone. */
-import type { RunConfig } from '../../core/config/run-config.ts'
-import { UsageError } from '../../core/errors.ts'
-import { worldOf } from '../../engine/world/mpi/world.ts'
-import { expectDeviceOf } from '../../node/train/layout.ts'
-import { loadPlannedRun } from '../../tools/plan/inputs/load-plan.ts'
-import { simulationEventText, simulationText } from './display/plan/simulation.ts'
-import { print } from './display/print.ts'
-import { colorsFor, Interrupted, type Io, interruptible } from './io.ts'
-import { writeJson } from './json.ts'
+import type { RunConfig } from '../../../core/config/run-config.ts'
+import { UsageError } from '../../../core/errors.ts'
+import { worldOf } from '../../../engine/world/mpi/world.ts'
+import { expectDeviceOf } from '../../../node/train/layout.ts'
+import { loadPlannedRun } from '../../../tools/plan/inputs/load-plan.ts'
+import { simulationEventText, simulationText } from '../display/plan/simulation.ts'
+import { print } from '../display/print.ts'
+import { colorsFor, Interrupted, type Io, interruptible } from '../io.ts'
+import { writeJson } from '../json.ts'
 
 /** Default number of steps. The first step is not timed. */
 const STEPS = 3

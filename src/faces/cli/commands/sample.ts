@@ -1,12 +1,12 @@
 /** The text that a model generates at the end of its training. */
 
-import { wrap } from '../../core/text/columns.ts'
-import { printable } from '../../core/text/printable.ts'
-import { quoted } from '../../core/text/shell.ts'
-import { sourceName } from './display/summary.ts'
-import { type Colors, Interrupted, type Io, interruptible } from './io.ts'
-import { writeJson } from './json.ts'
-import type { Job } from './train-job.ts'
+import { wrap } from '../../../core/text/columns.ts'
+import { printable } from '../../../core/text/printable.ts'
+import { quoted } from '../../../core/text/shell.ts'
+import { sourceName } from '../display/summary.ts'
+import { type Colors, Interrupted, type Io, interruptible } from '../io.ts'
+import { writeJson } from '../json.ts'
+import type { Job } from '../train-job.ts'
 
 /** Prompts that fit the built-in corpora. */
 const prompts: Readonly<Record<string, string>> = { sotu: 'The people of the United States', 'moby-dick': 'The whale' }

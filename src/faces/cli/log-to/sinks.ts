@@ -1,9 +1,73 @@
-/** A command that reads lines from its standard input. It ends at the end of its input, not at Ctrl-C. */
+/** The receiver of the lines of `--log-to`: a command, or an address on this machine. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
+import { Option } from 'commander'
+import { UsageError } from '../../../core/errors.ts'
 import { childEnvironment } from '../../../node/system/child-environment.ts'
-import type { LineSink } from './line-sink.ts'
+
+export function logToOption(): Option {
+  const description =
+    'also send a line of JSON a step to this command (its standard input), or as POST to http://127.0.0.1:PORT/...; a ' +
+    'receiver that fails or is slow does not disturb the training'
+  return new Option('--log-to <target>', description).argParser((target: string) => {
+    if (target.trim() === '') throw new UsageError('invalid --log-to: "" (expected a command, or an http address)')
+    if (isAddress(target)) loopbackAddress(target)
+    return target
+  })
+}
+
+export interface LineSink {
+  /**
+   * Delivers a line, which includes its line break. Waits until the receiver takes it.
+   * @throws Error if the line cannot be delivered
+   */
+  send(line: string): Promise<void>
+  /**
+   * Ends the receiver after the last line, and waits for a limited time until it has ended.
+   * @throws Error if the receiver failed or did not end in time
+   */
+  close(): Promise<void>
+}
+
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/
+
+/** Whether a target is meant as an address, not as a command. */
+export const isAddress = (target: string): boolean => /^\w+:\/\//.test(target.trim())
+
+/** @throws UsageError if `text` is not an http address on this machine */
+export function loopbackAddress(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.protocol === 'http:' && LOOPBACK.test(url.hostname) && !url.username) return url
+  throw new UsageError(
+    `invalid --log-to: ${JSON.stringify(text)} (expected an http address on this machine, such as ` +
+      'http://127.0.0.1:8080/log: Choir sends nothing elsewhere; give a command that does, such as a script)',
+  )
+}
+
+/**
+ * Sends each line to an address, as a POST request.
+ * @param timeoutMs Time that the receiver has to answer.
+ */
+export function addressSink(url: URL, timeoutMs: number): LineSink {
+  return {
+    async send(line) {
+      const response = await fetch(url, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: line,
+        // A redirect could lead to another machine.
+        redirect: 'error',
+        signal: AbortSignal.timeout(timeoutMs),
+      }).catch((error: Error) => {
+        throw new Error(`${url.href} does not answer: ${((error.cause as Error | undefined) ?? error).message}`)
+      })
+      await response.arrayBuffer()
+      if (!response.ok) throw new Error(`${url.href} answers with status ${response.status}`)
+    },
+    async close() {},
+  }
+}
 
 export interface CommandOptions {
   /** Receives the first {@link SHOWN_LINES} lines that the command prints, each cut to {@link LINE_CHARACTERS}. */
@@ -19,6 +83,7 @@ const PIECE_MS = 10
 /** Time to wait for the last output of a command that has ended. */
 const OUTPUT_MS = 1000
 
+/** Starts a command that reads the lines from its standard input. It ends at the end of its input, not at Ctrl-C. */
 export function commandSink(command: string, { onOutput, endMs }: CommandOptions): LineSink {
   const child = spawn(command, {
     shell: true,

@@ -3,15 +3,15 @@
  * that their memory does not count as memory of a training, and so that ONNX Runtime can be measured without oneDNN.
  */
 
-import { wrap } from '../../core/text/columns.ts'
-import { bytes, fixed, flops } from '../../core/text/numbers.ts'
-import { usesDnnl } from '../../engine/contract/engine.ts'
-import type { Machine } from '../../node/measure/machine.ts'
-import { labelled } from './display/display.ts'
-import { engineLine } from './display/summary.ts'
-import type { Colors, Io } from './io.ts'
-import { parseJsonLines } from './json.ts'
-import { type EngineFlags, engineArgs } from './options.ts'
+import { wrap } from '../../../core/text/columns.ts'
+import { bytes, fixed, flops } from '../../../core/text/numbers.ts'
+import { usesDnnl } from '../../../engine/contract/engine.ts'
+import type { Machine } from '../../../node/measure/machine.ts'
+import { labelled } from '../display/display.ts'
+import { engineLine } from '../display/summary.ts'
+import type { Colors, Io } from '../io.ts'
+import { parseJsonLines } from '../json.ts'
+import { type EngineFlags, engineArgs } from '../options.ts'
 
 export interface MeasuredMachine extends Machine {
   /** The float32 matmul rate without oneDNN; undefined if oneDNN is not in use, or on a GPU. */
