@@ -207,6 +207,8 @@ export function describeArenaKernels(device: Device): void {
     const shapes = [
       ['a matrix', 1, 5, 7],
       ['two matrices', 2, 33, 65],
+      ['two matrices of several tiles', 2, 70, 264],
+      ['a matrix of many rows', 1, 300, 67],
       ['a column', 1, 130, 1],
       ['a row', 1, 1, 70],
       ['three vectors', 3, null, 6],
@@ -261,6 +263,16 @@ export function describeArenaKernels(device: Device): void {
         const kept = state.subarray(i * stateSize, i * stateSize + tensor.means.length)
         expectClose(kept, tensor.means, 'state')
       })
+    })
+
+    test.each([0, 1e-25, 1e-12, 1e12])('a first step of Adafactor with gradients of about %d is finite', async (of) => {
+      const { arrays, range } = await adafactorCase(1, 5, 7)
+      const [p, g] = [Float64Array.from(await arrays.read('p')), randomFloats(35, of).fill(0, 14, 21)]
+      await changeRange(arrays.range('g'), (values) => values.set(g))
+      new PlainAdafactor(5, 7).update(p, Float64Array.from(g), 0.4, 0.6 * 0.02, 0.99)
+      await kernels.adafactor([range], { beta: 0.4, rate: 0.02 }, await kernels.gate([arrays.range('g')], open))
+      await device.runtime.synchronize()
+      expectClose(await arrays.read('p'), p, 'p')
     })
 
     test.each([
