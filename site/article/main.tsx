@@ -2,7 +2,7 @@
 import { effect } from '@preact/signals'
 import { render } from 'preact'
 import { Balancing } from '../../web/share/balancing.tsx'
-import { followAddress } from '../../web/src/view-state.ts'
+import { followAddress } from '../../web/src/shared/view-state.ts'
 import './article.css'
 import { Explore } from './explore.tsx'
 import { balancing, recorded } from './recorded.ts'

@@ -1,6 +1,6 @@
 /** What a reader has chosen, all of it in the address, so that a link shows the same. */
 import type { Signal } from '@preact/signals'
-import { inAddress, index, number, oneOf } from '../../web/src/view-state.ts'
+import { inAddress, index, number, oneOf } from '../../web/src/shared/view-state.ts'
 import { rules } from './refusals.ts'
 
 /** Recorded trainings, by the name in docs/results/routing.json. */

@@ -1,7 +1,7 @@
 /** Entry point of the page. */
 import './no-eval.ts'
 import { render } from 'preact'
-import { followAddress } from '../src/view-state.ts'
+import { followAddress } from '../src/shared/view-state.ts'
 import { App } from './app.tsx'
 import { findStored } from './session.ts'
 

@@ -2,7 +2,7 @@
 import { computed, effect, signal } from '@preact/signals'
 import { browserStore } from '../../src/faces/library/web.ts'
 import { router, toNewest } from '../src/experts/view.ts'
-import { flag, inAddress } from '../src/view-state.ts'
+import { flag, inAddress } from '../src/shared/view-state.ts'
 import { commonStepOf, keepInStep } from './in-step.ts'
 import { type Lesson, settingOf } from './lessons.ts'
 import { LiveRun, type SideName, storeOf } from './live-run.ts'

@@ -1,7 +1,7 @@
 /** Line styles of the two sides. */
 import { computed } from '@preact/signals'
 import { dashes } from '../../src/core/charts/palette.ts'
-import { assignStyles, type LineStyle } from '../src/line-styles.ts'
+import { assignStyles, type LineStyle } from '../src/shared/line-styles.ts'
 import { scheme } from '../src/shell/theme.ts'
 import type { SideName } from './live-run.ts'
 

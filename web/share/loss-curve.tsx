@@ -7,7 +7,7 @@ import '../src/curves/curves.css'
 import type { Figure } from '../src/curves/drawing/figure.ts'
 import { rangeOfX, rangeOfY } from '../src/curves/drawing/lines.ts'
 import { visibleX } from '../src/curves/settings.ts'
-import { assignStyles } from '../src/line-styles.ts'
+import { assignStyles } from '../src/shared/line-styles.ts'
 import { scheme } from '../src/shell/theme.ts'
 import type { Replay } from './replay.ts'
 

@@ -1,8 +1,9 @@
 /** The loads of a shared run, and the current place in it. The view (router, expert, step) is that of the dashboard. */
+
 import { computed, type ReadonlySignal, signal } from '@preact/signals'
 import type { Moment, SharedRun } from '../../src/faces/watch/share/shared-run.ts'
-import { snapshotAt } from '../src/experts/loads/snapshot-at.ts'
-import type { ShownLoads } from '../src/experts/loads/use-loads.ts'
+import { snapshotAt } from '../src/experts/loads-loader.ts'
+import type { ShownLoads } from '../src/experts/use-loads.ts'
 import * as view from '../src/experts/view.ts'
 import { unpackLoads } from './unpack.ts'
 

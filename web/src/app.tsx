@@ -2,13 +2,13 @@
 import { useEffect } from 'preact/hooks'
 import { CurvesPage } from './curves/curves-page.tsx'
 import { ExpertsPage } from './experts/experts-page.tsx'
+import { Header } from './header.tsx'
 import { RanksPage } from './ranks/ranks-page.tsx'
-import { Header } from './shell/header.tsx'
+import { collection, page, pages, pageTitles, problem, runs } from './shared/store.ts'
+import { ignored } from './shared/view-state.ts'
 import { onKeys, Shortcuts, shortcutsShown } from './shell/shortcuts.tsx'
-import { Sidebar } from './shell/sidebar.tsx'
-import { collection, page, pages, pageTitles, problem, runs } from './store.ts'
+import { Sidebar } from './sidebar.tsx'
 import { TokensPage } from './tokens/tokens-page.tsx'
-import { ignored } from './view-state.ts'
 
 const views = { curves: CurvesPage, experts: ExpertsPage, tokens: TokensPage, ranks: RanksPage }
 

@@ -1,9 +1,9 @@
 /** Entry point of the page. */
 import { render } from 'preact'
 import { App } from './app.tsx'
+import { follow } from './shared/store.ts'
+import { followAddress } from './shared/view-state.ts'
 import { closeMenus } from './shell/menus.ts'
-import { follow } from './store.ts'
-import { followAddress } from './view-state.ts'
 
 followAddress()
 follow()

@@ -1,8 +1,8 @@
 /** All metrics of the shown runs, in collapsible groups. */
 import { computed } from '@preact/signals'
+import { shownRuns, whyNoRun } from '../shared/store.ts'
 import { Dialog } from '../shell/dialog.tsx'
 import { Icon } from '../shell/icon.tsx'
-import { shownRuns, whyNoRun } from '../store.ts'
 import { Card } from './card.tsx'
 import './curves.css'
 import { metricName } from '../../../src/core/text/metrics.ts'

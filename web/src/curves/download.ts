@@ -6,12 +6,12 @@ import { drawFigure, FIGURE_WIDTH, type Figure, figureHeight } from './drawing/f
 import { CanvasSurface, SvgSurface } from './drawing/surface.ts'
 
 /** Pixels of the PNG per unit of the drawing: sharp on paper and on screens of high resolution. */
-export const PNG_SCALE = 2
+const PNG_SCALE = 2
 
 export function downloadSvg(figure: Figure, ink: Ink): void {
   const surface = new SvgSurface(FIGURE_WIDTH, figureHeight(figure))
   drawFigure(surface, figure, ink)
-  saveSvg(String(surface), figure.metric)
+  save(new Blob([String(surface)], { type: 'image/svg+xml' }), fileName(figure.metric, 'svg'))
 }
 
 export function downloadPng(figure: Figure, ink: Ink): void {
@@ -29,10 +29,6 @@ export function savePng(canvas: HTMLCanvasElement, name: string): void {
   canvas.toBlob((blob) => {
     if (blob) save(blob, fileName(name, 'png'))
   }, 'image/png')
-}
-
-export function saveSvg(svg: string, name: string): void {
-  save(new Blob([svg], { type: 'image/svg+xml' }), fileName(name, 'svg'))
 }
 
 export function downloadCsv(metric: string, csv: string): void {

@@ -13,14 +13,14 @@ interface SentRequest {
   readonly fail: (error: Error) => void
 }
 const requests: SentRequest[] = []
-vi.mock('../client.ts', () => ({
+vi.mock('../shared/client.ts', () => ({
   getJson: (_: string, query: SentRequest['query'], signal: AbortSignal) =>
     new Promise((answer, fail) => requests.push({ query, signal, answer, fail })),
 }))
 
 const { SeriesLoader } = await import('./series-loader.ts')
 const { smoothing } = await import('./settings.ts')
-const store = await import('../store.ts')
+const store = await import('../shared/store.ts')
 
 const answerOf = (y: number): SeriesAnswer => ({
   metric: 'train/loss',

@@ -4,8 +4,8 @@
  */
 import { effect, type ReadonlySignal, signal, untracked } from '@preact/signals'
 import type { SeriesAnswer } from '../../../src/faces/watch/api.ts'
-import { getJson } from '../client.ts'
-import { problem as disconnected, shownRuns, versions } from '../store.ts'
+import { getJson } from '../shared/client.ts'
+import { problem as disconnected, shownRuns, versions } from '../shared/store.ts'
 import { from, smoothing, to, xAxis } from './settings.ts'
 
 const SETTLE_MS = 80

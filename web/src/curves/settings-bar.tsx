@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'preact/hooks'
 import { duration } from '../../../src/core/text/numbers.ts'
 import { type XAxis, xAxes } from '../../../src/faces/watch/api.ts'
 import { Segments } from '../controls/selection.tsx'
-import { formatValue } from '../format-value.ts'
+import { formatValue } from '../shared/format-value.ts'
 import { onKeys } from '../shell/shortcuts.tsx'
 import { axisTitles } from './drawing/ticks.ts'
 import {

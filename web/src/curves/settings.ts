@@ -1,7 +1,7 @@
 /** Settings of the curves, shared by all cards and stored in the address. */
 import { batch, effect, untracked } from '@preact/signals'
 import { type XAxis, xAxes } from '../../../src/faces/watch/api.ts'
-import { flag, inAddress, list, number, oneOf, optional, text } from '../view-state.ts'
+import { flag, inAddress, list, number, oneOf, optional, text } from '../shared/view-state.ts'
 
 export const xAxis = inAddress<XAxis>('x', oneOf(xAxes), 'step', true)
 export const logY = inAddress('log', flag, false)

@@ -1,9 +1,9 @@
 /** Values of the lines nearest to the pointer, from the upper to the lower. */
 import { dash } from '../../../src/core/text/numbers.ts'
 import type { XAxis } from '../../../src/faces/watch/api.ts'
-import { formatValue } from '../format-value.ts'
 import { Name } from '../runs/name.tsx'
 import { Swatch } from '../runs/swatch.tsx'
+import { formatValue } from '../shared/format-value.ts'
 import type { HoverPoint, Reading } from './drawing/lines.ts'
 import { axisTitles, exactXText } from './drawing/ticks.ts'
 

@@ -1,8 +1,9 @@
 /** The values of a card as a table, for exact numbers and for screen readers. */
+import { max, min } from 'd3-array'
 import { metricName } from '../../../src/core/text/metrics.ts'
 import type { XAxis } from '../../../src/faces/watch/api.ts'
-import { formatValue } from '../format-value.ts'
 import { Swatch } from '../runs/swatch.tsx'
+import { formatValue } from '../shared/format-value.ts'
 import type { Line } from './drawing/lines.ts'
 import { axisTitles, exactXText } from './drawing/ticks.ts'
 
@@ -39,8 +40,8 @@ export function ValueTable({ metric, axis, lines }: ValueTableProps) {
                 </th>
                 <td>{formatValue(line.y[last])}</td>
                 <td>{last < 0 ? '' : exactXText(axis, line.x[last] as number)}</td>
-                <td>{formatValue(minOf(values))}</td>
-                <td>{formatValue(maxOf(values))}</td>
+                <td>{formatValue(min(values))}</td>
+                <td>{formatValue(max(values))}</td>
               </tr>
             )
           })}
@@ -49,8 +50,3 @@ export function ValueTable({ metric, axis, lines }: ValueTableProps) {
     </section>
   )
 }
-
-const minOf = (values: readonly number[]) =>
-  values.reduce((one, other) => Math.min(one, other), Number.POSITIVE_INFINITY)
-const maxOf = (values: readonly number[]) =>
-  values.reduce((one, other) => Math.max(one, other), Number.NEGATIVE_INFINITY)

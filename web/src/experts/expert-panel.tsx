@@ -8,10 +8,10 @@ import type {
   TopTokens as TopTokensAnswer,
   TopTokensRequest,
 } from '../../../src/faces/watch/api.ts'
-import { postJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
+import { postJson } from '../shared/client.ts'
+import { useAnswer } from '../shared/use-answer.ts'
 import { piecesOf } from '../tokens/pieces.ts'
-import { useAnswer } from '../use-answer.ts'
 import { type Load, loadOf } from './expert-load.ts'
 import { Sparkline } from './sparkline.tsx'
 

@@ -1,10 +1,10 @@
 /** The experts page: selects the run, and explains why nothing is shown if it has no routing. */
 import { useEffect } from 'preact/hooks'
 import type { RoutingIndex } from '../../../src/faces/watch/api.ts'
-import { getJson } from '../client.ts'
 import { Message } from '../controls/message.tsx'
-import { runOf, shownRuns, versions, whyNoRun } from '../store.ts'
-import { useAnswer } from '../use-answer.ts'
+import { getJson } from '../shared/client.ts'
+import { runOf, shownRuns, versions, whyNoRun } from '../shared/store.ts'
+import { useAnswer } from '../shared/use-answer.ts'
 import './experts.css'
 import { Routing } from './routing.tsx'
 import { chosenRun, playing } from './view.ts'

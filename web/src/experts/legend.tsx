@@ -3,8 +3,8 @@ import { useRef } from 'preact/hooks'
 import { diverging } from '../../../src/core/charts/palette.ts'
 import { Select } from '../controls/selection.tsx'
 import { OVERLOADED_FROM } from './expert-load.ts'
-import { scaleEnds } from './heat-map/scale.ts'
-import { useDisplay } from './heat-map/use-display.ts'
+import { scaleEnds } from './scale.ts'
+import { useDisplay } from './use-display.ts'
 import * as view from './view.ts'
 
 /** @param end Load over mean at the end of the scale */

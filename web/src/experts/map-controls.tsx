@@ -2,7 +2,7 @@
 
 import { batch } from '@preact/signals'
 import { Segments } from '../controls/selection.tsx'
-import { inAddress, oneOf } from '../view-state.ts'
+import { inAddress, oneOf } from '../shared/view-state.ts'
 import { LayerSelect, LoadAndOrder } from './routing-controls.tsx'
 import { router } from './view.ts'
 

@@ -1,20 +1,21 @@
 /** The routing of one run: heat map, time slider, lines of a router, and the panel of an opened expert. */
+
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect } from 'preact/hooks'
 import type { RoutingHistory, RoutingIndex, RunSummary } from '../../../src/faces/watch/api.ts'
-import { getFloats, getJson } from '../client.ts'
+import { getFloats, getJson } from '../shared/client.ts'
+import { routerNames } from '../shared/router-names.ts'
+import { useAnswer } from '../shared/use-answer.ts'
 import { Icon } from '../shell/icon.tsx'
 import { onKeys } from '../shell/shortcuts.tsx'
-import { useAnswer } from '../use-answer.ts'
 import { loadOf } from './expert-load.ts'
 import { ExpertPanel } from './expert-panel.tsx'
-import { routerNames } from './heat-map/frame.ts'
 import { LayerMap, TimeMap } from './load-maps.tsx'
-import { snapshotAt } from './loads/snapshot-at.ts'
-import { useLoads } from './loads/use-loads.ts'
+import { snapshotAt } from './loads-loader.ts'
 import { LayerSelect, RoutingControls } from './routing-controls.tsx'
 import { Scrubber, togglePlaying, useSpace } from './scrubber.tsx'
 import { RouterLines } from './sparkline.tsx'
+import { useLoads } from './use-loads.ts'
 import * as view from './view.ts'
 
 interface RoutingProps {

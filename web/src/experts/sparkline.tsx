@@ -6,7 +6,7 @@ import { type ReadonlySignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useMemo, useRef } from 'preact/hooks'
 import { percent } from '../../../src/core/text/numbers.ts'
 import type { RouterInfo, RoutingHistory } from '../../../src/faces/watch/api.ts'
-import { type Display, useDisplay } from './heat-map/use-display.ts'
+import { type Display, useDisplay } from './use-display.ts'
 
 type Values = ArrayLike<number | null>
 

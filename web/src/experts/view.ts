@@ -3,10 +3,10 @@
  * only here, and written to the address when it rests: browsers refuse addresses that change thirty times a second.
  */
 import { batch, signal } from '@preact/signals'
-import { inAddress, index, number, oneOf, optional, text } from '../view-state.ts'
+import { inAddress, index, number, oneOf, optional, text } from '../shared/view-state.ts'
 import { loadKinds } from './expert-load.ts'
-import { orders } from './heat-map/frame.ts'
-import { scaleEnds } from './heat-map/scale.ts'
+import { orders } from './frame.ts'
+import { scaleEnds } from './scale.ts'
 
 export const chosenRun = inAddress('run', optional(text), null, true)
 export const order = inAddress('order', oneOf(orders), 'number')

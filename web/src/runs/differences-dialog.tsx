@@ -1,7 +1,7 @@
 /** Differences between the shown runs: one row per field, one column per run. */
 import { dash } from '../../../src/core/text/numbers.ts'
+import { shownRuns } from '../shared/store.ts'
 import { Dialog } from '../shell/dialog.tsx'
-import { shownRuns } from '../store.ts'
 import { type Difference, differences } from './differences.ts'
 import { Swatch } from './swatch.tsx'
 import { differencesShown } from './table-state.ts'

@@ -2,8 +2,8 @@
 
 import { compact, duration, grouped } from '../../../src/core/text/numbers.ts'
 import type { RunState, RunSummary } from '../../../src/faces/watch/api.ts'
+import { pointAt } from '../shared/store.ts'
 import { Icon } from '../shell/icon.tsx'
-import { pointAt } from '../store.ts'
 import type { Column } from './columns.ts'
 import { Name } from './name.tsx'
 import { type SeedGroup, statesText, type TableRow } from './seed-groups.ts'

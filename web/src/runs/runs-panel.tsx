@@ -1,7 +1,7 @@
 /** The runs at the side of the page: filter, actions and table. */
 import { useEffect, useRef } from 'preact/hooks'
+import { filterText, isSelection, matchingRuns, runs, shownRuns } from '../shared/store.ts'
 import { onKeys } from '../shell/shortcuts.tsx'
-import { filterText, isSelection, matchingRuns, runs, shownRuns } from '../store.ts'
 import { ColumnsMenu } from './columns-menu.tsx'
 import { DifferencesDialog } from './differences-dialog.tsx'
 import './runs.css'

@@ -4,9 +4,9 @@
  */
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
+import { pointAt, pointed } from '../shared/store.ts'
 import { onKeys } from '../shell/shortcuts.tsx'
 import { Splitter } from '../shell/splitter.tsx'
-import { pointAt, pointed } from '../store.ts'
 import type { Column } from './columns.ts'
 import { Row, type Shown } from './row.tsx'
 import type { TableRow } from './seed-groups.ts'

@@ -1,8 +1,8 @@
 /** Style of a run's lines and swatch, the same everywhere. */
 import { computed } from '@preact/signals'
-import { assignStyles, type LineStyle } from '../line-styles.ts'
+import { assignStyles, type LineStyle } from '../shared/line-styles.ts'
+import { runs } from '../shared/store.ts'
 import { scheme } from '../shell/theme.ts'
-import { runs } from '../store.ts'
 import { experiment, seedsGrouped } from './table-state.ts'
 
 /** With grouped seeds, the runs of an experiment have the style of the first of them. */

@@ -1,5 +1,5 @@
 /** A sample of a run's line as drawn in plots. */
-import type { LineStyle } from '../line-styles.ts'
+import type { LineStyle } from '../shared/line-styles.ts'
 import { styleOf } from './styles.ts'
 
 export function Swatch({ run, style = styleOf(run) }: { readonly run: string; readonly style?: LineStyle }) {

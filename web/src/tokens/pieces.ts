@@ -1,5 +1,7 @@
 /** The displayed text of a token, and positions of tokens in their text. */
 
+import { bisectRight } from 'd3-array'
+
 interface Piece {
   readonly text: string
   /** Whether it is a sign for white space, which is shown faintly. */
@@ -47,60 +49,9 @@ export function offsetsOf(tokens: readonly string[]): Float64Array {
 /** Tokens that overlap the characters [from, to), as [first, after last). */
 export function tokensAt(offsets: Float64Array, from: number, to: number): readonly [number, number] {
   const tokens = offsets.length - 1
-  let low = 0
-  let high = tokens
   // The first token that ends after `from`.
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if ((offsets[middle + 1] ?? 0) > from) high = middle
-    else low = middle + 1
-  }
-  let end = low
+  const first = bisectRight(offsets, from, 1) - 1
+  let end = first
   while (end < tokens && (offsets[end] ?? 0) < to) end++
-  return [low, end]
-}
-
-interface PlacedToken {
-  /** The text on this line: a token with a line break is placed up to the break. */
-  readonly text: string
-  readonly token: number
-  /** The upper left corner, and the width with the number of the expert. */
-  readonly x: number
-  readonly y: number
-  readonly width: number
-}
-
-/** Height of a line of text, in pixels. */
-export const LINE = 27
-
-/**
- * @param width Width of the lines; a token that is longer than a line sticks out
- * @param measure Width of a token's text and of what follows it
- */
-export function layOut(
-  tokens: readonly string[],
-  width: number,
-  measure: (text: string, token: number) => number,
-): { readonly placed: readonly PlacedToken[]; readonly height: number } {
-  const placed: PlacedToken[] = []
-  let [x, y] = [0, 0]
-  const newLine = () => {
-    x = 0
-    y += LINE
-  }
-  tokens.forEach((token, index) => {
-    const lines = piecesOf(token)
-      .map(({ text }) => text)
-      .join('')
-      .split('\n')
-    lines.forEach((text, i) => {
-      if (i > 0) newLine()
-      if (text === '') return
-      const wide = measure(text, index)
-      if (x > 0 && x + wide > width) newLine()
-      placed.push({ text, token: index, x, y, width: wide })
-      x += wide
-    })
-  })
-  return { placed, height: y + LINE }
+  return [first, end]
 }

@@ -2,9 +2,9 @@
 import { useState } from 'preact/hooks'
 import { grouped } from '../../../src/core/text/numbers.ts'
 import type { DocumentList, RunSummary } from '../../../src/faces/watch/api.ts'
-import { getJson } from '../client.ts'
 import { Segments, Select } from '../controls/selection.tsx'
-import { useAnswer } from '../use-answer.ts'
+import { getJson } from '../shared/client.ts'
+import { useAnswer } from '../shared/use-answer.ts'
 import * as view from './view.ts'
 
 export function TextSource({ run }: { readonly run: RunSummary }) {

@@ -3,7 +3,7 @@
 import type { Signal } from '@preact/signals'
 import { dash, grouped } from '../../../src/core/text/numbers.ts'
 import type { TokenRouter } from '../../../src/faces/watch/api.ts'
-import { routerNames } from '../experts/heat-map/frame.ts'
+import { routerNames } from '../shared/router-names.ts'
 import { choiceName, type ExpertCount, expertOf, fullGate } from './choices.ts'
 import type { Side } from './expert-colors.ts'
 import { expertClass } from './expert-styles.ts'

@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest'
 import type { TokenRouter } from '../../../src/faces/watch/api.ts'
 import { traceCsv } from './choices.ts'
-import { LINE, layOut } from './pieces.ts'
 
 const router = (more: Partial<TokenRouter>): TokenRouter => ({
   layer: 0,
@@ -28,15 +27,4 @@ test('the table has every token with its expert and its gate in every layer and 
     '1,", ""no""",1,choice 1,2,1',
     '1,", ""no""",1,choice 2,3,0',
   ])
-})
-
-test('tokens follow each other in lines of a width, and a break of the text begins a line', () => {
-  const { placed, height } = layOut(['one', ' two', ' three\n', 'four'], 100, (text) => 10 * text.length)
-  expect(placed).toEqual([
-    { text: 'one', token: 0, x: 0, y: 0, width: 30 },
-    { text: ' two', token: 1, x: 30, y: 0, width: 40 },
-    { text: ' three⏎', token: 2, x: 0, y: LINE, width: 70 },
-    { text: 'four', token: 3, x: 0, y: 2 * LINE, width: 40 },
-  ])
-  expect(height).toBe(3 * LINE)
 })

@@ -5,12 +5,13 @@ import { grouped } from '../../../src/core/text/numbers.ts'
 import type { RunSummary, TokenTrace } from '../../../src/faces/watch/api.ts'
 import { Message } from '../controls/message.tsx'
 import { Select } from '../controls/selection.tsx'
-import { choiceName, countsOf, nearestRouter, takersText } from './choices.ts'
+import { downloadCsv } from '../curves/download.ts'
+import { routerNames } from '../shared/router-names.ts'
+import { choiceName, countsOf, nearestRouter, takersText, traceCsv } from './choices.ts'
 import type { Side } from './expert-colors.ts'
 import { offsetsOf, tokensAt } from './pieces.ts'
 import { ExpertLegend, LayerStrip, TokenDetail } from './token-detail.tsx'
 import { TokenText } from './token-text.tsx'
-import { TraceFiles } from './trace-files.tsx'
 import * as view from './view.ts'
 
 /** The selected range of characters, or of tokens for a trace without text. */
@@ -106,15 +107,21 @@ export function TracePanel({ run, trace, pointed, side }: TracePanelProps) {
             }}
             moveLayer={(by) => choose(chosen + by)}
           />
-          <TraceFiles
-            run={run.name}
-            step={trace.step}
-            tokens={tokens}
-            routers={routers}
-            chosen={chosen}
-            choice={choice}
-            side={side}
-          />
+          <p class="map-files">
+            <button
+              type="button"
+              class="quiet"
+              title="The experts of each token in all layers"
+              onClick={() =>
+                downloadCsv(
+                  `Experts of tokens, ${run.name}, step ${trace.step}`,
+                  traceCsv(tokens, routers, routerNames(routers)),
+                )
+              }
+            >
+              Save experts (CSV)
+            </button>
+          </p>
         </div>
         <div class="trace-aside">
           {token !== null && (

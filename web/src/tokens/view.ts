@@ -3,7 +3,7 @@
  * is short enough, otherwise in the session of the tab.
  */
 import { batch, computed, signal } from '@preact/signals'
-import { flag, inAddress, index, oneOf, optional, text } from '../view-state.ts'
+import { flag, inAddress, index, oneOf, optional, text } from '../shared/view-state.ts'
 
 export const runA = inAddress('a', optional(text), null, true)
 export const runB = inAddress('b', optional(text), null, true)

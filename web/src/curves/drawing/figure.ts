@@ -1,7 +1,7 @@
 /** A plot for download: title, axes, lines and legend on a background, on any surface. */
 import { metricOf } from '../../../../src/core/text/metrics.ts'
 import type { XAxis } from '../../../../src/faces/watch/api.ts'
-import { formatValue } from '../../format-value.ts'
+import { formatValue } from '../../shared/format-value.ts'
 import type { Ink } from '../../shell/theme.ts'
 import type { Line, Range } from './lines.ts'
 import type { Outside } from './outliers.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { bandOver, lineOf, linesOf, nameOfSeeds, nearest, rangeOfX, rangeOfY, readings } from './lines.ts'
+import { bandOver, lineOf, linesOf, nameOfSeeds, rangeOfX, rangeOfY, readings } from './lines.ts'
 
 const runs = new Map([
   ['a', { name: 'k1-seed0', config: { k: 1, 'train.seed': 0 } }],
@@ -47,18 +47,6 @@ describe('lines', () => {
     expect(nameOfSeeds(['top-1, seed 1, lr 0.1', 'top-1, seed 12, lr 0.1'])).toBe('top-1, lr 0.1 · 2 seeds')
     expect(nameOfSeeds(['aaa', 'aa'])).toBe('aa · 2 seeds')
   })
-})
-
-describe('nearest', () => {
-  it.each([
-    [-5, 0],
-    [1, 0],
-    [2.9, 1],
-    [3.1, 1],
-    [9, 2],
-  ])('finds the index of the value nearest to %d', (x, index) => expect(nearest([0, 3, 6], x)).toBe(index))
-
-  it('returns -1 without values', () => expect(nearest([], 1)).toBe(-1))
 })
 
 describe('ranges', () => {

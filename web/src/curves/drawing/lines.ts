@@ -2,10 +2,11 @@
  * The lines that a card draws: one for each run, or one with a band for runs that differ only in their seeds. Each line
  * has its own x.
  */
+import { bisectCenter } from 'd3-array'
 import type { RunSummary, Series } from '../../../../src/faces/watch/api.ts'
-import type { LineStyle } from '../../line-styles.ts'
 import { experimentOf } from '../../runs/differences.ts'
 import { sharedName } from '../../runs/names.ts'
+import type { LineStyle } from '../../shared/line-styles.ts'
 
 export interface Line {
   /** The run, or the first run of a band. */
@@ -58,20 +59,6 @@ export const lineOf = (lines: readonly Line[], run: string | null): Line | undef
  * become `k2, lr 0.1 · 2 seeds`.
  */
 export const nameOfSeeds = (names: readonly string[]): string => `${sharedName(names)} · ${names.length} seeds`
-
-/** Index of the value nearest to x; -1 if there are no values. */
-export function nearest(ascending: readonly number[], x: number): number {
-  let low = 0
-  let high = ascending.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if ((ascending[middle] ?? 0) < x) low = middle + 1
-    else high = middle
-  }
-  const [before, after] = [ascending[low - 1], ascending[low]]
-  if (before === undefined) return after === undefined ? -1 : low
-  return after === undefined || x - before <= after - x ? low - 1 : low
-}
 
 export interface Range {
   readonly min: number
@@ -251,7 +238,7 @@ export function readings(lines: readonly Line[], place: HoverPoint, range: Range
   const slack = 0.02 * (range.max - range.min)
   const found: Omit<Reading, 'closest'>[] = []
   for (const line of lines) {
-    const index = nearest(line.x, x)
+    const index = bisectCenter(line.x, x)
     const value = line.y[index]
     const [start = Number.POSITIVE_INFINITY, end = Number.NEGATIVE_INFINITY] = [line.x[0], line.x.at(-1)]
     if (value === null || value === undefined || x < start - slack || x > end + slack) continue

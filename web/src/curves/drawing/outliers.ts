@@ -8,6 +8,7 @@
  * it goes beyond the steadier half of the lines by more than five times their size, all of it that is beyond them is
  * outside. A line that is beyond as a whole counts as one of another size, and stays.
  */
+import { quantileSorted } from 'd3-array'
 import {
   isCrowd,
   type Line,
@@ -124,15 +125,8 @@ function fencesAmong(lines: readonly Extents[], log: boolean): (line: Extents) =
 }
 
 function fences(values: readonly number[]): Range {
-  const ordered = Float64Array.from(values).sort()
-  const [low, high] = [quantile(ordered, TAIL), quantile(ordered, 1 - TAIL)]
+  const ordered = Array.from(Float64Array.from(values).sort())
+  const [low, high] = [TAIL, 1 - TAIL].map((share) => quantileSorted(ordered, share) ?? 0) as [number, number]
   const reach = REACH * (high - low)
   return { min: low - reach, max: high + reach }
-}
-
-/** A quantile, interpolated between the two nearest values. */
-function quantile(ordered: Float64Array, share: number): number {
-  const place = share * (ordered.length - 1)
-  const [low, high] = [ordered[Math.floor(place)] ?? 0, ordered[Math.ceil(place)] ?? 0]
-  return low + (place - Math.floor(place)) * (high - low)
 }

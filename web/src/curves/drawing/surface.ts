@@ -16,8 +16,6 @@ export interface TextStyle {
   readonly size: number
   readonly anchor: 'start' | 'middle' | 'end'
   readonly bold?: boolean
-  /** Whether the text is rotated to read upwards. */
-  readonly upward?: boolean
 }
 
 export interface Box {
@@ -83,16 +81,12 @@ export class CanvasSurface implements Surface {
     this.canvas.fillRect(left, top, width, height)
   }
 
-  text(text: string, x: number, y: number, { color, size, anchor, bold = false, upward = false }: TextStyle): void {
+  text(text: string, x: number, y: number, { color, size, anchor, bold = false }: TextStyle): void {
     const canvas = this.canvas
-    canvas.save()
     canvas.fillStyle = color
     canvas.font = `${bold ? '600 ' : ''}${size}px ${fontFamily}`
     canvas.textAlign = anchor === 'middle' ? 'center' : anchor
-    canvas.translate(x, y)
-    if (upward) canvas.rotate(-Math.PI / 2)
-    canvas.fillText(text, 0, 0)
-    canvas.restore()
+    canvas.fillText(text, x, y)
   }
 
   clipTo({ left, top, width, height }: Box, draw: () => void): void {
@@ -146,13 +140,10 @@ export class SvgSurface implements Surface {
     this.parts.push(`<rect x="${x}" y="${y}" width="${w}" height="${h}" fill="${escapeXml(color)}"/>`)
   }
 
-  text(text: string, x: number, y: number, { color, size, anchor, bold = false, upward = false }: TextStyle): void {
-    const place = upward
-      ? `transform="translate(${short(x)} ${short(y)}) rotate(-90)"`
-      : `x="${short(x)}" y="${short(y)}"`
+  text(text: string, x: number, y: number, { color, size, anchor, bold = false }: TextStyle): void {
     const weight = bold ? ' font-weight="600"' : ''
     this.parts.push(
-      `<text ${place} font-size="${size}" fill="${escapeXml(color)}" text-anchor="${anchor}"${weight}${/^ /.test(text) ? ' xml:space="preserve"' : ''}>${escapeXml(text)}</text>`,
+      `<text x="${short(x)}" y="${short(y)}" font-size="${size}" fill="${escapeXml(color)}" text-anchor="${anchor}"${weight}>${escapeXml(text)}</text>`,
     )
   }
 

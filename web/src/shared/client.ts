@@ -1,5 +1,5 @@
 /** Requests to the server. They can be aborted; a failed request throws an error whose message the page shows. */
-import type { Change, Problem } from '../../src/faces/watch/api.ts'
+import type { Change, Problem } from '../../../src/faces/watch/api.ts'
 
 type Query = Readonly<Record<string, string | number | undefined>>
 

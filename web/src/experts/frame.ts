@@ -2,8 +2,8 @@
  * The contents of a heat map, independent of its size: a value and a mark for every cell, in display order. There are
  * two kinds: routers × experts at one snapshot, and experts × snapshots of one router.
  */
-import type { RouterInfo } from '../../../../src/faces/watch/api.ts'
-import { type LoadKind, markOf, meanLoad } from '../expert-load.ts'
+import type { RouterInfo } from '../../../src/faces/watch/api.ts'
+import { type LoadKind, markOf, meanLoad } from './expert-load.ts'
 
 export interface Frame {
   readonly rows: number
@@ -119,10 +119,4 @@ export function gapsOf(routers: readonly Experts[], order: Order): number[] {
   const { experts, prototypes } = first
   if (rest.some((other) => other.experts !== experts || other.prototypes !== prototypes)) return []
   return Array.from({ length: prototypes - 1 }, (_, z) => ((z + 1) * experts) / prototypes)
-}
-
-/** Names of routers: `3`, or `3 qkv` if modules of several kinds are routed. */
-export function routerNames(routers: readonly Pick<RouterInfo, 'layer' | 'module'>[]): string[] {
-  const isUniform = new Set(routers.map(({ module }) => module)).size < 2
-  return routers.map(({ layer, module }) => (isUniform ? String(layer) : `${layer} ${module}`))
 }

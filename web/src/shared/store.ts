@@ -1,8 +1,8 @@
 /** The page's state: the runs, kept up to date, and which of them are shown. */
 import { batch, computed, signal } from '@preact/signals'
-import type { Collection, RunSummary } from '../../src/faces/watch/api.ts'
+import type { Collection, RunSummary } from '../../../src/faces/watch/api.ts'
 import { getJson, onChanges } from './client.ts'
-import { matches, parseFilter } from './runs/filter.ts'
+import { matches, parseFilter } from './filter.ts'
 import { inAddress, list, oneOf, text } from './view-state.ts'
 
 export const pages = ['curves', 'experts', 'tokens', 'ranks'] as const
@@ -19,7 +19,7 @@ export const page = inAddress<Page>('page', oneOf(pages), 'curves', true)
 export const chosen = inAddress<readonly string[]>('runs', list, [])
 /** Ids of the runs that are hidden while no run is selected. A run that appears later is shown. */
 export const hidden = inAddress<readonly string[]>('hide', list, [])
-/** Text of the filter, in the language of runs/filter.ts. */
+/** Text of the filter, in the language of filter.ts. */
 export const filterText = inAddress('filter', text, '')
 
 /** The run in the table that was last under the pointer or focused. */

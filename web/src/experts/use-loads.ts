@@ -1,8 +1,8 @@
 /** The loads of the current snapshot, for use in a component. */
 import { type ReadonlySignal, type Signal, useSignal, useSignalEffect } from '@preact/signals'
 import { useEffect, useState } from 'preact/hooks'
-import type { RoutingIndex } from '../../../../src/faces/watch/api.ts'
-import { getFloats } from '../../client.ts'
+import type { RoutingIndex } from '../../../src/faces/watch/api.ts'
+import { getFloats } from '../shared/client.ts'
 import { LoadsLoader } from './loads-loader.ts'
 
 export interface ShownLoads {

@@ -3,17 +3,36 @@
  * and overloaded experts without colour: a cross and a ring in cells that are large enough, otherwise a solid and a
  * dotted line along the cells.
  */
-import { channels } from '../../../../src/core/charts/colour.ts'
-import { DEAD, OVERLOADED } from '../expert-load.ts'
+import { channels, inkOn } from '../../../src/core/charts/colour.ts'
 import type { Axis } from './axis.ts'
+import { DEAD, OVERLOADED } from './expert-load.ts'
 import type { Frame } from './frame.ts'
-import { drawNumbers, hasNumbers, NUMBER_HEIGHT, NUMBER_WIDTH } from './numbers.ts'
-import type { Pixels } from './pixels.ts'
 import { loadColor, shareOf } from './scale.ts'
+
+/** The places and the look of the cells of a frame. */
+export interface Pixels {
+  readonly across: Axis
+  readonly down: Axis
+  /** Pixels of the screen per pixel of the page. */
+  readonly ratio: number
+  readonly dark: boolean
+  /** Load over mean at the end of the scale of colours. */
+  readonly end: number
+}
 
 const STEPS = 192
 /** Smaller cells, in pixels of the page, have no room for a cross or a ring. */
 const MIN_SIGN_SIZE = 6
+
+/** Room that a number needs, in pixels of the page. */
+const NUMBER_WIDTH = 36
+const NUMBER_HEIGHT = 15
+
+const hasNumbers = ({ across, down, ratio }: Pick<Pixels, 'across' | 'down' | 'ratio'>): boolean =>
+  across.size >= NUMBER_WIDTH * ratio && down.size >= NUMBER_HEIGHT * ratio
+
+export const numberText = (overMean: number): string =>
+  overMean < 9.995 ? overMean.toFixed(2) : overMean < 99.95 ? overMean.toFixed(1) : overMean.toFixed(0)
 
 /** Colours as little-endian pixels, one for each step of the scale. */
 export function paletteOf(dark: boolean): Uint32Array {
@@ -101,4 +120,22 @@ function drawMarks(context: CanvasRenderingContext2D, frame: Frame, pixels: Pixe
   context.setLineDash([ratio, 2 * ratio])
   context.stroke(dotted)
   context.setLineDash([])
+}
+
+/** Loads over mean in cells that have room for them. A dead expert has a cross instead of a zero. */
+function drawNumbers(context: CanvasRenderingContext2D, frame: Frame, pixels: Pixels): void {
+  const { across, down, ratio, dark, end } = pixels
+  context.font = `${11 * ratio}px system-ui, sans-serif`
+  context.textAlign = 'center'
+  context.textBaseline = 'middle'
+  for (let row = 0; row < frame.rows; row++) {
+    const y = down.startOf(row) + down.size / 2
+    for (let column = 0; column < frame.columns; column++) {
+      const cell = row * frame.columns + column
+      const value = frame.values[cell] as number
+      if (Number.isNaN(value) || frame.marks[cell] === DEAD) continue
+      context.fillStyle = inkOn(loadColor(shareOf(value, end), dark))
+      context.fillText(numberText(value), across.startOf(column) + across.size / 2, y)
+    }
+  }
 }

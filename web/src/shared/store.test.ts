@@ -1,7 +1,7 @@
 import { beforeEach, expect, test, vi } from 'vitest'
-import type { Change, Collection } from '../../src/faces/watch/api.ts'
-import { eventually } from '../../src/node/system/testing/eventually.ts'
-import { runWith } from './testing/run.ts'
+import type { Change, Collection } from '../../../src/faces/watch/api.ts'
+import { eventually } from '../../../src/node/system/testing/eventually.ts'
+import { runWith } from '../testing/run.ts'
 
 // Modules read their fields from the address when they are loaded.
 vi.stubGlobal('location', { search: '', pathname: '/' })

@@ -1,5 +1,5 @@
 /** Styles of the lines of runs, in the colours that pages and reports share. */
-import { COLOURS, categorical, dashes, lineOrder, type Scheme } from '../../src/core/charts/palette.ts'
+import { COLOURS, categorical, dashes, lineOrder, type Scheme } from '../../../src/core/charts/palette.ts'
 
 export interface LineStyle {
   readonly color: string

@@ -5,8 +5,8 @@
  * itself it is at least 2: otherwise a load of 1.2 in a balanced router would have the colour of an overloaded expert.
  */
 
-import { colourAlong } from '../../../../src/core/charts/colour.ts'
-import { diverging } from '../../../../src/core/charts/palette.ts'
+import { colourAlong } from '../../../src/core/charts/colour.ts'
+import { diverging } from '../../../src/core/charts/palette.ts'
 
 /** Loads over mean at the end of the scale. */
 export const scaleEnds = [1.25, 1.5, 2, 4, 8] as const

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { DEAD, describeLoad, loadOf, OVERLOADED, UNMARKED } from '../expert-load.ts'
-import { gapsOf, layerFrame, orders, routerNames, sortedExperts, timeFrame } from './frame.ts'
+import { routerNames } from '../shared/router-names.ts'
+import { DEAD, describeLoad, loadOf, OVERLOADED, UNMARKED } from './expert-load.ts'
+import { gapsOf, layerFrame, orders, sortedExperts, timeFrame } from './frame.ts'
 
 /** Two routers of four and two experts; the second is padded with zeros. */
 const routers = [

@@ -6,15 +6,15 @@
 import { type ReadonlySignal, type Signal, signal, useSignal, useSignalEffect } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
 import { useEffect, useLayoutEffect, useMemo, useRef } from 'preact/hooks'
-import { Legend } from '../legend.tsx'
-import * as view from '../view.ts'
 import { type Axis, axisOf } from './axis.ts'
 import { draw, paletteOf } from './draw.ts'
 import type { Frame } from './frame.ts'
+import { Legend } from './legend.tsx'
 import type { MapFile } from './map-files.tsx'
 import { MapFiles } from './map-files.tsx'
 import { fittingEnd } from './scale.ts'
 import { useDisplay } from './use-display.ts'
+import * as view from './view.ts'
 
 interface HeatMapProps {
   readonly frame: Frame

@@ -1,10 +1,10 @@
 /** The runs beside every page: resizable on a wide screen, a drawer over the page on a narrow one. */
 import { computed, effect, signal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
-import { RunsPanel } from '../runs/runs-panel.tsx'
-import { Icon } from './icon.tsx'
-import { resetSize, resize, sizes } from './sizes.ts'
-import { Splitter } from './splitter.tsx'
+import { RunsPanel } from './runs/runs-panel.tsx'
+import { Icon } from './shell/icon.tsx'
+import { resetSize, resize, sizes } from './shell/sizes.ts'
+import { Splitter } from './shell/splitter.tsx'
 
 const name = 'sidebar'
 const DEFAULT_WIDTH = 470

@@ -1,11 +1,11 @@
 /** The header: links to the pages, and a sign whether the page is up to date. */
 import type { TargetedMouseEvent } from 'preact'
-import { bytes } from '../../../src/core/text/numbers.ts'
-import { collection, type Page, page, pages, pageTitles, problem, runs } from '../store.ts'
-import { Icon } from './icon.tsx'
-import { shortcutsShown } from './shortcuts.tsx'
+import { bytes } from '../../src/core/text/numbers.ts'
+import { collection, type Page, page, pages, pageTitles, problem, runs } from './shared/store.ts'
+import { Icon } from './shell/icon.tsx'
+import { shortcutsShown } from './shell/shortcuts.tsx'
+import { ThemeButton } from './shell/theme-button.tsx'
 import { drawerOpen } from './sidebar.tsx'
-import { ThemeButton } from './theme-button.tsx'
 
 export function Header() {
   return (

@@ -2,6 +2,7 @@
  * Loads snapshots on demand, in chunks and one chunk at a time: first the current chunk, then the next in the direction
  * of movement, then the previous. Obsolete requests are aborted.
  */
+import { bisectCenter } from 'd3-array'
 
 const SNAPSHOTS_PER_CHUNK = 32
 const MAX_BYTES = 64 * 2 ** 20
@@ -131,3 +132,7 @@ export class ChunkCache {
     this.bytes = 0
   }
 }
+
+/** Index of the snapshot nearest to a step; the last snapshot for null, -1 if there are no snapshots. */
+export const snapshotAt = (steps: readonly number[], step: number | null): number =>
+  step === null || steps.length === 0 ? steps.length - 1 : bisectCenter(steps, step)

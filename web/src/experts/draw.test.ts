@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import { inkOn } from '../../../../src/core/charts/colour.ts'
-import { numberText } from './numbers.ts'
+import { inkOn } from '../../../src/core/charts/colour.ts'
+import { numberText } from './draw.ts'
 import { loadColor } from './scale.ts'
 
 it('numbers have at most four digits', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { channels } from '../../../../src/core/charts/colour.ts'
+import { channels } from '../../../src/core/charts/colour.ts'
 import { fittingEnd, loadColor, shareOf } from './scale.ts'
 
 describe('the end of the scale', () => {

@@ -1,7 +1,6 @@
 import { expect, test, vi } from 'vitest'
-import { eventually } from '../../../../src/node/system/testing/eventually.ts'
-import { ChunkCache, type FetchLoads, LoadsLoader } from './loads-loader.ts'
-import { snapshotAt } from './snapshot-at.ts'
+import { eventually } from '../../../src/node/system/testing/eventually.ts'
+import { ChunkCache, type FetchLoads, LoadsLoader, snapshotAt } from './loads-loader.ts'
 
 const floats = 2
 

@@ -2,7 +2,8 @@
  * Cells along one side of a heat map, in pixels of the screen. If cells are narrower than a pixel, a pixel shows
  * several cells.
  */
-import { linearTicks } from '../../../../src/core/charts/ticks.ts'
+import { bisectRight } from 'd3-array'
+import { linearTicks } from '../../../src/core/charts/ticks.ts'
 
 export interface Axis {
   readonly cells: number
@@ -38,16 +39,7 @@ export function axisOf(cells: number, pixels: number, gaps: readonly number[], g
       last[pixel] = cell
     }
   }
-  const cellAt = (pixel: number) => {
-    let low = 0
-    let high = cells - 1
-    while (low < high) {
-      const middle = (low + high + 1) >> 1
-      if (startOf(middle) <= pixel) low = middle
-      else high = middle - 1
-    }
-    return low
-  }
+  const cellAt = (pixel: number) => Math.max(0, bisectRight(starts, pixel, 0, cells) - 1)
   return { cells, pixels, first, last, startOf, size, cellAt }
 }
 
