@@ -11,7 +11,7 @@ import { defineConfig, type Plugin } from 'vite'
 
 /** Sources of the entries, from src/ and without their extension. */
 export const entries = [
-  'faces/cli/process',
+  'faces/cli/program/process',
   'faces/library/index',
   'faces/library/graph',
   'faces/library/web',

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const [major, minor] = process.versions.node.split('.').map(Number)
-const main = new URL('../dist/faces/cli/process.js', import.meta.url)
+const main = new URL('../dist/faces/cli/program/process.js', import.meta.url)
 
 if (major < 20 || (major === 20 && minor < 19)) {
   console.error(`choir: Node ${process.versions.node} is too old (expected 20.19 or later; see https://nodejs.org)`)

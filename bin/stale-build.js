@@ -9,7 +9,7 @@ const kernels = 'src/engine/cpu/wasm/assembly'
 
 /** The parts of a build: the file of a part that is written last, and the folders of its sources. */
 const parts = [
-  { name: 'program', built: 'dist/faces/cli/process.js', sources: ['src'], except: kernels },
+  { name: 'program', built: 'dist/faces/cli/program/process.js', sources: ['src'], except: kernels },
   { name: 'kernels', built: 'dist/engine/cpu/wasm/kernels.wasm', sources: [kernels] },
   { name: 'pages', built: 'dist/share/index.html', sources: ['web'] },
 ]

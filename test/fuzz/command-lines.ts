@@ -1,6 +1,6 @@
 /** Nonsensical command lines, made of the commands and options that `--help` lists. */
 import fc from 'fast-check'
-import { main } from '../../src/faces/cli/main.ts'
+import { main } from '../../src/faces/cli/program/main.ts'
 import { fakeIo } from '../../src/faces/cli/testing/fake.ts'
 import { anyText } from './values.ts'
 

@@ -5,8 +5,8 @@
 
 import { RunError, UsageError } from '../../src/core/errors.ts'
 import { formatError } from '../../src/faces/cli/format-error.ts'
-import { main } from '../../src/faces/cli/main.ts'
 import type { Operations } from '../../src/faces/cli/operations.ts'
+import { main } from '../../src/faces/cli/program/main.ts'
 import { fakeIo } from '../../src/faces/cli/testing/fake.ts'
 import { errorCode } from '../../src/node/system/disk.ts'
 

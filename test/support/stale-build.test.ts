@@ -20,7 +20,7 @@ function write(path: string, seconds: number): void {
 const kernel = 'src/engine/cpu/wasm/assembly/sums.ts'
 function checkout(): void {
   for (const source of ['src/core/cleanup.ts', kernel, 'web/src/page.tsx']) write(source, 0)
-  const built = ['dist/engine/cpu/wasm/kernels.wasm', 'dist/faces/cli/process.js', 'dist/share/index.html']
+  const built = ['dist/engine/cpu/wasm/kernels.wasm', 'dist/faces/cli/program/process.js', 'dist/share/index.html']
   for (const [i, path] of built.entries()) write(path, 10 + i)
 }
 

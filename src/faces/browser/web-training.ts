@@ -19,7 +19,6 @@ import type { LiveModel } from '../../use/infer/live-model.ts'
 import { expectText, routingOf, type TextRouting } from '../../use/infer/text-routing.ts'
 import { textOptions, type WritingOptions } from '../../use/infer/writing-options.ts'
 import { writeCheckpointFiles } from './checkpoint-files.ts'
-import { Exclusive } from './exclusive.ts'
 import {
   type OpenOptions,
   openNew,
@@ -31,6 +30,7 @@ import {
 } from './opening.ts'
 import type { PreparedText } from './prepared-text.ts'
 import { type RunFiles, zipRun } from './run-files.ts'
+import { Exclusive } from './storage/exclusive.ts'
 import type { RunStore } from './storage/run-store.ts'
 
 /** The records of a step. */

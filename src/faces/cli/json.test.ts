@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PredictionOutcome } from '../../tools/study/analysis/predictions.ts'
 import type { StudyEvent } from '../../tools/study/events.ts'
 import { parseJsonLines, writeJson } from './json.ts'
-import { main } from './main.ts'
+import { main } from './program/main.ts'
 import { eventFields, undocumented } from './testing/documented-events.ts'
 import { fakeIo } from './testing/fake.ts'
 

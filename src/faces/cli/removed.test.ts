@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { main } from './main.ts'
+import { main } from './program/main.ts'
 import { removed, withRemoval } from './removed.ts'
 import { fakeIo } from './testing/fake.ts'
 

@@ -3,7 +3,7 @@
 import { count, duration, grouped, percent, shortTime, significant } from '../../core/text/numbers.ts'
 import { writeOutput } from '../../node/system/output-file.ts'
 import type { BarFigure, Block, ScatterFigure, Table } from '../report/blocks.ts'
-import { renderHtml } from '../report/html.ts'
+import { renderHtml } from '../report/page/html.ts'
 import type { Report, Section } from '../report/report.ts'
 import { LIKELY_FAILURES, NO_PROGRESS } from './cost/failures.ts'
 import { type BytesByKind, memoryKinds, total } from './cost/memory.ts'

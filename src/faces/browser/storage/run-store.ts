@@ -7,7 +7,7 @@
  *     8 bytes "choir-1\n" · 8 bytes number of the write, little endian · the run as a zip file · 32 bytes SHA-256
  */
 import { RunError } from '../../../core/errors.ts'
-import { Exclusive } from '../exclusive.ts'
+import { Exclusive } from './exclusive.ts'
 
 export interface RunStore {
   /** Replaces the stored run. @throws RunError if the browser refuses; the stored run stays */

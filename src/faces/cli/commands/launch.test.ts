@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadConfig } from '../../../node/run/load-config.ts'
 import type { JobEnd } from '../../../tools/launch/restarts.ts'
 import { folderName } from '../../../train/run/checkpoint/description.ts'
-import { main } from '../main.ts'
+import { main } from '../program/main.ts'
 import { type Fake, fakeIo } from '../testing/fake.ts'
 
 let folder: string

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { main } from '../main.ts'
+import { main } from '../program/main.ts'
 import { fakeIo } from '../testing/fake.ts'
 
 let record: string

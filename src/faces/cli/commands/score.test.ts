@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { NamedItem } from '../../../use/infer/scoring/scorable.ts'
 import type { Input } from '../io.ts'
 import { jsonText } from '../json.ts'
-import { main } from '../main.ts'
+import { main } from '../program/main.ts'
 import { undocumented } from '../testing/documented-events.ts'
 import { type Fake, fakeIo } from '../testing/fake.ts'
 

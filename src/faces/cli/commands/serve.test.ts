@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { UsageError } from '../../../core/errors.ts'
 import type { ServeOptions } from '../../serve/server.ts'
-import { main } from '../main.ts'
+import { main } from '../program/main.ts'
 import { type Fake, fakeIo } from '../testing/fake.ts'
 
 const shown = (fake: Fake, text: string) => expect.poll(() => fake.stdout.text).toContain(text)

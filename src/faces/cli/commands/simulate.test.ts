@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { simulate } from '../../../tools/plan/local/simulation.ts'
 import { calibrationOf } from '../../../tools/plan/testing/cases.ts'
-import { main } from '../main.ts'
+import { main } from '../program/main.ts'
 import { type Fake, fakeIo } from '../testing/fake.ts'
 
 let folder: string

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { RunError, UsageError } from '../../../core/errors.ts'
-import { main } from '../main.ts'
+import { main } from '../program/main.ts'
 import { type Fake, fakeIo } from '../testing/fake.ts'
 
 const address = 'http://127.0.0.1:6007/'

@@ -8,7 +8,7 @@ import { lawText, parseLaw } from '../../../tools/law/law-file.ts'
 import { shippedLaw } from '../../../tools/plan/worth/load-law.ts'
 import { lawFileOf } from '../../../tools/study/analysis/map/study-law.ts'
 import { mapStudy } from '../../../tools/study/testing/map.ts'
-import { main } from '../main.ts'
+import { main } from '../program/main.ts'
 import { eventFields, undocumented } from '../testing/documented-events.ts'
 import { fakeIo } from '../testing/fake.ts'
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { widthOf } from '../../../core/text/columns.ts'
-import { main } from '../main.ts'
+import { main } from '../program/main.ts'
 import { fakeIo } from '../testing/fake.ts'
 import { Screen } from '../testing/screen.ts'
 

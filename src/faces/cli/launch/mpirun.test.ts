@@ -12,7 +12,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { physicalCores } from '../../../engine/native/cores.ts'
 import type { MpiLibrary } from '../../../tools/launch/mpirun.ts'
 import { runProgram, startJob } from '../job-process.ts'
-import { main } from '../main.ts'
+import { main } from '../program/main.ts'
 import { type Fake, fakeIo } from '../testing/fake.ts'
 import { findMpirun } from './find-mpirun.ts'
 

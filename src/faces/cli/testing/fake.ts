@@ -25,8 +25,8 @@ import type { Score } from '../../../use/infer/scoring/score.ts'
 import type { ImportReport } from '../../../use/interchange/import/report.ts'
 import type { SharedRun } from '../../watch/share/shared-run.ts'
 import type { Io, Job } from '../io.ts'
-import { main } from '../main.ts'
 import type { Operations } from '../operations.ts'
+import { main } from '../program/main.ts'
 
 export class MemoryStream extends Writable {
   text = ''

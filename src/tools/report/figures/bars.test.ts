@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { COLOURS } from '../../../core/charts/palette.ts'
 import type { BarFigure } from '../blocks.ts'
-import { figureNumbers } from '../figure-numbers.ts'
+import { figureNumbers } from '../page/figure-numbers.ts'
 import { demoReport } from '../testing/demo-report.ts'
 import { hostileBlocks } from '../testing/hostile-report.ts'
 import { type ParsedElement, parseXml } from '../testing/parse-xml.ts'

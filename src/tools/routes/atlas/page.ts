@@ -4,10 +4,10 @@
  */
 import { fixed, grouped, percent, plural } from '../../../core/text/numbers.ts'
 import type { Grid } from '../../report/blocks.ts'
-import { htmlPage } from '../../report/html-page.ts'
-import { scrollFrame, tableElement } from '../../report/html-table.ts'
-import { type LoadRow, loadMapStyle, loadMaps } from '../../report/load-map.ts'
 import { type Child, element, type Markup } from '../../report/markup.ts'
+import { htmlPage } from '../../report/page/html-page.ts'
+import { scrollFrame, tableElement } from '../../report/page/html-table.ts'
+import { type LoadRow, loadMapStyle, loadMaps } from '../../report/page/load-map.ts'
 import type { Interval } from '../../study/statistics.ts'
 import type { ExpertAblation } from '../ablation.ts'
 import type { Atlas, ExpertAtlas, Lift, RouterAtlas } from './contract.ts'

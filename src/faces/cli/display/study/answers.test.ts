@@ -5,7 +5,7 @@ import { analyse } from '../../../../tools/study/analysis/analyse.ts'
 import { claimSchema } from '../../../../tools/study/claim.ts'
 import { type StudySketch, studyOf } from '../../../../tools/study/testing/results.ts'
 import { colorsFor } from '../../io.ts'
-import { main } from '../../main.ts'
+import { main } from '../../program/main.ts'
 import { fakeIo } from '../../testing/fake.ts'
 import { answersText } from './answers.ts'
 

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
+import { demoReport } from '../testing/demo-report.ts'
+import { hostileReport } from '../testing/hostile-report.ts'
+import { parseXml } from '../testing/parse-xml.ts'
 import { renderMarkdown } from './markdown.ts'
-import { demoReport } from './testing/demo-report.ts'
-import { hostileReport } from './testing/hostile-report.ts'
-import { parseXml } from './testing/parse-xml.ts'
 
 const { markdown, figures } = renderMarkdown(demoReport)
 

@@ -1,6 +1,6 @@
 /** The style of a report's page: one column, in the colour scheme of the reader, and a style for print. */
-import { widths } from './figures/body.ts'
-import { effectColours, figureStyle } from './figures/style.ts'
+import { widths } from '../figures/body.ts'
+import { effectColours, figureStyle } from '../figures/style.ts'
 
 export const pageStyle = `
 :root {

@@ -1,11 +1,11 @@
 /** The command line as a function from arguments to an exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
 import { Command, CommanderError } from 'commander'
-import { UsageError } from '../../core/errors.ts'
-import { printable } from '../../core/text/printable.ts'
-import { version } from '../../core/version.ts'
-import { formatError } from './format-error.ts'
-import { colorsFor, Interrupted, type Io, Reported } from './io.ts'
-import { withRemoval } from './removed.ts'
+import { UsageError } from '../../../core/errors.ts'
+import { printable } from '../../../core/text/printable.ts'
+import { version } from '../../../core/version.ts'
+import { formatError } from '../format-error.ts'
+import { colorsFor, Interrupted, type Io, Reported } from '../io.ts'
+import { withRemoval } from '../removed.ts'
 
 /** Runs one command. Never throws: errors are printed on `io.stderr`. */
 export async function main(args: readonly string[], io: Io): Promise<number> {
@@ -39,25 +39,25 @@ type AddCommand = (program: Command, io: Io) => void
 
 /** Modules of commands are imported when they are used: `choir train` does not load the others. */
 const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
-  train: async () => (await import('./commands/train.ts')).addTrain,
-  launch: async () => (await import('./commands/launch.ts')).addLaunch,
-  watch: async () => (await import('./commands/watch.ts')).addWatch,
-  play: async () => (await import('./commands/play.ts')).addPlay,
-  study: async () => (await import('./commands/study.ts')).addStudy,
-  eval: async () => (await import('./commands/eval.ts')).addEval,
-  score: async () => (await import('./commands/score.ts')).addScore,
-  routing: async () => (await import('./commands/routing.ts')).addRouting,
-  generate: async () => (await import('./commands/generate.ts')).addGenerate,
-  serve: async () => (await import('./commands/serve.ts')).addServe,
-  check: async () => (await import('./commands/check.ts')).addCheck,
-  inspect: async () => (await import('./commands/inspect.ts')).addInspect,
-  import: async () => (await import('./commands/import.ts')).addImport,
-  export: async () => (await import('./commands/export.ts')).addExport,
-  plan: async () => (await import('./commands/plan.ts')).addPlan,
-  worth: async () => (await import('./commands/worth.ts')).addWorth,
-  bench: async () => (await import('./commands/bench.ts')).addBench,
-  devices: async () => (await import('./commands/devices.ts')).addDevices,
-  prune: async () => (await import('./commands/prune.ts')).addPrune,
+  train: async () => (await import('../commands/train.ts')).addTrain,
+  launch: async () => (await import('../commands/launch.ts')).addLaunch,
+  watch: async () => (await import('../commands/watch.ts')).addWatch,
+  play: async () => (await import('../commands/play.ts')).addPlay,
+  study: async () => (await import('../commands/study.ts')).addStudy,
+  eval: async () => (await import('../commands/eval.ts')).addEval,
+  score: async () => (await import('../commands/score.ts')).addScore,
+  routing: async () => (await import('../commands/routing.ts')).addRouting,
+  generate: async () => (await import('../commands/generate.ts')).addGenerate,
+  serve: async () => (await import('../commands/serve.ts')).addServe,
+  check: async () => (await import('../commands/check.ts')).addCheck,
+  inspect: async () => (await import('../commands/inspect.ts')).addInspect,
+  import: async () => (await import('../commands/import.ts')).addImport,
+  export: async () => (await import('../commands/export.ts')).addExport,
+  plan: async () => (await import('../commands/plan.ts')).addPlan,
+  worth: async () => (await import('../commands/worth.ts')).addWorth,
+  bench: async () => (await import('../commands/bench.ts')).addBench,
+  devices: async () => (await import('../commands/devices.ts')).addDevices,
+  prune: async () => (await import('../commands/prune.ts')).addPrune,
 }
 
 /**

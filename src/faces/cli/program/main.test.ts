@@ -3,18 +3,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { RunConfig } from '../../core/config/run-config.ts'
-import { RunError } from '../../core/errors.ts'
-import { loadConfig } from '../../node/run/load-config.ts'
-import { OccupiedDirectory } from '../../node/run/occupied-directory.ts'
-import { LockedRun } from '../../node/system/lock.ts'
-import type { TrainOptions } from '../../node/train/options.ts'
-import type { StudyOptions } from '../../tools/study/runs/run-study.ts'
-import type { Specification } from '../../tools/study/specification.ts'
-import type { GenerateOptions } from '../../use/runs/generate.ts'
+import type { RunConfig } from '../../../core/config/run-config.ts'
+import { RunError } from '../../../core/errors.ts'
+import { loadConfig } from '../../../node/run/load-config.ts'
+import { OccupiedDirectory } from '../../../node/run/occupied-directory.ts'
+import { LockedRun } from '../../../node/system/lock.ts'
+import type { TrainOptions } from '../../../node/train/options.ts'
+import type { StudyOptions } from '../../../tools/study/runs/run-study.ts'
+import type { Specification } from '../../../tools/study/specification.ts'
+import type { GenerateOptions } from '../../../use/runs/generate.ts'
+import { type Fake, fakeIo, withoutDnnl } from '../testing/fake.ts'
+import { traceProblems } from '../testing/trace-event-format.ts'
 import { main } from './main.ts'
-import { type Fake, fakeIo, withoutDnnl } from './testing/fake.ts'
-import { traceProblems } from './testing/trace-event-format.ts'
 
 let folder: string
 beforeAll(() => {
@@ -105,7 +105,7 @@ describe('help and usage', () => {
   test('--version prints the version of the package', async () => {
     const fake = fakeIo()
     expect(await main(['--version'], fake.io)).toBe(0)
-    const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
+    const manifest = JSON.parse(readFileSync(new URL('../../../../package.json', import.meta.url), 'utf8'))
     expect(fake.stdout.text).toBe(`${manifest.version}\n`)
   })
 

@@ -1,7 +1,7 @@
 /** Tables of a page. Cells hold text with a note, or a drawn interval. */
-import type { Cell, Grid, IntervalCell } from './blocks.ts'
-import { axisFraction, isBeyond, isDrawable, isInterval } from './interval-cells.ts'
-import { type Child, element, type Markup } from './markup.ts'
+import type { Cell, Grid, IntervalCell } from '../blocks.ts'
+import { axisFraction, isBeyond, isDrawable, isInterval } from '../interval-cells.ts'
+import { type Child, element, type Markup } from '../markup.ts'
 
 /** A focusable frame in which a wide table scrolls while the page stays. */
 export const scrollFrame = (name: string, child: Child): Markup =>

@@ -1,8 +1,8 @@
 /** Maps of the loads of experts, as markup without scripts: a row for each router, and a cell for each expert. */
-import { colourAlong, inkOn } from '../../core/charts/colour.ts'
-import { diverging } from '../../core/charts/palette.ts'
-import { fixed } from '../../core/text/numbers.ts'
-import { type Child, element, type Markup } from './markup.ts'
+import { colourAlong, inkOn } from '../../../core/charts/colour.ts'
+import { diverging } from '../../../core/charts/palette.ts'
+import { fixed } from '../../../core/text/numbers.ts'
+import { type Child, element, type Markup } from '../markup.ts'
 
 /** A router of a map. */
 export interface LoadRow {

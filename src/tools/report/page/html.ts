@@ -5,17 +5,17 @@
  * The file has every figure twice, drawn for a column and for a telephone. The style shows one of the two, so text has
  * the same size on every screen.
  */
-import { sanitize } from '../../core/text/escape.ts'
-import type { Block, Figure, Table } from './blocks.ts'
+import { sanitize } from '../../../core/text/escape.ts'
+import type { Block, Figure, Table } from '../blocks.ts'
+import { widths } from '../figures/body.ts'
+import { inlineSvg } from '../figures/drawing.ts'
+import { type Child, element, type Markup } from '../markup.ts'
+import type { Report, Section } from '../report.ts'
+import { uniqueNames } from '../unique-names.ts'
+import { foldedVerdicts } from '../verdicts.ts'
 import { figureNumbers } from './figure-numbers.ts'
-import { widths } from './figures/body.ts'
-import { inlineSvg } from './figures/drawing.ts'
 import { htmlPage } from './html-page.ts'
 import { scrollFrame, tableElement } from './html-table.ts'
-import { type Child, element, type Markup } from './markup.ts'
-import type { Report, Section } from './report.ts'
-import { uniqueNames } from './unique-names.ts'
-import { foldedVerdicts } from './verdicts.ts'
 
 /** A block with its anchor and its number. */
 interface Numbered {

@@ -3,9 +3,18 @@
  * represented by its first and last point.
  */
 
-import { valueLabel } from '../../core/text/number-labels.ts'
-import type { BarFigure, Figure, Grid, HeatFigure, IntervalFigure, LineFigure, ScatterFigure, Table } from './blocks.ts'
-import { totalsOf } from './figures/bar-totals.ts'
+import { valueLabel } from '../../../core/text/number-labels.ts'
+import type {
+  BarFigure,
+  Figure,
+  Grid,
+  HeatFigure,
+  IntervalFigure,
+  LineFigure,
+  ScatterFigure,
+  Table,
+} from '../blocks.ts'
+import { totalsOf } from '../figures/bar-totals.ts'
 
 type Column = Table['columns'][number]
 

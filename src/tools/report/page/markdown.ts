@@ -2,13 +2,13 @@
  * Renders a report as GitHub-flavoured Markdown, with findings in a quotation. Every figure is a separate SVG file,
  * because code hosts remove inline SVG.
  */
-import { sanitize } from '../../core/text/escape.ts'
-import type { Cell, Figure, Table } from './blocks.ts'
-import { standaloneSvg } from './figures/drawing.ts'
-import { intervalText, isDrawable, isInterval } from './interval-cells.ts'
-import type { Report, Section } from './report.ts'
-import { uniqueNames } from './unique-names.ts'
-import { foldedVerdicts } from './verdicts.ts'
+import { sanitize } from '../../../core/text/escape.ts'
+import type { Cell, Figure, Table } from '../blocks.ts'
+import { standaloneSvg } from '../figures/drawing.ts'
+import { intervalText, isDrawable, isInterval } from '../interval-cells.ts'
+import type { Report, Section } from '../report.ts'
+import { uniqueNames } from '../unique-names.ts'
+import { foldedVerdicts } from '../verdicts.ts'
 
 export interface Markdown {
   readonly markdown: string

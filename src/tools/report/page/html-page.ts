@@ -1,6 +1,7 @@
 /** The frame of a self-contained page. Its content security policy forbids scripts, fonts and requests. */
+
+import { type Child, element, styleElement } from '../markup.ts'
 import { pageStyle } from './html-style.ts'
-import { type Child, element, styleElement } from './markup.ts'
 
 /** A whole page, as text. @param styles Styles beside the style of a report. */
 export function htmlPage(title: string, styles: readonly string[], ...body: readonly Child[]): string {

@@ -1,10 +1,10 @@
 /** @slow */
 import { expect, test } from 'vitest'
-import type { Table } from './blocks.ts'
+import type { Table } from '../blocks.ts'
+import { demoReport } from '../testing/demo-report.ts'
+import { hostileReport } from '../testing/hostile-report.ts'
+import { parseXml } from '../testing/parse-xml.ts'
 import { renderHtml } from './html.ts'
-import { demoReport } from './testing/demo-report.ts'
-import { hostileReport } from './testing/hostile-report.ts'
-import { parseXml } from './testing/parse-xml.ts'
 
 const section = { id: 'summary', title: 'Summary', about: '', verdicts: [], blocks: [] }
 const page = renderHtml(demoReport)
