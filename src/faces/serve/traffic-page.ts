@@ -6,7 +6,7 @@ import { fixed, grouped, percent } from '../../core/text/numbers.ts'
 import { type Child, element } from '../../tools/report/markup.ts'
 import { htmlPage } from '../../tools/report/page/html-page.ts'
 import { type LoadRow, loadMapStyle, loadMaps } from '../../tools/report/page/load-map.ts'
-import type { RouterTraffic, Traffic } from '../../use/infer/expert-traffic.ts'
+import type { RouterTraffic, Traffic } from '../../use/infer/generation/expert-traffic.ts'
 import type { ServedModel } from './served-model.ts'
 
 /** Seconds after which a browser loads the page again. */

@@ -9,7 +9,7 @@
 
 import { sizeOf } from '../../core/graph/shape.ts'
 import { type Tensor, withKernels } from '../../core/graph/tensor.ts'
-import type { MoeConfig, RoutedModule } from '../../core/model/config/moe-config.ts'
+import type { MoeConfig } from '../../core/model/config/moe-config.ts'
 import type { ModelConfig } from '../../core/model/config.ts'
 import type { RoutingReport } from '../../core/model/moe.ts'
 import type { CapacityRule } from '../../core/model/routing/contract.ts'
@@ -22,17 +22,10 @@ import type { TokenStream } from '../../train/data/streams/token-stream.ts'
 import { configForCapacity } from '../../train/step/evaluation/capacity-rules.ts'
 import { CompiledPass, tracePass } from '../../train/step/passes/pass.ts'
 import { inputNameOf, type ModelStore } from '../../train/step/store/model-store.ts'
+import type { RouterRows } from './generation/collected-routes.ts'
 
-/** The choices of a router; K = prototypes · k, grouped by prototype. */
-export interface RouterTrace {
-  readonly layer: number
-  readonly module: RoutedModule
-  /** Number of experts over all prototypes. */
-  readonly experts: number
-  readonly prototypes: number
-  /** Expert id of each choice, 0 to experts − 1. */
-  readonly expert_TK: Int32Array
-  readonly gate_TK: Float32Array
+/** The choices of a router, and which of them an expert computed. */
+export interface RouterTrace extends RouterRows {
   /** 1: computed by the expert; 0: dropped because the expert was full. */
   readonly kept_TK: Uint8Array
   /**

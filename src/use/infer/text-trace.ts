@@ -8,8 +8,8 @@
 import type { DocumentWindow } from '../../train/data/document-windows.ts'
 import type { TokenStream } from '../../train/data/streams/token-stream.ts'
 import type { Tokenizer } from '../../train/data/tokenizer/tokenizer.ts'
-import { CollectedRoutes, type TracedRouter } from './collected-routes.ts'
 import type { CompiledTracer } from './compiled-tracer.ts'
+import { CollectedRoutes, type TracedRouter } from './generation/collected-routes.ts'
 
 /** Limits of a trace; at least one sequence is traced. */
 const limits = { tokens: 2048, choices: 1_000_000 }

@@ -1,8 +1,8 @@
 /** A small model with random weights that is served without files. */
 import type { Runtime } from '../../../engine/contract/runtime.ts'
 import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
-import { ExpertTraffic } from '../../../use/infer/expert-traffic.ts'
 import { Contexts } from '../../../use/infer/generation/contexts.ts'
+import { ExpertTraffic } from '../../../use/infer/generation/expert-traffic.ts'
 import { bytes, scoredModel, VOCABULARY } from '../../../use/infer/scoring/testing/scored-model.ts'
 import { Scheduler } from '../../../use/infer/streams/scheduler.ts'
 import type { ServedModel } from '../served-model.ts'

@@ -3,8 +3,8 @@
  * is known of a prompt is not read.
  */
 import type { ModelConfig } from '../../../core/model/config.ts'
-import type { CollectedRoutes, RouterRows } from '../collected-routes.ts'
 import type { CachedContexts, PlacedContext, PlannedPrompt } from './cached-contexts.ts'
+import type { CollectedRoutes, RouterRows } from './collected-routes.ts'
 import type { Prefill } from './prefill.ts'
 import { BLOCK, blocksOf, type PromptBlock } from './prompt-blocks.ts'
 import type { RowLogits } from './row-logits.ts'

@@ -70,9 +70,9 @@ export class TextState {
    * predicted from at most `sequence` tokens before it, and from at least ⌊sequence / 2⌋ if there are that many.
    */
   next(logits: Float32Array): number {
-    const { sampling, vocabulary, kept, schemaText } = this.start
+    const { kept } = this.start
     const { sequence } = this.config
-    const next = schemaText?.next(logits, sampling, this.random) ?? sample(logits, vocabulary, sampling, this.random)
+    const next = this.sample(logits)
     this.isFirst = false
     this.written++
     this.isUnread = this.context.length >= sequence
@@ -81,6 +81,17 @@ export class TextState {
       this.experts.offset += sequence + 1 - this.context.length
     } else this.context.push(next)
     return next
+  }
+
+  /** Samples a token, of those that a schema allows if there is one. */
+  private sample(logits: Float32Array): number {
+    const { sampling, vocabulary, schemaText } = this.start
+    if (!schemaText) return sample(logits, vocabulary, sampling, this.random)
+    const ids = schemaText.allowed()
+    const among = Float32Array.from(ids, (id) => logits[id] as number)
+    const token = ids[sample(among, ids.length, sampling, this.random)] as number
+    schemaText.add(token)
+    return token
   }
 }
 

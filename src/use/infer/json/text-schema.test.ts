@@ -10,6 +10,7 @@ import { mixtralFiles } from '../../../../test/interchange/tokenizers.ts'
 import { runs } from '../../../../test/support/soak.ts'
 import { type Random, randomFor } from '../../../core/random.ts'
 import { tokenizerFromJson } from '../../../node/data/tokenizer/native-tokenizer.ts'
+import { type SamplingOptions, sample } from '../generation/sampling.ts'
 import { Recognizer, type State } from './recognizer.ts'
 import { grammarOf } from './schema.ts'
 import { anySchema, type Schema, tokenizer, valuesOf } from './testing/schemas.ts'
@@ -21,6 +22,15 @@ const ajv = new Ajv2020({ strict: false, ownProperties: true, addUsedSchema: fal
 const tokens = Array.from({ length: endOfText }, (_, id) => ({ id, bytes: tokenizer.bytes(id) }))
 const all = { temperature: 1, topK: 0, topP: 1 }
 const begin = (schema: Schema): SchemaText => new TextSchema(schema, 'schema', tokenizer).begin()
+
+/** Samples the next token of a text, as a model would, and adds it. */
+function next(text: SchemaText, logits: Float32Array, options: SamplingOptions, random: Random): number {
+  const ids = text.allowed()
+  const among = Float32Array.from(ids, (id) => logits[id] as number)
+  const token = ids[sample(among, ids.length, options, random)] as number
+  text.add(token)
+  return token
+}
 
 /** The state after a text; null if the text cannot come. */
 function read(recognizer: Recognizer, bytes: Iterable<number>): State | null {
@@ -49,7 +59,7 @@ function write(text: SchemaText, random: Random, limit: number): { readonly ids:
       { length: vocabulary },
       (_, id) => (closing.has(id) || id === endOfText ? haste : 0) + random.uniform(),
     )
-    const id = text.next(logits, all, random)
+    const id = next(text, logits, all, random)
     if (id === endOfText) return { ids, isWhole: true }
     ids.push(id)
   }
@@ -96,7 +106,7 @@ test('texts of a tokenizer of SentencePiece, whose spaces are a sign and whose b
     const ids: number[] = []
     while (!text.isOver) {
       const logits = Float32Array.from({ length: sentencePiece.vocabulary }, () => random.uniform())
-      ids.push(text.next(logits, all, random))
+      ids.push(next(text, logits, all, random))
     }
     const written = sentencePiece.decode(ids)
     expect(isValid(JSON.parse(written)), written).toBe(true)
@@ -120,7 +130,7 @@ test('every valid value can be written, however it is cut into tokens', () => {
           const logits = new Float32Array(vocabulary)
           logits[id] = 1
           expect([...text.allowed()], `${bytes} at ${at}`).toContain(id)
-          expect(text.next(logits, { ...all, temperature: 0 }, random)).toBe(id)
+          expect(next(text, logits, { ...all, temperature: 0 }, random)).toBe(id)
           at += tokenizer.bytes(id).length
         }
         expect(text.isOver || text.allowed().includes(endOfText), String(bytes)).toBe(true)
@@ -238,7 +248,8 @@ test('a long string is read, and no more characters than it may have', () => {
 
 test('special tokens cannot come, even if their texts could', () => {
   const text = begin({ type: 'string' })
-  text.next(
+  next(
+    text,
     Float32Array.from({ length: vocabulary }, () => 0),
     { ...all, temperature: 0 },
     randomFor(1, 'first'),

@@ -3,9 +3,7 @@
  * a valid value; all others are left out.
  */
 
-import type { Random } from '../../../core/random.ts'
 import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
-import { type SamplingOptions, sample } from '../generation/sampling.ts'
 import { Recognizer, type State } from './recognizer.ts'
 import { grammarOf } from './schema.ts'
 import { Vocabulary } from './vocabulary.ts'
@@ -41,19 +39,14 @@ export class TextSchema {
   begin(): SchemaText {
     const { recognizer, tokenizer } = this
     let state = recognizer.start
-    const allowed = () => this.allowedIn(state)
     return {
       get isOver() {
         return recognizer.isOver(state)
       },
-      allowed,
-      next(logits, options, random) {
-        const ids = allowed()
-        const among = Float32Array.from(ids, (id) => logits[id] as number)
-        const token = ids[sample(among, ids.length, options, random)] as number
-        if (!tokenizer.rules.end.includes(token))
-          for (const byte of tokenizer.bytes(token)) state = recognizer.next(state, byte) as State
-        return token
+      allowed: () => this.allowedIn(state),
+      add(token) {
+        if (tokenizer.rules.end.includes(token)) return
+        for (const byte of tokenizer.bytes(token)) state = recognizer.next(state, byte) as State
       },
     }
   }
@@ -78,6 +71,6 @@ export interface SchemaText {
   readonly isOver: boolean
   /** The ids that may come next, in ascending order, end tokens among them if the value is complete. */
   allowed(): Int32Array
-  /** Samples the next token from logits [V], and adds it to the text. */
-  next(logits: Float32Array, options: SamplingOptions, random: Random): number
+  /** Adds a token that may come. */
+  add(token: number): void
 }

@@ -1,5 +1,5 @@
 /** Texts that are written at the same time, each for a reader of its own: what is asked for, and what is read. */
-import type { TracedRouter } from '../collected-routes.ts'
+import type { TracedRouter } from '../generation/collected-routes.ts'
 import type { SamplingOptions } from '../generation/sampling.ts'
 import type { TextSchema } from '../json/text-schema.ts'
 import type { RatedToken } from './token-probabilities.ts'

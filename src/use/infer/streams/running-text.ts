@@ -1,7 +1,7 @@
 /** A text that is being written together with others: each turn computes one token. */
 import type { Tokenizer } from '../../../train/data/tokenizer/tokenizer.ts'
-import { CollectedRoutes } from '../collected-routes.ts'
 import { keptOf } from '../continue-text.ts'
+import { CollectedRoutes } from '../generation/collected-routes.ts'
 import type { Contexts, TextInContext } from '../generation/contexts.ts'
 import { TextState } from '../generation/text-state.ts'
 import { WrittenText } from '../written-text.ts'

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { StopScanner } from './stop-scanner.ts'
+import { StopScanner } from './written-text.ts'
 
 /** Scans pieces of a text. Returns the shown text before the first stop, in pieces, and whether there was a stop. */
 function scan(pieces: readonly string[], stops: readonly string[]): { shown: string[]; stopped: boolean } {

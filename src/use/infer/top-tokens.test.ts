@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest'
 import type { BatchTrace } from './routing-tracer.ts'
-import { sampledAssignments } from './token-sample.ts'
-import { frequentTokens } from './top-tokens.ts'
+import { frequentTokens, sampledAssignments } from './top-tokens.ts'
 
 /** The tokens 7 7 8 9 and a token of filler, each with two choices of four experts. */
 async function* batches(): AsyncGenerator<BatchTrace> {

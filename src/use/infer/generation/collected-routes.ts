@@ -1,10 +1,19 @@
 /** The choices of routers, collected token by token from passes that compute several tokens or one. */
-import type { RouterTrace } from './routing-tracer.ts'
+import type { RoutedModule } from '../../../core/model/config/moe-config.ts'
 
-/** The choices of a router for the tokens of a pass. */
-export type RouterRows = Pick<RouterTrace, 'layer' | 'module' | 'experts' | 'prototypes' | 'expert_TK' | 'gate_TK'>
+/** The choices of a router for the tokens of a pass; K = prototypes · k, grouped by prototype. */
+export interface RouterRows {
+  readonly layer: number
+  readonly module: RoutedModule
+  /** Number of experts over all prototypes. */
+  readonly experts: number
+  readonly prototypes: number
+  /** Expert id of each choice, 0 to experts − 1. */
+  readonly expert_TK: Int32Array
+  readonly gate_TK: Float32Array
+}
 
-export interface TracedRouter extends Pick<RouterTrace, 'layer' | 'module' | 'experts' | 'prototypes'> {
+export interface TracedRouter extends Pick<RouterRows, 'layer' | 'module' | 'experts' | 'prototypes'> {
   /** Number of choices per token; the choices of a prototype are adjacent. */
   readonly choices: number
   /** [tokens · choices] ids of experts. */
