@@ -242,6 +242,37 @@ const ofNode = {
   },
 }
 
+/**
+ * The rooms of a floor, which are its sub-folders, from the lowest to the highest: a room imports itself and the rooms
+ * before it. `.` is the room of the files beside the sub-folders: the lowest room, if they are what all rooms share, or
+ * a high one, if they put the rooms together.
+ */
+const rooms = {
+  'src/core/graph': ['.', 'kernels', 'stages', 'ops'],
+  'src/core/model': ['config', 'own', 'routing', '.'],
+  'src/engine/cpu': ['onnxruntime', 'wasm', 'primitives', 'staged', '.'],
+  'src/engine/webgpu': ['codegen', 'kernels', 'program', '.'],
+  'src/engine/world': ['mpi', '.', 'in-process', 'simulated'],
+  'src/train/data': ['sources', 'tokenizer', 'streams', '.'],
+  'src/train/step': ['metrics', 'store', 'optimizer', 'ranks', 'passes', '.', 'evaluation'],
+  'src/train/run': ['checkpoint', '.'],
+  'src/node/data': ['sources', 'streams', 'tokenizer', '.'],
+  'src/node/run': ['checkpoint', 'plugins', 'ranks', '.'],
+  'src/use/infer': ['json', 'quantized', 'generation', '.', 'scoring', 'streams'],
+  'src/use/foreign': ['architectures', 'decode', '.', 'gguf'],
+  'src/use/runs': ['chat', '.'],
+  'src/use/interchange': ['.', 'export', 'import'],
+  'src/tools/plan': ['inputs', 'work', 'cost', 'measured', 'search', '.', 'local', 'worth'],
+  'src/tools/report': ['.', 'figures', 'page', 'paper'],
+  'src/tools/routes': ['.', 'atlas'],
+  'src/tools/study': ['.', 'grid', 'specialisation', 'results', 'analysis', 'runs', 'estimate', 'shown'],
+  'src/faces/browser': ['storage', '.', 'worker'],
+  'src/faces/watch': ['.', 'runs', 'tracing', 'http', 'share'],
+  'src/faces/cli': ['.', 'display', 'log-to', 'study', 'launch', 'commands', 'program'],
+  'web/src': ['controls', 'shared', 'shell', 'runs', 'curves', 'tokens', 'experts', 'ranks', '.'],
+  'web/play': ['build', 'settings', '.'],
+}
+
 const floors = {
   ...Object.fromEntries(Object.entries(portable).map(([name, floor]) => [name, { ...floor, node: false }])),
   ...Object.fromEntries(Object.entries(ofNode).map(([name, floor]) => [name, { ...floor, node: true }])),
@@ -297,9 +328,40 @@ const rulesOf = ([floor, { below, packages, node }]) => {
   ]
 }
 
+const roomRulesOf = ([floor, order]) => {
+  const inRoom = (room) => (room === '.' ? `^${floor}/[^/]+$` : `^${floor}/${room}/`)
+  return [
+    ...order.slice(0, -1).map((room, index) => {
+      const above = order.slice(index + 1)
+      return {
+        name: `${floor}-rooms`,
+        comment: `${floor}/${room} imports no room above it: ${above.join(', ')} (the table of rooms)`,
+        severity: 'error',
+        from: { path: inRoom(room), pathNot: tests },
+        to: { path: above.map(inRoom) },
+      }
+    }),
+    {
+      name: `${floor}-known-rooms`,
+      comment: `every sub-folder of ${floor} is in the table of rooms in .dependency-cruiser.mjs`,
+      severity: 'error',
+      from: { path: `^${floor}/`, pathNot: [...order.map(inRoom), tests] },
+      to: {},
+    },
+  ]
+}
+
 export default {
   forbidden: [
     ...Object.entries(floors).flatMap(rulesOf),
+    ...Object.entries(rooms).flatMap(roomRulesOf),
+    {
+      name: 'floors-with-rooms',
+      comment: 'a floor with sub-folders has a row in the table of rooms in .dependency-cruiser.mjs',
+      severity: 'error',
+      from: { path: '^src/[^/]+/[^/]+/[^/]+/', pathNot: [...Object.keys(rooms).map((name) => `^${name}/`), tests] },
+      to: {},
+    },
     {
       name: 'page',
       comment:
