@@ -31,9 +31,9 @@ test('in a clone that is not built, the message has the command that builds it',
 })
 
 test('Node versions that are too old are refused, newer ones run the program', () => {
-  mkdirSync(join(folder, 'dist', 'faces', 'cli'), { recursive: true })
+  mkdirSync(join(folder, 'dist', 'faces', 'cli', 'program'), { recursive: true })
   writeFileSync(
-    join(folder, 'dist', 'faces', 'cli', 'process.js'),
+    join(folder, 'dist', 'faces', 'cli', 'program', 'process.js'),
     `export const runProcess = () => console.log('ran')`,
   )
   for (const version of ['18.20.4', '20.18.3', '8.0.0'])
