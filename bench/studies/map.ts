@@ -20,7 +20,7 @@ import { numberOption, ranges } from '../../src/faces/cli/options.ts'
 import { replaceFile } from '../../src/node/system/disk.ts'
 import { isGain } from '../../src/tools/law/centred-law.ts'
 import { parseLaw } from '../../src/tools/law/law-file.ts'
-import { simulatedCoverage, truths } from '../../src/tools/law/simulated.ts'
+import { simulatedCoverage, truths } from '../../src/tools/law/testing/simulated.ts'
 import { linesOf } from '../../src/tools/study/analysis/map/measured.ts'
 import { pairsOf } from '../../src/tools/study/analysis/map/pairs.ts'
 import {

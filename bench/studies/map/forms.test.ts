@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { normals } from '../../../src/tools/law/normals.ts'
-import { knownLaw, lossBy, simulate } from '../../../src/tools/law/simulated.ts'
+import { normals } from '../../../src/tools/law/testing/normals.ts'
+import { knownLaw, lossBy, simulate } from '../../../src/tools/law/testing/simulated.ts'
 import { intervalTable } from './forms.ts'
 
 const pairs = simulate(

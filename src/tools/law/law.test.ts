@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { breakEven, fallsBelowZero, forecast } from './forecast.ts'
 import { differenceAt, lossAt, type Point } from './joint-law.ts'
 import { lackingForLaw, lawOf, outside, tokensAt } from './law.ts'
-import { normals } from './normals.ts'
+import { normals } from './testing/normals.ts'
 import {
   knownGain,
   knownLaw,
@@ -18,7 +18,7 @@ import {
   simulatedCoverage,
   truths,
   unseen,
-} from './simulated.ts'
+} from './testing/simulated.ts'
 
 const experts = [2, 4, 8, 16, 32]
 const quiet = { seed: 0.01, run: 0, branch: 0 }

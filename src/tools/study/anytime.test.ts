@@ -2,7 +2,7 @@
 import tQuantile from '@stdlib/stats-base-dists-t-quantile'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { normals } from '../law/normals.ts'
+import { normals } from '../law/testing/normals.ts'
 import { anytime, anytimeQuantile } from './anytime.ts'
 import { estimateMean, type Intervals } from './statistics.ts'
 

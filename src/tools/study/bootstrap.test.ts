@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { normals } from '../law/normals.ts'
+import { normals } from '../law/testing/normals.ts'
 import { bootstrapTexts, type TextGroup } from './bootstrap.ts'
 import { standardDeviation } from './statistics.ts'
 

@@ -1,6 +1,6 @@
 /** The power of paired comparisons, against published tables and simulated studies. */
 import { expect, test } from 'vitest'
-import { normals } from '../law/normals.ts'
+import { normals } from '../law/testing/normals.ts'
 import { intervalOf } from './analysis/claims/decision.ts'
 import { productOf, withError } from './analysis/ratios.ts'
 import { detectable, detectableEffect, power, seedsFor } from './power.ts'

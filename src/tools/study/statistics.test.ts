@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { normals } from '../law/normals.ts'
+import { normals } from '../law/testing/normals.ts'
 import {
   estimateMean,
   estimateRatio,

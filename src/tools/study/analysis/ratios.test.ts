@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { normals } from '../../law/normals.ts'
+import { normals } from '../../law/testing/normals.ts'
 import { bootstrapTexts } from '../bootstrap.ts'
 import { estimateRatio, mean } from '../statistics.ts'
 import { intervalOf } from './claims/decision.ts'

@@ -4,8 +4,8 @@
  */
 
 import { describeModel } from '../../../core/model/describe.ts'
-import { normals } from '../../law/normals.ts'
-import { knownLaw, lossBy } from '../../law/simulated.ts'
+import { normals } from '../../law/testing/normals.ts'
+import { knownLaw, lossBy } from '../../law/testing/simulated.ts'
 import type { FinishedRun, StudyResults } from '../contract.ts'
 import type { Settings } from '../specification.ts'
 import { studyOf } from './results.ts'

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { differenceAt, type Point } from '../../../law/joint-law.ts'
 import { lawText, parseLaw } from '../../../law/law-file.ts'
-import { knownLaw } from '../../../law/simulated.ts'
+import { knownLaw } from '../../../law/testing/simulated.ts'
 import type { Block, LineFigure, Table } from '../../../report/blocks.ts'
 import type { StudyResults } from '../../contract.ts'
 import { mapStudy } from '../../testing/map.ts'

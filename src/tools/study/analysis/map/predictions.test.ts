@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { differenceAt } from '../../../law/joint-law.ts'
 import { type LawFile, lawText, parseLaw } from '../../../law/law-file.ts'
-import { knownLaw } from '../../../law/simulated.ts'
+import { knownLaw } from '../../../law/testing/simulated.ts'
 import { expand } from '../../grid/grid.ts'
 import { specificationSchema } from '../../specification.ts'
 import { mapStudy } from '../../testing/map.ts'

@@ -1,10 +1,10 @@
 /** Made-up results of a map: losses of a known law plus noise of the seed, which its arms share, and of each run. */
-import { forecast } from './forecast.ts'
-import { type Coefficients, lossAt, type Point } from './joint-law.ts'
-import { lawOf } from './law.ts'
+import { forecast } from '../forecast.ts'
+import { type Coefficients, lossAt, type Point } from '../joint-law.ts'
+import { lawOf } from '../law.ts'
+import { mean, type Pair } from '../observations.ts'
+import { publishedLaw } from '../published.ts'
 import { normals } from './normals.ts'
-import { mean, type Pair } from './observations.ts'
-import { publishedLaw } from './published.ts'
 
 /**
  * A law with differences as large as those of small models: with 8 experts +0.09 nats at 1 token per parameter, −0.05
