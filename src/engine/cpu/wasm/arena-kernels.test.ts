@@ -71,12 +71,50 @@ function quartet(count: number, floats = 4 * (count + 7)) {
   return { range, arrays, all: floatsOf({ arena, start: at(0), count: floats - at(0) }) }
 }
 
+type Arrays<T> = Readonly<Record<'p' | 'g' | 'm' | 'v', T>>
+
+/** The update of one element, in float64. */
+function update64({ p, g, m, v }: Arrays<number>, keep: number): Arrays<number> {
+  const { first, second, beta1, beta2, size, correction, epsilon } = settings
+  const newM = beta1 * m + first * g
+  const newV = beta2 * v + second * g ** 2
+  return { p: keep * p - (size * newM) / (correction * Math.sqrt(newV) + epsilon), g, m: newM, v: newV }
+}
+
+function update64All({ p, g, m, v }: Arrays<Float32Array>, keep: number): Arrays<number>[] {
+  return Array.from(p, (value, i) => update64({ p: value, g: g[i] ?? 0, m: m[i] ?? 0, v: v[i] ?? 0 }, keep))
+}
+
+function expectClose(actual: Arrays<Float32Array>, expected: readonly Arrays<number>[]): void {
+  for (const name of ['p', 'g', 'm', 'v'] as const)
+    expect(
+      largestError(
+        actual[name],
+        Float64Array.from(expected, (element) => element[name]),
+      ),
+    ).toBeLessThan(1e-6)
+}
+
+/** The largest absolute difference of values that are about 1. */
+const largestError = (actual: Float32Array, expected: Float64Array) =>
+  actual.reduce((worst, value, i) => Math.max(worst, Math.abs(value - (expected[i] as number))), 0)
+
 const same = (a: Float32Array, b: Float32Array) =>
   Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength))
 
 const squares = (values: Float32Array) => values.reduce((total, x) => total + x * x, 0)
 
 describe('adamw', () => {
+  test.each(SIZES)('updates %i elements like a float64 loop, and nothing else', async (count) => {
+    const { range, arrays, all } = quartet(count)
+    const guards = Array.from({ length: 4 }, (_, i) => all.subarray(i * (count + 7) + count, (i + 1) * (count + 7)))
+    for (const guard of guards) guard.fill(123)
+    const expected = update64All(arrays, range.keep)
+    await two.adamw([range], settings, open)
+    expectClose(arrays, expected)
+    expect(guards.flatMap((guard) => [...guard])).toEqual(Array(28).fill(123))
+  })
+
   test('gives the same bits for any number of threads, over several ranges and arenas', async () => {
     const [a, b] = [quartet(200_003), quartet(517)]
     const before = [a.all.slice(), b.all.slice()] as const
@@ -120,18 +158,16 @@ describe('adamw', () => {
     },
   )
 
-  test('gives the same bits beyond 2 GiB, up to the last byte of 4 GiB', async () => {
-    const low = quartet(23)
-    const high = quartet(23, 2 ** 30)
-    high.all.set(low.all)
-    const { arena } = high.range
-    const last = { ...high.range, v: 2 ** 30 - 23 }
+  test('works beyond 2 GiB and up to the last byte of 4 GiB', async () => {
+    const floats = 2 ** 30
+    const { range, arrays } = quartet(23, floats)
+    const last = { ...range, v: floats - 23 }
+    const { arena } = range
     const v = floatsOf({ arena, start: last.v, count: 23 })
-    v.set(low.arrays.v)
-    await two.adamw([low.range], settings, open)
+    fill(v, () => Math.abs(random()))
+    const expected = update64All({ ...arrays, v }, range.keep)
     await two.adamw([last], settings, open)
-    for (const name of ['p', 'g', 'm'] as const) expect(same(high.arrays[name], low.arrays[name])).toBe(true)
-    expect(same(v, low.arrays.v)).toBe(true)
+    expectClose({ ...arrays, v }, expected)
     const [sum] = await sumsOfSquares(two, [{ arena, start: last.v, count: 23 }])
     expect(sum).toBeCloseTo(squares(v), 12)
   })
@@ -171,6 +207,20 @@ describe('sumsOfSquares', () => {
     for (const [i, range] of ranges.entries()) expect(await sumsOfSquares(two, [range])).toEqual([sums[i]])
   })
 
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
+    'is not finite if any element is %d',
+    async (bad) => {
+      const count = 131
+      const arena = createArena(count * 4)
+      for (let i = 0; i < count; i++) {
+        all(arena).fill(1)
+        floatsOf({ arena, start: i, count: 1 })[0] = bad
+        const [sum] = await sumsOfSquares(two, [{ arena, start: 0, count }])
+        expect(Number.isFinite(sum)).toBe(false)
+      }
+    },
+  )
+
   test('neither overflows nor underflows where float32 squares would', async () => {
     const arena = createArena(64)
     for (const size of [2 ** 100, 2 ** -100]) {
@@ -180,7 +230,54 @@ describe('sumsOfSquares', () => {
   })
 })
 
+test('add adds element by element, for any length and number of threads', async () => {
+  for (const count of [1, 7, 8, 131, 70_001]) {
+    const arena = createArena(2 * (count + 4) * 4)
+    fill(all(arena))
+    const [to, from] = [4, count + 8]
+    const before = all(arena).slice()
+    const expected = before.map((value, i) =>
+      i >= to && i < to + count ? value + (before[i - to + from] ?? 0) : value,
+    )
+    for (const kernels of [one, two, three]) {
+      all(arena).set(before)
+      await kernels.add([{ arena, to, from, count }])
+      expect(all(arena)).toEqual(expected)
+    }
+  }
+})
+
 describe('scatterAddRows', () => {
+  test.each([1, 3, 4, 31, 64, 130])(
+    'adds rows of width %i, also to repeated indices, on any number of threads',
+    async (width) => {
+      const [tableRows, rowCount] = [7, 50]
+      const [table, rows] = [16, 16 + tableRows * width]
+      const indices = rows + rowCount * width
+      const arena = createArena((indices + rowCount) * 4)
+      const views = {
+        table: floatsOf({ arena, start: table, count: tableRows * width }),
+        rows: floatsOf({ arena, start: rows, count: rowCount * width }),
+      }
+      const chosen = new Int32Array(hostOf(arena).buffer, indices * 4, rowCount)
+      for (let r = 0; r < rowCount; r++) chosen[r] = Math.floor(Math.abs(random()) * tableRows)
+      fill(views.table)
+      fill(views.rows)
+      const before = views.table.slice()
+      const expected = Float64Array.from(before, (value, i) => {
+        const [row, column] = [Math.floor(i / width), i % width]
+        return chosen.reduce((sum, to, r) => (to === row ? sum + (views.rows[r * width + column] ?? 0) : sum), value)
+      })
+      const scatter = { arena, table, tableRows, rows, indices, rowCount, width }
+      await one.scatterAddRows(scatter)
+      expect(largestError(views.table, expected)).toBeLessThan(1e-5)
+      const first = views.table.slice()
+      views.table.set(before)
+      await three.scatterAddRows(scatter)
+      expect(same(views.table, first)).toBe(true)
+    },
+  )
+
   // The last number of rows is so large that another thread makes the call.
   test.each([1, 40_000])(
     'an index outside the table, in %i rows, fails this call and every later one',

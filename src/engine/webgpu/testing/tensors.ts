@@ -41,6 +41,13 @@ export const result = (...shape: number[]): TestTensor => ({ dtype: 'float32', s
 /** A tensor of f16 that a kernel writes. */
 export const halfResult = (...shape: number[]): TestTensor => ({ dtype: 'float16', shape })
 
+/** A small tensor with given numbers. */
+export const vector = (...values: number[]): TestTensor => ({
+  dtype: 'float32',
+  shape: [values.length],
+  data: Float32Array.from(values),
+})
+
 /** An expected value, as the terms of its sum. */
 export type Terms = readonly number[]
 

@@ -3,9 +3,19 @@ import type { Device } from '../../device.ts'
 import { inPlace } from '../../testing/in-place.ts'
 import { runKernel, testDevice } from '../../testing/run-kernel.ts'
 import { Random } from '../../testing/tensors.ts'
-import { scatterAddRowsDispatches } from './additions.ts'
+import { addDispatch, scatterAddRowsDispatches } from './additions.ts'
 
 const device = testDevice as Device
+
+describe.skipIf(testDevice === null)('add', () => {
+  test.each([1, 7, 1024])('adds element by element: %i', async (count) => {
+    const random = new Random()
+    const [to, from] = [random.floats([count]), random.floats([count])]
+    const add = inPlace(['to', 'from'], (operands) => [addDispatch(operands)])
+    const { to: sum } = await runKernel(device, add, { inputs: {}, outputs: { to, from } })
+    expect(sum).toEqual(Float64Array.from(to.data, (x, i) => Math.fround(x + (from.data[i] as number))))
+  })
+})
 
 const scatterAddRows = inPlace(['table', 'rows', 'indices'], scatterAddRowsDispatches)
 

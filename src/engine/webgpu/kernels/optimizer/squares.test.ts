@@ -9,6 +9,16 @@ import { planSquares } from './squares-plan.ts'
 
 const device = testDevice as Device
 
+interface GateSettings {
+  readonly clip?: number
+  readonly closed?: boolean
+  readonly finite?: readonly (readonly number[])[]
+}
+
+/** Tensors, each with a name of its own. */
+const numbered = (arrays: readonly ArrayLike<number>[]) =>
+  Object.fromEntries(arrays.map((data, i) => [`array ${i}`, { dtype: 'float32', shape: [data.length], data } as const]))
+
 /** The sums of squares of ranges that follow each other in an arena, each from any float on. @param most As for the plan. */
 async function sumsOf(ranges: readonly Float32Array[], most = Number.POSITIVE_INFINITY): Promise<Float64Array> {
   const data = ranges.flatMap((range) => [...range])
@@ -52,15 +62,19 @@ async function sumsOf(ranges: readonly Float32Array[], most = Number.POSITIVE_IN
 }
 
 /** The gate of ranges: [norm, factor, open, 0]. */
-const gateOf = async (ranges: readonly Float32Array[]) => gateOfSums(await sumsOf(ranges))
+const gateOf = async (ranges: readonly Float32Array[], options: GateSettings = {}) =>
+  gateOfSums(await sumsOf(ranges), options)
 
-async function gateOfSums(sums: Float64Array) {
+async function gateOfSums(sums: Float64Array, { clip = 0, closed = false, finite = [] }: GateSettings = {}) {
+  const inputs = numbered(finite)
   const decide = implement(
-    { name: 'gate', inputs: [], outputs: ['sums', 'gate'] },
-    { lower: ({ outputs }) => [gateDispatch({ ...outputs, finite: [] }, { clip: 0, closed: false })] },
+    { name: 'gate', inputs: Object.keys(inputs), outputs: ['sums', 'gate'] },
+    {
+      lower: ({ inputs, outputs }) => [gateDispatch({ ...outputs, finite: Object.values(inputs) }, { clip, closed })],
+    },
   )
   const outputs = { sums: { ...result(sums.length), data: sums }, gate: result(4) }
-  return [...(await runKernel(device, decide, { inputs: {}, outputs })).gate]
+  return [...(await runKernel(device, decide, { inputs, outputs })).gate]
 }
 
 const normOf = (ranges: readonly Float32Array[]): number =>
@@ -97,8 +111,46 @@ describe.skipIf(testDevice === null)('the gate', () => {
     expect(Math.abs(norm / (value * 2 ** 15) - 1)).toBeLessThan(1e-6)
   })
 
+  test.each([Number.NaN, -Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
+    'is not open if any number is %d',
+    async (bad) => {
+      for (const place of [0, 3, 8191, 8203]) {
+        const range = new Float32Array(8204).fill(1)
+        range[place] = bad
+        expect(await gateOf([new Float32Array(3), range], { clip: 1 })).toMatchObject([
+          Number.POSITIVE_INFINITY,
+          {},
+          0,
+          0,
+        ])
+      }
+      expect(await gateOf([Float32Array.of(1, bad, 1)])).toMatchObject([Number.POSITIVE_INFINITY, {}, 0, 0])
+    },
+  )
+
   test('is not open if squares overflow', async () => {
     expect((await gateOf([new Float32Array(5).fill(1e19)]))[2]).toBe(0)
     expect((await gateOf([Float32Array.of(3, -2e19)]))[2]).toBe(0)
+  })
+
+  test('clips norms larger than the limit', async () => {
+    const range = Float32Array.of(3, 4)
+    expect(await gateOf([range], { clip: 2.5 })).toEqual([5, 0.5, 1, 0])
+    expect(await gateOf([range], { clip: 5 })).toEqual([5, 1, 1, 0])
+  })
+
+  test('can be closed', async () => {
+    expect(await gateOf([Float32Array.of(3, 4)], { closed: true })).toEqual([5, 1, 0, 0])
+  })
+
+  test('is not open if other numbers are not finite', async () => {
+    const range = Float32Array.of(3, 4)
+    expect(await gateOf([range], { finite: [[1, 2], [3]] })).toEqual([5, 1, 1, 0])
+    for (const bad of [Number.NaN, Number.NEGATIVE_INFINITY])
+      for (const finite of [
+        [[bad, 2], [3]],
+        [[1, 2], [bad]],
+      ])
+        expect(await gateOf([range], { finite })).toEqual([5, 1, 0, 0])
   })
 })
