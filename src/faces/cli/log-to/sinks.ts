@@ -1,4 +1,4 @@
-/** The receiver of the lines of `--log-to`: a command, or an address on this machine. */
+/** The option `--log-to`, and the receivers that it names: a command, or an address on this machine. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
@@ -17,6 +17,7 @@ export function logToOption(): Option {
   })
 }
 
+/** A receiver of lines. */
 export interface LineSink {
   /**
    * Delivers a line, which includes its line break. Waits until the receiver takes it.
