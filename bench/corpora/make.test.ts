@@ -31,7 +31,10 @@ interface Build {
 function start(...args: string[]): Build {
   const script = fileURLToPath(new URL('make.ts', import.meta.url))
   const root = fileURLToPath(new URL('../..', import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', script, ...args], { cwd: root })
+  // Node warns on standard error if it is told both.
+  const { FORCE_COLOR, ...environment } = process.env
+  const env = { ...environment, NO_COLOR: '1' }
+  const child = spawn(process.execPath, ['--import', 'tsx', script, ...args], { cwd: root, env })
   let [stdout, stderr] = ['', '']
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text
